@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Sizes and protocol numbers. Go reads the sizes through the map specs. */
+#pragma once
+
+/* Specification: RFC 2784, RFC 2890, RFC 2332, RFC 3168. */
+#define GRE_PROTO_IPV4 0x0800
+#define GRE_PROTO_IPV6 0x86dd
+#define GRE_PROTO_NHRP 0x2001
+#define GRE_F_CHECKSUM 0x8000
+#define GRE_F_ROUTING 0x4000
+#define GRE_F_KEY 0x2000
+#define GRE_F_SEQUENCE 0x1000
+#define GRE_F_RESERVED 0x0ff8
+#define GRE_F_VERSION 0x0007
+
+/* Implementation. */
+#define MAX_TUNNELS 256
+#define MAX_PEERS 65536
+#define MAX_NEXTHOPS 131072
+#define MAX_DROPS 16384
+#define MAX_FLOWS 65536
+#define EVENT_RING_BYTES (1 << 20)
+#define EVENT_SNAP 128 /* octets of the packet that an event carries */
+#define OUTER_TTL 64

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The maps, shared by all programs of an instance through pins. Declared with
+ * __type so that bpftool prints field names. */
+#pragma once
+
+#define MAP(name_, type_, key_, value_, entries_)                              \
+	struct {                                                               \
+		__uint(type, type_);                                           \
+		__uint(max_entries, entries_);                                 \
+		__type(key, key_);                                             \
+		__type(value, value_);                                         \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);                           \
+	} name_ SEC(".maps")
+
+MAP(dmvpn_tunnel, BPF_MAP_TYPE_HASH, struct tunnel_key, struct tunnel, MAX_TUNNELS);
+MAP(dmvpn_device, BPF_MAP_TYPE_HASH, __u32, struct tunnel, MAX_TUNNELS);
+MAP(dmvpn_nbma, BPF_MAP_TYPE_HASH, struct nbma_key, __u32, MAX_PEERS);
+MAP(dmvpn_nexthop, BPF_MAP_TYPE_HASH, struct nexthop_key, __u32, MAX_NEXTHOPS);
+MAP(dmvpn_peer, BPF_MAP_TYPE_ARRAY, __u32, struct peer, MAX_PEERS);
+MAP(dmvpn_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct peer_stats, MAX_PEERS);
+MAP(dmvpn_drop, BPF_MAP_TYPE_LRU_PERCPU_HASH, struct drop_key, struct drop_count, MAX_DROPS);
+MAP(dmvpn_redirect, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_bucket, MAX_FLOWS);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENT_RING_BYTES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} dmvpn_events SEC(".maps");

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package engine is the NHRP machine of one tunnel: next hop server and next
+// hop client in one. It is pure: Handle takes the time and one input and returns
+// what is to be done. It owns no socket, no clock, no goroutine and no logger,
+// and is not safe for concurrent use.
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Endpoint is where a peer is on the underlay: its NBMA address, and the UDP
+// port that was observed, 0 for plain GRE.
+type Endpoint struct {
+	NBMA netip.Addr
+	Port uint16
+}
+
+// Route is what the kernel says of a destination.
+type Route struct {
+	Prefix  netip.Prefix
+	NextHop netip.Addr // overlay next hop; the destination itself if on link; invalid if not by the tunnel
+	Tunnel  bool       // the route leaves by this tunnel
+	Local   bool       // one of our own addresses
+	NHRP    bool       // we installed it (protocol 54)
+}
+
+// Routes is the read-only look into the kernel's routes that the machine is handed.
+type Routes interface {
+	// Lookup gives the longest match, false if there is none.
+	Lookup(destination netip.Addr) (Route, bool)
+	// LookupWithout is Lookup over the routes that NHRP did not install: the
+	// routed path.
+	LookupWithout(destination netip.Addr) (Route, bool)
+	// Inside gives the prefixes more specific than p and inside it.
+	Inside(p netip.Prefix) []netip.Prefix
+}
+
+// Traffic is what the data plane counted for a peer, both ways.
+type Traffic struct {
+	Packets, Bytes uint64
+	LastReceived   time.Time
+	LastSent       time.Time
+}
+
+// Env is what the machine is handed from outside.
+type Env struct {
+	Routes  Routes
+	Traffic func(Endpoint) Traffic
+	Random  func() uint64 // unguessable
+}
+
+// Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged, Stop.
+type Input interface{ input() }
+
+type (
+	// Packet is an NHRP packet that arrived in GRE.
+	Packet struct {
+		From     Endpoint // outer source
+		Identity string   // authenticated identity, "" on a plain tunnel
+		Data     []byte   // the NHRP packet, from its fixed header
+	}
+	// Redirect says that a packet came by the tunnel and left by it.
+	Redirect struct {
+		Data []byte // the beginning of the inner packet
+	}
+	// Miss says that a packet's next hop has no peer.
+	Miss struct {
+		NextHop netip.Addr
+		Data    []byte
+	}
+	// Tick says that the time of Next has come.
+	Tick struct{}
+	// Resolved answers Resolve: the addresses of an NHS's DNS name, or an error.
+	Resolved struct {
+		Name      string
+		Addresses []netip.Addr
+		Err       string
+	}
+	// LocalNBMA says that the underlay address is now this; invalid: there is none.
+	LocalNBMA struct{ Address netip.Addr }
+	// RoutesChanged says that Routes may answer otherwise than before.
+	RoutesChanged struct{}
+	// Stop asks for an orderly end: purge what was registered.
+	Stop struct{}
+)
+
+func (Packet) input()        {}
+func (Redirect) input()      {}
+func (Miss) input()          {}
+func (Tick) input()          {}
+func (Resolved) input()      {}
+func (LocalNBMA) input()     {}
+func (RoutesChanged) input() {}
+func (Stop) input()          {}
+
+// Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,
+// RemoveRoute, Fallback, Resolve, Report. The caller carries them out in order.
+type Action interface{ action() }
+
+type (
+	// Send sends an NHRP packet in GRE (protocol 0x2001) to an endpoint.
+	Send struct {
+		To   Endpoint
+		Data []byte
+	}
+	// Bind makes the endpoint the peer of an overlay next hop: data to NextHop
+	// goes there, and GRE from there is accepted. MTU 0 is the tunnel's.
+	Bind struct {
+		NextHop netip.Addr
+		To      Endpoint
+		MTU     uint16
+		Reason  string
+	}
+	// Unbind ends data to NextHop; what comes from its endpoint is still
+	// accepted until Dismiss.
+	Unbind struct {
+		NextHop netip.Addr
+		Reason  string
+	}
+	// Admit accepts GRE data from the endpoint, which may be no one's next hop.
+	Admit struct {
+		From     Endpoint
+		Protocol netip.Addr
+		Reason   string
+	}
+	// Dismiss ends Admit and the acceptance of Bind.
+	Dismiss struct {
+		From   Endpoint
+		Reason string
+	}
+	// InstallRoute installs PREFIX via NEXTHOP on the tunnel, protocol 54,
+	// replacing one of ours of the same prefix.
+	InstallRoute struct {
+		Prefix  netip.Prefix
+		NextHop netip.Addr
+		Reason  string
+	}
+	// RemoveRoute removes a route of ours.
+	RemoveRoute struct {
+		Prefix netip.Prefix
+		Reason string
+	}
+	// Fallback names the next hop that takes what is unresolved; invalid: none.
+	Fallback struct{ NextHop netip.Addr }
+	// Resolve asks for the addresses of a DNS name; Resolved answers.
+	Resolve struct{ Name string }
+	// Report is something worth a line in the log.
+	Report struct {
+		Level   Level
+		Peer    Endpoint
+		Message string
+	}
+)
+
+func (Send) action()         {}
+func (Bind) action()         {}
+func (Unbind) action()       {}
+func (Admit) action()        {}
+func (Dismiss) action()      {}
+func (InstallRoute) action() {}
+func (RemoveRoute) action()  {}
+func (Fallback) action()     {}
+func (Resolve) action()      {}
+func (Report) action()       {}
+
+// Level is a Report's weight.
+type Level uint8
+
+// Levels of Report.
+const (
+	Debug Level = iota
+	Info
+	Warn
+)
+
+// NHS is one configured next hop server.
+type NHS struct {
+	NBMA     string         // address or DNS name
+	Protocol netip.Addr     // invalid: dynamic, learned from the Responder Address
+	Routes   []netip.Prefix // reached through this server, installed as routes while it answers
+	Priority int            // lower is better
+}
+
+// Config is what the operator wrote, with the defaults filled in.
+type Config struct {
+	Tunnel         string         // name, for reports
+	Address        netip.Prefix   // our overlay address and the cloud's prefix
+	Networks       []netip.Prefix // what this site serves; registered at the NHSs
+	NHS            []NHS
+	Authentication string        // Cisco authentication, at most 8 octets; "" none
+	HoldingTime    time.Duration // default 7200 s
+	Unique         bool          // register with the unique flag
+	Redirect       bool          // send Traffic Indications (hub)
+	Shortcut       bool          // act on Traffic Indications (spoke)
+	MTU            uint16        // of the tunnel
+	Idle           time.Duration // an unused shortcut lives this long; default 5 min
+	IdleBytes      uint64        // less than this within Idle, both ways, is no use
+	Limits         Limits
+}
+
+// Limits bound what peers can make us store and do; 0 is the default.
+type Limits struct {
+	Bindings        int // registered entries, default 65535
+	BindingsPerPeer int // default 64
+	Cached          int // resolved and negative entries, default 16384
+	Pending         int // outstanding requests of ours, default 1024
+	PacketsPerPeer  int // NHRP packets a second from one endpoint, default 100
+}
