@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make demo       the story, from nothing, in network namespaces
+# make test       every test of this machine's kernel
+# make test-vm    on Debian's 6.1 kernel, with FRR as the peer (LAB=DIR names the lab)
+# make bench      CPU time per packet and Gbit/s per core, beside plain forwarding
+# make fuzz       every fuzz target, FUZZTIME each
+# make lint       gofmt, vet, staticcheck, clang-format, import rules
+# make generate   compile the BPF programs again (clang-19)
+# make install    to DESTDIR/PREFIX
+#
+# Root is needed for namespaces and BPF: what needs it is run by sudo for others.
+
+PREFIX   ?= /usr/local
+FUZZTIME ?= 60s
+LAB      ?= ../shared/lab
+GO       ?= go
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+root := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH")
+
+programs := dmvpnd dmvpn dmvpn-lab
+
+.PHONY: all build demo test test-vm bench fuzz generate lint install clean
+all: build
+
+# Static, so that the same files run in the test VM and on any distribution.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(programs))
+
+demo: build
+	@tools/setup
+	$(root) bin/dmvpn-lab demo
+
+test: build
+	@tools/setup
+	$(GO) test -count=1 -timeout 10m $(if $(root),-exec '$(root)') ./...
+
+test-vm: build
+	@tools/setup vm
+	LAB="$(LAB)" tools/vmtest/run
+
+bench: build
+	@tools/setup
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
+	$(root) bin/bench
+
+fuzz:
+	FUZZTIME="$(FUZZTIME)" tools/fuzz
+
+generate:
+	@tools/setup generate
+	$(GO) generate ./bpf/...
+
+lint:
+	@tools/setup lint
+	tools/lint
+
+install: build
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/sbin" bin/dmvpnd
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" bin/dmvpn
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE docs/*.md packaging/*.toml
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	sed 's|@sbindir@|$(PREFIX)/sbin|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
+	install -d -m 750 "$(DESTDIR)/etc/dmvpn"
+
+clean:
+	rm -rf bin
+	$(GO) clean -testcache
