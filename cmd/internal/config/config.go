@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config reads the operator's file: TOML in which every unknown key is
+// refused and every error names file, line, column and remedy. It looks at
+// nothing but the file; whether a device exists is found out when it is used.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is a whole file with the defaults filled in.
+type Config struct {
+	File    string
+	Daemon  Daemon
+	Tunnels []Tunnel // in the order of their names
+}
+
+// Daemon is the table [daemon].
+type Daemon struct {
+	Instance string // names run directory and pins, so that several daemons share a machine
+	RunDir   string
+	BPFFS    string
+	LogLevel string // one of LogLevels
+}
+
+// Tunnel is one table [tunnel.NAME]: one mGRE cloud.
+type Tunnel struct {
+	Name           string       // of the device
+	Address        netip.Prefix // ours in the overlay, with the cloud's prefix length
+	Key            uint32       // GRE key, host order; meaningful with HasKey
+	HasKey         bool
+	Underlay       Underlay
+	MTU            int // of the tunnel device; 0: from the underlay's
+	Authentication string
+	Networks       []netip.Prefix
+	Redirect       bool
+	Shortcut       bool
+	HoldingTime    time.Duration // whole seconds
+	Idle           time.Duration
+	IdleBytes      uint64
+	Unique         bool
+	MSSClamp       bool
+	NHS            []NHS
+}
+
+// Underlay is where a tunnel's outer packets leave.
+type Underlay struct {
+	Device  string
+	Address netip.Addr // outer source; invalid: the device's first global address
+	Mark    uint32
+	VRF     string
+}
+
+// NHS is one [[tunnel.NAME.nhs]].
+type NHS struct {
+	NBMA     string     // IPv4 address or DNS name
+	Protocol netip.Addr // invalid: dynamic, learned from the server
+	Routes   []netip.Prefix
+	Priority int // lower is better
+}
+
+// Defaults of what the file leaves out.
+const (
+	DefaultInstance    = "default"
+	DefaultRunDir      = "/run/dmvpn"
+	DefaultBPFFS       = "/sys/fs/bpf"
+	DefaultLogLevel    = "info"
+	DefaultHoldingTime = 7200 * time.Second
+	DefaultIdle        = 5 * time.Minute
+	DefaultIdleBytes   = 16384
+)
+
+// Load reads a file. An error in its content is of type Errors; one of reading
+// it is the system's.
+func Load(file string) (*Config, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w; name the file with -c FILE", err)
+	}
+	return Parse(file, content)
+}
+
+// Parse reads a file's content; file is for the errors, which are of type Errors.
+func Parse(file string, content []byte) (*Config, error) {
+	var values map[string]any
+	if err := toml.Unmarshal(content, &values); err != nil {
+		return nil, syntaxError(file, err)
+	}
+	doc := &document{file: file, places: locate(content)}
+	root := &table{doc: doc, values: values}
+	c := &Config{File: file}
+	c.Daemon = readDaemon(root)
+	c.Tunnels = readTunnels(root)
+	root.done()
+	if len(doc.errors) == 0 {
+		doc.checkConflicts(c)
+	}
+	if len(doc.errors) > 0 {
+		doc.errors.sort()
+		return nil, doc.errors
+	}
+	return c, nil
+}
+
+func syntaxError(file string, err error) error {
+	var bad *toml.DecodeError
+	if !errors.As(err, &bad) {
+		return Errors{{File: file, Line: 1, Column: 1, What: err.Error(), Remedy: "write valid TOML"}}
+	}
+	line, column := bad.Position()
+	return Errors{{File: file, Line: line, Column: column,
+		What: "not TOML: " + strings.TrimPrefix(bad.Error(), "toml: "), Remedy: "one KEY = VALUE a line, strings in double quotes"}}
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// LogLevels are what log-level may say.
+var LogLevels = []string{"trace", "debug", "info", "warn", "error"}
+
+func readDaemon(root *table) Daemon {
+	t, _ := root.sub("daemon", "write [daemon] and its keys below")
+	d := Daemon{Instance: DefaultInstance, RunDir: DefaultRunDir, BPFFS: DefaultBPFFS, LogLevel: DefaultLogLevel}
+	const nameRemedy = "write 1 to 32 letters, digits, '-' or '_'"
+	if s := t.text("instance", nameRemedy); s != "" {
+		d.Instance = s
+		if !InstanceName(s) {
+			t.doc.failValue("daemon.instance", fmt.Sprintf("%q cannot name a directory", s), nameRemedy)
+		}
+	}
+	d.RunDir = t.directory("run-dir", DefaultRunDir)
+	d.BPFFS = t.directory("bpffs", DefaultBPFFS)
+	levels := "write one of " + strings.Join(LogLevels, ", ")
+	if s := t.text("log-level", levels); s != "" {
+		d.LogLevel = s
+		if !slices.Contains(LogLevels, s) {
+			t.doc.failValue("daemon.log-level", fmt.Sprintf("%q is no level", s), levels)
+		}
+	}
+	t.done()
+	return d
+}
+
+// directory gives an absolute path, or otherwise if it is absent.
+func (t *table) directory(key, otherwise string) string {
+	remedy := fmt.Sprintf("write an absolute path such as %q", otherwise)
+	s := t.text(key, remedy)
+	if s == "" {
+		return otherwise
+	}
+	if !filepath.IsAbs(s) {
+		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not an absolute path", s), remedy)
+	}
+	return filepath.Clean(s)
+}
+
+// InstanceName says whether a name may stand in paths of run directory and pins.
+func InstanceName(s string) bool {
+	if len(s) == 0 || len(s) > 32 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	})
+}

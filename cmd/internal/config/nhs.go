@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+)
+
+func readNHS(t *table) NHS {
+	const remedy = `write the server's underlay address or DNS name, such as "192.0.2.1" or "hub.example.net"`
+	var n NHS
+	if _, ok := t.values["nbma"]; !ok {
+		t.failMissing("nbma", remedy)
+	}
+	if n.NBMA = t.text("nbma", remedy); n.NBMA != "" {
+		path := join(t.path, "nbma")
+		a, err := netip.ParseAddr(n.NBMA)
+		switch {
+		case err == nil && !a.Is4():
+			t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", n.NBMA), "this version has an IPv4 underlay only; "+remedy)
+		case err == nil && !unicast(a):
+			t.doc.failValue(path, fmt.Sprintf("%q is not a unicast address", n.NBMA), remedy)
+		case err != nil && !hostName(n.NBMA):
+			t.doc.failValue(path, fmt.Sprintf("%q is neither an address nor a host name", n.NBMA), remedy)
+		}
+	}
+	const dynamic = `write the server's tunnel address, or "dynamic" to learn it`
+	if v, given := t.values["protocol"]; given && v == "dynamic" {
+		t.asked = append(t.asked, "protocol")
+	} else {
+		n.Protocol = t.address("protocol", dynamic)
+	}
+	n.Routes = t.prefixes("routes")
+	if p, ok := t.number("priority", 0, math.MaxInt32); ok {
+		n.Priority = int(p)
+	}
+	t.done()
+	return n
+}
+
+// address gives a unicast IPv4 address, invalid if it is absent or wrong.
+func (t *table) address(key, remedy string) netip.Addr {
+	s := t.text(key, remedy)
+	if s == "" {
+		return netip.Addr{}
+	}
+	a, err := netip.ParseAddr(s)
+	switch {
+	case err != nil:
+		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not an address", s), remedy)
+	case !a.Is4():
+		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not IPv4", s), "this version is IPv4 only; "+remedy)
+	case !unicast(a):
+		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not a unicast address", s), remedy)
+	default:
+		return a
+	}
+	return netip.Addr{}
+}
+
+// prefixes gives an array of IPv4 prefixes without host bits, none inside another.
+func (t *table) prefixes(key string) []netip.Prefix {
+	const remedy = `write such as ["10.10.1.0/24"]`
+	var list []netip.Prefix
+	t.texts(key, remedy, func(path, s string) {
+		p, err := netip.ParsePrefix(s)
+		switch {
+		case err != nil:
+			t.doc.failValue(path, fmt.Sprintf("%q is not a prefix", s), remedy)
+			return
+		case !p.Addr().Is4():
+			t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", s), "this version carries IPv4 only; "+remedy)
+			return
+		case p != p.Masked():
+			t.doc.failValue(path, fmt.Sprintf("%q has bits beyond its length", s), fmt.Sprintf("write %q", p.Masked()))
+			return
+		}
+		for _, other := range list {
+			if other.Overlaps(p) {
+				t.doc.failValue(path, fmt.Sprintf("%v overlaps %v of the same list", p, other), "leave the narrower one out")
+				return
+			}
+		}
+		list = append(list, p)
+	})
+	return list
+}
+
+func unicast(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// deviceName says whether the kernel takes s as a device's name and we can print it.
+func deviceName(s string) bool {
+	if s == "" || s == "." || s == ".." || len(s) > maxDeviceName {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.' && r != '@'
+	})
+}
+
+// hostName says whether s is a DNS name (RFC 1123, section 2.1). One whose last
+// label is a number would be a misspelt address.
+func hostName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	labels := strings.Split(s, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		if strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		}) {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}

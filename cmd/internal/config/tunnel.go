@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of what a tunnel may say.
+const (
+	maxDeviceName     = 15 // IFNAMSIZ less its NUL
+	minMTU            = 576
+	maxMTU            = 65507
+	maxAuthentication = 8                   // octets; Cisco's extension has no room for more
+	minHoldingTime    = time.Second         // a third of it is the renewal
+	maxHoldingTime    = 65535 * time.Second // CIE holding time, 16 bits
+	minIdle           = time.Second
+	maxIdle           = 24 * time.Hour
+)
+
+func readTunnels(root *table) []Tunnel {
+	const remedy = "write [tunnel.NAME] and its keys below, such as [tunnel.dmvpn0]"
+	all, ok := root.sub("tunnel", remedy)
+	if ok && len(all.values) == 0 || !ok && len(root.doc.errors) == 0 {
+		root.doc.fail(root.doc.places.keys["tunnel"], "tunnel", "there is no tunnel", remedy)
+	}
+	var tunnels []Tunnel
+	for _, name := range slices.Sorted(maps.Keys(all.values)) {
+		if t, ok := all.sub(name, remedy); ok {
+			tunnels = append(tunnels, readTunnel(name, t))
+		}
+	}
+	return tunnels
+}
+
+func readTunnel(name string, t *table) Tunnel {
+	u := Tunnel{Name: name}
+	if !deviceName(name) {
+		t.doc.fail(t.doc.places.keys[t.path], t.path, fmt.Sprintf("%q cannot name a device", name),
+			fmt.Sprintf("use at most %d letters, digits, '-', '_' or '.'", maxDeviceName))
+	}
+	u.Address = t.tunnelAddress()
+	if key, ok := t.number("key", 0, math.MaxUint32); ok {
+		u.Key, u.HasKey = uint32(key), true
+	}
+	t.protection()
+	u.Underlay = t.underlay()
+	if mtu, ok := t.number("mtu", minMTU, maxMTU); ok {
+		u.MTU = int(mtu)
+	}
+	u.Authentication = t.authentication()
+	u.Networks = t.prefixes("networks")
+	_, hasServer := t.values["nhs"]
+	u.Redirect = t.truth("redirect", !hasServer)
+	u.Shortcut = t.truth("shortcut", hasServer)
+	u.HoldingTime = t.duration("holding-time", minHoldingTime, maxHoldingTime, DefaultHoldingTime)
+	if u.HoldingTime%time.Second != 0 {
+		t.doc.failValue(join(t.path, "holding-time"), fmt.Sprintf("%v is not whole seconds", u.HoldingTime), "NHRP counts in seconds, write such as \"90s\"")
+	}
+	u.Idle = t.duration("idle", minIdle, maxIdle, DefaultIdle)
+	u.IdleBytes = DefaultIdleBytes
+	if n, ok := t.number("idle-bytes", 0, math.MaxInt64); ok {
+		u.IdleBytes = uint64(n)
+	}
+	u.Unique = t.truth("unique", false)
+	u.MSSClamp = t.truth("mss-clamp", true)
+	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
+		u.NHS = append(u.NHS, readNHS(server))
+	}
+	t.done()
+	return u
+}
+
+func (t *table) tunnelAddress() netip.Prefix {
+	const remedy = `write our address in the tunnel with its prefix length, such as "10.0.0.11/24"`
+	if _, ok := t.values["address"]; !ok {
+		t.failMissing("address", remedy)
+	}
+	s := t.text("address", remedy)
+	if s == "" {
+		return netip.Prefix{}
+	}
+	path := join(t.path, "address")
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		t.doc.failValue(path, fmt.Sprintf("%q is not an address with a prefix length", s), remedy)
+	case !p.Addr().Is4():
+		t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", s), "this version carries IPv4 only; "+remedy)
+	case p.Bits() > 30 || p.Bits() < 1:
+		t.doc.failValue(path, fmt.Sprintf("/%d leaves no room for peers or is everything", p.Bits()), remedy)
+	case p.Addr() == p.Masked().Addr():
+		t.doc.failValue(path, fmt.Sprintf("%q is the network, not an address in it", s), remedy)
+	case !unicast(p.Addr()):
+		t.doc.failValue(path, fmt.Sprintf("%q is not a unicast address", s), remedy)
+	default:
+		return p
+	}
+	return netip.Prefix{}
+}
+
+func (t *table) protection() {
+	const remedy = `this version has no IPsec yet: write protection = "none" to send in clear over networks that you trust`
+	if _, ok := t.values["protection"]; !ok {
+		t.failMissing("protection", remedy)
+	}
+	if s := t.text("protection", remedy); s != "" && s != "none" {
+		t.doc.failValue(join(t.path, "protection"), fmt.Sprintf("%q is not offered", s), remedy)
+	}
+}
+
+func (t *table) authentication() string {
+	remedy := fmt.Sprintf("write 1 to %d ASCII characters, the same on every node", maxAuthentication)
+	s := t.text("authentication", remedy)
+	path := join(t.path, "authentication")
+	if len(s) > maxAuthentication {
+		t.doc.failValue(path, fmt.Sprintf("%d octets are too long", len(s)), remedy)
+	} else if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		t.doc.failValue(path, "has a character that is not printable ASCII", remedy)
+	}
+	return s
+}
+
+func (t *table) underlay() Underlay {
+	const remedy = `write underlay = { device = "eth0" }`
+	if _, ok := t.values["underlay"]; !ok {
+		t.failMissing("underlay", remedy)
+	}
+	u, ok := t.sub("underlay", remedy)
+	if !ok {
+		return Underlay{}
+	}
+	var out Underlay
+	if _, ok := u.values["device"]; !ok {
+		u.failMissing("device", remedy)
+	}
+	if out.Device = u.text("device", remedy); out.Device != "" && !deviceName(out.Device) {
+		u.doc.failValue(join(u.path, "device"), fmt.Sprintf("%q cannot name a device", out.Device), remedy)
+	}
+	out.Address = u.address("address", `write an IPv4 address of the device, such as "192.0.2.1", or leave it out`)
+	if n, ok := u.number("mark", 0, math.MaxUint32); ok {
+		out.Mark = uint32(n)
+	}
+	// An empty VRF is how the main table is written.
+	if v, given := u.values["vrf"]; given && v == "" {
+		u.asked = append(u.asked, "vrf")
+	} else if out.VRF = u.text("vrf", `write the name of a VRF device, or leave it out`); out.VRF != "" && !deviceName(out.VRF) {
+		u.doc.failValue(join(u.path, "vrf"), fmt.Sprintf("%q cannot name a device", out.VRF), "write the name of a VRF device, or leave it out")
+	}
+	u.done()
+	return out
+}
