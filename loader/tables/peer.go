@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tables
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Endpoint is where a peer is on the underlay: its NBMA address and the UDP
+// port that was observed, 0 for plain GRE.
+type Endpoint struct {
+	NBMA netip.Addr
+	Port uint16
+}
+
+// Peer is one NBMA endpoint of one tunnel.
+type Peer struct {
+	ID       PeerID
+	Tunnel   int // index of the tunnel device
+	Endpoint Endpoint
+	Protocol netip.Addr // overlay address; invalid where not known
+	MTU      int        // inner packets above this are too big; 0: the tunnel's
+	Up       bool
+}
+
+func (e Endpoint) key(tunnel int) nbmaKey {
+	return nbmaKey{NBMA: toAddress(e.NBMA), TunnelIfIndex: uint32(tunnel), Port: e.Port}
+}
+
+func (v peerValue) peer(id PeerID) Peer {
+	return Peer{
+		ID: id, Tunnel: int(v.TunnelIfIndex), Endpoint: Endpoint{fromAddress(v.NBMA), v.Port},
+		Protocol: fromAddress(v.Protocol), MTU: int(v.MTU), Up: v.Flags&flagPeerUp != 0,
+	}
+}
+
+// Admit makes the endpoint a peer of the tunnel, or changes the protocol address
+// and the MTU of the peer that it is: GRE data from it is accepted from now on.
+// An invalid protocol address leaves what was known; mtu 0 is the tunnel's. A
+// new peer gets the lowest free id and counters that begin at 0.
+func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) (PeerID, error) {
+	if !from.NBMA.IsValid() || from.NBMA.IsUnspecified() || from.NBMA.IsMulticast() {
+		return 0, fmt.Errorf("tables: peer address %s of tunnel %d is not a unicast address", from.NBMA, tunnel)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := from.key(tunnel)
+	id, known := t.ids[key]
+	if !known {
+		if id = t.lowestFree(); id == 0 {
+			return 0, fmt.Errorf("tables: peer %s of tunnel %d: %w (all %d are in use)", from.NBMA, tunnel, ErrFull, t.limit-1)
+		}
+	}
+	value := peerValue{
+		NBMA: key.NBMA, Protocol: toAddress(protocol), TunnelIfIndex: key.TunnelIfIndex,
+		Flags: flagPeerUp, MTU: uint32(mtu), Port: from.Port,
+	}
+	old := t.peers[id]
+	if known && !protocol.IsValid() {
+		value.Protocol = old.Protocol
+	}
+	if known && value == old {
+		return id, nil
+	}
+	if !known {
+		if err := t.clearStats(id); err != nil {
+			return 0, err
+		}
+	}
+	// The entry first, then the way to it: who finds the id finds it whole.
+	if err := t.peer.Put(uint32(id), value); err != nil {
+		return 0, fmt.Errorf("tables: write %s: %w", MapPeer, err)
+	}
+	if !known {
+		if err := t.nbma.Put(key, uint32(id)); err != nil {
+			_ = t.peer.Put(uint32(id), peerValue{})
+			return 0, fmt.Errorf("tables: write %s: %w", MapNBMA, err)
+		}
+		t.free = id + 1
+	}
+	t.ids[key], t.peers[id] = id, value
+	return id, nil
+}
+
+// lowestFree gives the lowest id that is not taken, 0 if there is none.
+func (t *Tables) lowestFree() PeerID {
+	for id := t.free; id < t.limit; id++ {
+		if _, taken := t.peers[id]; !taken {
+			t.free = id
+			return id
+		}
+	}
+	t.free = t.limit
+	return 0
+}
+
+// Dismiss ends the peer: its next hops go first, then what it sends is refused,
+// last its id is free again. A fallback that it was is nobody. An endpoint that
+// is not a peer is no error.
+func (t *Tables) Dismiss(tunnel int, from Endpoint) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id, ok := t.ids[from.key(tunnel)]; ok {
+		return t.remove(id)
+	}
+	return nil
+}
+
+// remove takes the peer out in the order that Dismiss names. t.mu is held.
+func (t *Tables) remove(id PeerID) error {
+	value := t.peers[id]
+	for hop, to := range t.hops {
+		if to == id {
+			if err := absent(t.nextHop.Delete(hop)); err != nil {
+				return fmt.Errorf("tables: delete from %s: %w", MapNextHop, err)
+			}
+			delete(t.hops, hop)
+		}
+	}
+	var tunnel tunnelValue
+	if err := t.device.Lookup(value.TunnelIfIndex, &tunnel); err == nil && tunnel.FallbackPeer == uint32(id) {
+		if err := t.setFallback(value.TunnelIfIndex, 0); err != nil {
+			return err
+		}
+	}
+	key := nbmaKey{NBMA: value.NBMA, TunnelIfIndex: value.TunnelIfIndex, Port: value.Port}
+	if err := absent(t.nbma.Delete(key)); err != nil {
+		return fmt.Errorf("tables: delete from %s: %w", MapNBMA, err)
+	}
+	if err := t.peer.Put(uint32(id), peerValue{}); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapPeer, err)
+	}
+	delete(t.ids, key)
+	delete(t.peers, id)
+	delete(t.inGo, id)
+	t.free = min(t.free, id)
+	return nil
+}
+
+// ID gives the id of the endpoint, false if it is not a peer of the tunnel.
+func (t *Tables) ID(tunnel int, from Endpoint) (PeerID, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id, ok := t.ids[from.key(tunnel)]
+	return id, ok
+}
+
+// Peer gives the peer with the id, false if there is none.
+func (t *Tables) Peer(id PeerID) (Peer, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	value, ok := t.peers[id]
+	return value.peer(id), ok
+}
+
+// Peers gives all peers of all tunnels, lowest id first.
+func (t *Tables) Peers() []Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]Peer, 0, len(t.peers))
+	for _, id := range t.sortedIDs() {
+		out = append(out, t.peers[id].peer(id))
+	}
+	return out
+}

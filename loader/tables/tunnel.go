@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tables
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+)
+
+// Tunnel is one mGRE cloud as the programs see it.
+type Tunnel struct {
+	IfIndex         int        // of the tunnel device
+	UnderlayIfIndex int        // where outer packets leave
+	Local           netip.Addr // outer source, and outer destination of what is received
+	Key             uint32     // GRE key, RFC 2890
+	HasKey          bool
+	Redirect        bool   // raise redirect events
+	Protected       bool   // data leaves by Go and ESP
+	MSSClamp        bool   // clamp TCP's MSS to the MTU
+	Mark            uint32 // of outer packets
+	MTU             int    // of the tunnel device
+	Fallback        PeerID // takes what is unresolved; 0: nobody; read only, see SetFallback
+	UnderlayTable   int    // FIB table of the underlay's VRF; 0: the rules of the main one
+}
+
+func (u Tunnel) key() tunnelKey {
+	k := tunnelKey{Local: toAddress(u.Local)}
+	if u.HasKey {
+		k.Key, k.HasKey = u.Key, 1
+	}
+	return k
+}
+
+func (u Tunnel) value() tunnelValue {
+	v := tunnelValue{
+		Local: toAddress(u.Local), IfIndex: uint32(u.IfIndex), UnderlayIfIndex: uint32(u.UnderlayIfIndex),
+		Mark: u.Mark, MTU: uint32(u.MTU), FallbackPeer: uint32(u.Fallback), UnderlayTable: uint32(u.UnderlayTable),
+	}
+	for _, f := range []struct {
+		set  bool
+		flag uint32
+	}{{u.HasKey, flagKey}, {u.Redirect, flagRedirect}, {u.Protected, flagProtected}, {u.MSSClamp, flagMSSClamp}} {
+		if f.set {
+			v.Flags |= f.flag
+		}
+	}
+	if u.HasKey {
+		v.Key = u.Key
+	}
+	return v
+}
+
+func (v tunnelValue) tunnel() Tunnel {
+	return Tunnel{
+		IfIndex: int(v.IfIndex), UnderlayIfIndex: int(v.UnderlayIfIndex), Local: fromAddress(v.Local),
+		Key: v.Key, HasKey: v.Flags&flagKey != 0, Redirect: v.Flags&flagRedirect != 0,
+		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0,
+		Mark: v.Mark, MTU: int(v.MTU), Fallback: PeerID(v.FallbackPeer), UnderlayTable: int(v.UnderlayTable),
+	}
+}
+
+// SetTunnel makes the tunnel or changes it: the address, key, flags, all of it.
+// An entry for an address or key that the device had before goes. A local
+// address and key that another tunnel device holds is an error. u.Fallback is
+// not looked at: SetFallback alone changes it, so that a daemon that starts
+// again does not take it away from running traffic.
+func (t *Tables) SetTunnel(u Tunnel) error {
+	if u.IfIndex <= 0 {
+		return fmt.Errorf("tables: tunnel has no device index")
+	}
+	if !u.Local.IsValid() {
+		return fmt.Errorf("tables: tunnel %d has no local address", u.IfIndex)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key, value := u.key(), u.value()
+	var there tunnelValue
+	switch err := t.tunnel.Lookup(key, &there); {
+	case err == nil && there.IfIndex != value.IfIndex:
+		return fmt.Errorf("tables: local address %s with this key belongs to the tunnel device with index %d: give the tunnels different keys",
+			u.Local, there.IfIndex)
+	case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
+		return fmt.Errorf("tables: read %s: %w", MapTunnel, err)
+	}
+	var before tunnelValue
+	switch err := t.device.Lookup(value.IfIndex, &before); {
+	case err == nil:
+		value.FallbackPeer = before.FallbackPeer
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		value.FallbackPeer = 0
+	default:
+		return fmt.Errorf("tables: read %s: %w", MapDevice, err)
+	}
+	// Receive first: a peer that answers at once finds us listening.
+	if err := t.tunnel.Put(key, value); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+	}
+	if err := t.device.Put(value.IfIndex, value); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapDevice, err)
+	}
+	return t.dropTunnelKeys(value.IfIndex, key)
+}
+
+// dropTunnelKeys removes every entry of dmvpn_tunnel of the device but keep.
+func (t *Tables) dropTunnelKeys(ifindex uint32, keep tunnelKey) error {
+	var key tunnelKey
+	var value tunnelValue
+	var old []tunnelKey
+	it := t.tunnel.Iterate()
+	for it.Next(&key, &value) {
+		if value.IfIndex == ifindex && key != keep {
+			old = append(old, key)
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("tables: read %s: %w", MapTunnel, err)
+	}
+	for _, key := range old {
+		if err := absent(t.tunnel.Delete(key)); err != nil {
+			return fmt.Errorf("tables: delete from %s: %w", MapTunnel, err)
+		}
+	}
+	return nil
+}
+
+// SetFallback names the peer that takes what is unresolved on the tunnel; 0:
+// nobody. The peer must be a peer of this tunnel.
+func (t *Tables) SetFallback(ifindex int, id PeerID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id != 0 {
+		if peer, ok := t.peers[id]; !ok || peer.TunnelIfIndex != uint32(ifindex) {
+			return fmt.Errorf("tables: fallback of tunnel %d: peer %d: %w", ifindex, id, ErrUnknown)
+		}
+	}
+	return t.setFallback(uint32(ifindex), id)
+}
+
+func (t *Tables) setFallback(ifindex uint32, id PeerID) error {
+	var value tunnelValue
+	if err := t.device.Lookup(ifindex, &value); err != nil {
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = ErrUnknown
+		}
+		return fmt.Errorf("tables: tunnel %d: %w", ifindex, err)
+	}
+	if value.FallbackPeer == uint32(id) {
+		return nil
+	}
+	value.FallbackPeer = uint32(id)
+	if err := t.device.Put(ifindex, value); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapDevice, err)
+	}
+	if err := t.tunnel.Put(value.tunnel().key(), value); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+	}
+	return nil
+}
+
+// DeleteTunnel removes the tunnel of the device with its next hops and peers.
+// A tunnel that is not there is no error.
+func (t *Tables) DeleteTunnel(ifindex int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	index := uint32(ifindex)
+	if err := t.dropTunnelKeys(index, tunnelKey{}); err != nil {
+		return err
+	}
+	if err := absent(t.device.Delete(index)); err != nil {
+		return fmt.Errorf("tables: delete from %s: %w", MapDevice, err)
+	}
+	for hop := range t.hops {
+		if hop.TunnelIfIndex == index {
+			if err := absent(t.nextHop.Delete(hop)); err != nil {
+				return fmt.Errorf("tables: delete from %s: %w", MapNextHop, err)
+			}
+			delete(t.hops, hop)
+		}
+	}
+	for _, id := range t.sortedIDs() {
+		if t.peers[id].TunnelIfIndex == index {
+			if err := t.remove(id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Tunnels gives every tunnel.
+func (t *Tables) Tunnels() ([]Tunnel, error) {
+	var out []Tunnel
+	var ifindex uint32
+	var value tunnelValue
+	it := t.device.Iterate()
+	for it.Next(&ifindex, &value) {
+		out = append(out, value.tunnel())
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("tables: read %s: %w", MapDevice, err)
+	}
+	return out, nil
+}
