@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// An End is where a wire is plugged in: a device that the wire makes, with an
+// address and its prefix length ("" for none).
+type End struct {
+	Node    string
+	Device  string
+	Address string
+}
+
+// A Wire joins two nodes. A plain one is a veth pair. One with a delay, or with
+// an inspector, is a pair of TAPs whose frames go through this process.
+type Wire struct {
+	A, B    End
+	Delay   time.Duration          // one way
+	Inspect func(frame []byte)     // sees each frame as it would be on a cable, from both directions at once
+	Lose    func(frame []byte) bool // true loses the frame; called like Inspect
+
+	relay *relay
+}
+
+// Wire plugs a wire in and brings both ends up.
+func (l *Lab) Wire(w *Wire) *Wire {
+	if l.err != nil {
+		return w
+	}
+	a, b := l.nodes[w.A.Node], l.nodes[w.B.Node]
+	if a == nil || b == nil {
+		l.fail("wire %s–%s: no such node", w.A.Node, w.B.Node)
+		return w
+	}
+	var err error
+	if w.Delay == 0 && w.Inspect == nil && w.Lose == nil {
+		err = w.veth(a, b)
+	} else {
+		w.relay, err = newRelay(w, a, b)
+	}
+	if err != nil {
+		l.fail("wire %s–%s: %w", w.A.Node, w.B.Node, err)
+		return w
+	}
+	l.wires = append(l.wires, w)
+	for _, e := range []End{w.A, w.B} {
+		n := l.nodes[e.Node]
+		if e.Address != "" {
+			n.Address(e.Device, e.Address)
+		}
+		if err := n.SetUp(e.Device, true); err != nil {
+			l.fail("%w", err)
+		}
+	}
+	return w
+}
+
+func (w *Wire) veth(a, b *Node) error {
+	return a.Net.LinkAdd(&netlink.Veth{
+		LinkAttrs:     netlink.LinkAttrs{Name: w.A.Device, MTU: 1500},
+		PeerName:      w.B.Device,
+		PeerNamespace: netlink.NsFd(int(b.ns)),
+	})
+}
+
+func (w *Wire) close() {
+	if w.relay != nil {
+		w.relay.close()
+	}
+}
+
+// SetUp brings a device up or down.
+func (n *Node) SetUp(device string, up bool) error {
+	link, err := n.Net.LinkByName(device)
+	if err != nil {
+		return fmt.Errorf("node %s: device %s: %w", n.Name, device, err)
+	}
+	set := n.Net.LinkSetUp
+	if !up {
+		set = n.Net.LinkSetDown
+	}
+	if err := set(link); err != nil {
+		return fmt.Errorf("node %s: device %s: %w", n.Name, device, err)
+	}
+	return nil
+}
