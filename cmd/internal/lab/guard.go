@@ -17,6 +17,13 @@ var guarded struct {
 	signals chan os.Signal
 }
 
+var interrupted = make(chan struct{})
+
+// Interrupted is closed when a signal has told this process to end. What fails
+// after that fails because its lab is being removed: the caller waits for the
+// end of the process instead of reporting it.
+func Interrupted() <-chan struct{} { return interrupted }
+
 func guard(l *Lab) {
 	guarded.Lock()
 	defer guarded.Unlock()
@@ -38,6 +45,7 @@ func unguard(l *Lab) {
 // closeAll removes the labs and ends the process with the shell's status for
 // the signal. A second Ctrl-C does not interrupt it.
 func closeAll(s os.Signal) {
+	close(interrupted)
 	fmt.Fprintf(os.Stderr, "\n%v: cleaning up\n", s)
 	guarded.Lock()
 	var labs []*Lab

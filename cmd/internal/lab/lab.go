@@ -7,13 +7,15 @@
 // A lab has a name, and everything of it carries that name: its namespaces
 // (dmvpn-LAB-NODE, as `ip netns` shows them), its folder (/run/dmvpn-lab/LAB)
 // and its BPF file system. Labs of different names live side by side. Close
-// removes all of it; what a killed process left behind, Remove and Sweep do.
+// removes all of it, a signal to the owner does the same, and if the owner is
+// killed outright, a small process that watches over it does.
 package lab
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -37,10 +39,16 @@ type Lab struct {
 	Dir  string // Root/Name
 
 	lock  *os.File
+	watch *exec.Cmd // the warden
 	nodes map[string]*Node
 	order []string
 	wires []*Wire
 	err   error
+
+	// Held while something is built or started, so that a signal does not
+	// remove the lab underneath.
+	building sync.Mutex
+	gone     bool
 
 	closing sync.Once
 	closed  error
@@ -67,10 +75,13 @@ func New(name string) (*Lab, error) {
 		return nil, fmt.Errorf("lab %s: %w", name, err)
 	}
 	l.lock = lock
+	guard(l)
+	if l.watch, err = startWarden(name); err != nil {
+		return nil, errors.Join(fmt.Errorf("lab %s: %w", name, err), l.Close())
+	}
 	if err := mountBPF(l.bpffs()); err != nil {
 		return nil, errors.Join(fmt.Errorf("lab %s: %w", name, err), l.Close())
 	}
-	guard(l)
 	return l, nil
 }
 
@@ -107,6 +118,19 @@ func (l *Lab) fail(format string, args ...any) {
 	}
 }
 
+// errGone is what building calls give after Close.
+var errGone = errors.New("the lab is closed")
+
+// build runs f unless the lab is being removed.
+func (l *Lab) build(f func() error) error {
+	l.building.Lock()
+	defer l.building.Unlock()
+	if l.gone {
+		return errGone
+	}
+	return f()
+}
+
 // Get gives a node by its name, nil if there is none.
 func (l *Lab) Get(name string) *Node { return l.nodes[name] }
 
@@ -118,6 +142,9 @@ func (l *Lab) Nodes() []string { return slices.Clone(l.order) }
 // again and then returns what the first call did.
 func (l *Lab) Close() error {
 	l.closing.Do(func() {
+		l.building.Lock()
+		l.gone = true
+		l.building.Unlock()
 		for _, w := range l.wires {
 			w.close()
 		}
@@ -126,6 +153,9 @@ func (l *Lab) Close() error {
 		}
 		l.closed = remove(l.Name)
 		l.lock.Close()
+		if l.watch != nil {
+			_ = l.watch.Wait() // it saw the lock's file go, and ends
+		}
 		unguard(l)
 	})
 	return l.closed

@@ -37,13 +37,18 @@ func (l *Lab) Node(name string) *Node {
 		l.fail("node %s exists already", name)
 		return n
 	}
-	if err := n.make(); err != nil {
+	err := l.build(func() error {
+		if err := n.make(); err != nil {
+			n.close()
+			return err
+		}
+		l.nodes[name] = n
+		l.order = append(l.order, name)
+		return nil
+	})
+	if err != nil {
 		l.fail("node %s: %w", name, err)
-		n.close()
-		return n
 	}
-	l.nodes[name] = n
-	l.order = append(l.order, name)
 	return n
 }
 

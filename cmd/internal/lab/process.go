@@ -21,15 +21,18 @@ import (
 // with the node's own /sys, /sys/fs/bpf, /run/dmvpn and files. The caller waits
 // for it.
 func (n *Node) Start(cmd *exec.Cmd) error {
-	return n.Do(func() error {
-		if err := n.mounts(); err != nil {
-			return fmt.Errorf("node %s: %w", n.Name, err)
-		}
-		if err := cmd.Start(); err != nil {
-			return fmt.Errorf("node %s: %w", n.Name, err)
-		}
-		return nil
+	err := n.lab.build(func() error {
+		return n.Do(func() error {
+			if err := n.mounts(); err != nil {
+				return err
+			}
+			return cmd.Start()
+		})
 	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	return nil
 }
 
 // mounts gives this thread, and what it starts, the node's view of the files.

@@ -84,7 +84,9 @@ func (r *relay) copy(w *Wire, from, to *os.File) {
 				if errors.Is(err, os.ErrClosed) {
 					return
 				}
-				continue // the device is down: frames come again when it is up
+				// The device is down: frames come again when it is up.
+				time.Sleep(time.Millisecond)
+				continue
 			}
 			frame := buf[:n]
 			if w.Inspect != nil {

@@ -19,15 +19,17 @@ const netnsDir = "/run/netns"
 
 func namespaceName(lab, node string) string { return "dmvpn-" + lab + "-" + node }
 
+func lockPath(dir string) string { return filepath.Join(dir, "owner") }
+
 // takeLock takes the lab's lock, which the owner holds while it lives: the
 // kernel gives it back when the owner dies, however that happens.
 func takeLock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, "owner")
+	path := lockPath(dir)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil || !isAt(f, path) {
 		f.Close()
 		return nil, fmt.Errorf("in use by process %d: end it, or choose another name", owner(dir))
 	}
@@ -35,16 +37,27 @@ func takeLock(dir string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
+	if _, err := f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
+// isAt says whether an open file is still the one at path: the previous owner
+// may have removed its lab between our open and our lock.
+func isAt(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
 // owner gives the process that holds a lab, 0 if that is not known.
 func owner(dir string) int {
-	b, err := os.ReadFile(filepath.Join(dir, "owner"))
+	b, err := os.ReadFile(lockPath(dir))
 	if err != nil {
 		return 0
 	}

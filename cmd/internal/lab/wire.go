@@ -21,8 +21,8 @@ type End struct {
 // an inspector, is a pair of TAPs whose frames go through this process.
 type Wire struct {
 	A, B    End
-	Delay   time.Duration          // one way
-	Inspect func(frame []byte)     // sees each frame as it would be on a cable, from both directions at once
+	Delay   time.Duration           // one way
+	Inspect func(frame []byte)      // sees each frame as it would be on a cable, from both directions at once
 	Lose    func(frame []byte) bool // true loses the frame; called like Inspect
 
 	relay *relay
@@ -38,17 +38,21 @@ func (l *Lab) Wire(w *Wire) *Wire {
 		l.fail("wire %s–%s: no such node", w.A.Node, w.B.Node)
 		return w
 	}
-	var err error
-	if w.Delay == 0 && w.Inspect == nil && w.Lose == nil {
-		err = w.veth(a, b)
-	} else {
-		w.relay, err = newRelay(w, a, b)
-	}
+	err := l.build(func() (err error) {
+		if w.relayed() {
+			w.relay, err = newRelay(w, a, b)
+		} else {
+			err = w.veth(a, b)
+		}
+		if err == nil {
+			l.wires = append(l.wires, w)
+		}
+		return err
+	})
 	if err != nil {
 		l.fail("wire %s–%s: %w", w.A.Node, w.B.Node, err)
 		return w
 	}
-	l.wires = append(l.wires, w)
 	for _, e := range []End{w.A, w.B} {
 		n := l.nodes[e.Node]
 		if e.Address != "" {
@@ -60,6 +64,9 @@ func (l *Lab) Wire(w *Wire) *Wire {
 	}
 	return w
 }
+
+// relayed says whether the frames go through this process.
+func (w *Wire) relayed() bool { return w.Delay != 0 || w.Inspect != nil || w.Lose != nil }
 
 func (w *Wire) veth(a, b *Node) error {
 	return a.Net.LinkAdd(&netlink.Veth{

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Octets of a frame that a capture can hold: a GSO packet has up to 64 KiB.
+const captureFrame = 1<<16 + 256
+
+// A Frame was seen on a device of a node.
+type Frame struct {
+	At       time.Time
+	Outgoing bool // the node sent it
+	Data     []byte
+}
+
+// A Capture listens on a device, as tcpdump does.
+type Capture struct {
+	file *os.File
+	done chan struct{}
+
+	mu     sync.Mutex
+	frames []Frame
+}
+
+// Capture starts to keep the frames of a device for which keep is true (nil:
+// all). Frames of a device without Ethernet, as the tunnel is, begin with the IP
+// header.
+func (n *Node) Capture(device string, keep func(Frame) bool) (*Capture, error) {
+	c := &Capture{done: make(chan struct{})}
+	fd := -1
+	err := n.Do(func() (err error) {
+		link, err := n.Net.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		all := htons(unix.ETH_P_ALL)
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(all))
+		if err != nil {
+			return err
+		}
+		// Room for a burst: 2 busy CPUs may leave the reader waiting.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: link.Attrs().Index})
+	})
+	if err != nil {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		return nil, fmt.Errorf("node %s: capture on %s: %w", n.Name, device, err)
+	}
+	c.file = os.NewFile(uintptr(fd), "capture "+device)
+	go c.read(keep)
+	return c, nil
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+func (c *Capture) read(keep func(Frame) bool) {
+	defer close(c.done)
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, captureFrame)
+	for {
+		var n int
+		var from unix.Sockaddr
+		var received error
+		err := raw.Read(func(fd uintptr) bool {
+			n, from, received = unix.Recvfrom(int(fd), buf, 0)
+			return received != unix.EAGAIN
+		})
+		if err != nil {
+			return // closed
+		}
+		if received != nil {
+			time.Sleep(time.Millisecond) // the device is down
+			continue
+		}
+		f := Frame{At: time.Now(), Data: buf[:n]}
+		if ll, ok := from.(*unix.SockaddrLinklayer); ok {
+			f.Outgoing = ll.Pkttype == unix.PACKET_OUTGOING
+		}
+		if keep != nil && !keep(f) {
+			continue
+		}
+		f.Data = append([]byte(nil), f.Data...)
+		c.mu.Lock()
+		c.frames = append(c.frames, f)
+		c.mu.Unlock()
+	}
+}
+
+// Frames gives what was kept so far.
+func (c *Capture) Frames() []Frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Frame(nil), c.frames...)
+}
+
+// Close ends the capture and gives what was kept.
+func (c *Capture) Close() []Frame {
+	c.file.Close()
+	<-c.done
+	return c.Frames()
+}
+
+// GRE says whether an Ethernet frame carries IPv4 with GRE, and between which
+// addresses.
+func GRE(frame []byte) (source, destination net.IP, ok bool) {
+	const ethernet, ipv4 = 14, 20
+	if len(frame) < ethernet+ipv4 || frame[12] != 0x08 || frame[13] != 0x00 || frame[ethernet+9] != unix.IPPROTO_GRE {
+		return nil, nil, false
+	}
+	ip := frame[ethernet:]
+	return net.IP(ip[12:16]), net.IP(ip[16:20]), true
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+)
+
+// An Echo is the answer to a ping.
+type Echo struct {
+	From    netip.Addr // who answered
+	Reached bool       // it is the destination; else a router where the TTL ended
+	RTT     time.Duration
+}
+
+var pingID atomic.Uint32
+
+// errNoEcho says that nobody answered in time.
+var errNoEcho = errors.New("no answer")
+
+// Ping sends one ICMP echo request with a TTL (0: the usual 64) and waits for
+// the answer.
+func (n *Node) Ping(to netip.Addr, ttl int, wait time.Duration) (Echo, error) {
+	var conn *icmp.PacketConn
+	err := n.Do(func() (err error) {
+		conn, err = icmp.ListenPacket("ip4:icmp", "0.0.0.0")
+		return err
+	})
+	if err != nil {
+		return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
+	}
+	defer conn.Close()
+	if ttl > 0 {
+		if err := conn.IPv4PacketConn().SetTTL(ttl); err != nil {
+			return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
+		}
+	}
+	id := uint16(pingID.Add(1))
+	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: int(id), Seq: 1, Data: make([]byte, 32)}}
+	data, err := request.Marshal(nil)
+	if err != nil {
+		return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
+	}
+	began := time.Now()
+	if err := conn.SetDeadline(began.Add(wait)); err != nil {
+		return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
+	}
+	if _, err := conn.WriteTo(data, &net.IPAddr{IP: to.AsSlice()}); err != nil {
+		return Echo{}, fmt.Errorf("node %s: ping %v: %w", n.Name, to, err)
+	}
+	buf := make([]byte, 1500)
+	for {
+		size, from, err := conn.ReadFrom(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errNoEcho
+		}
+		if err != nil {
+			return Echo{}, fmt.Errorf("node %s: ping %v: %w", n.Name, to, err)
+		}
+		reached, ours := answers(buf[:size], id)
+		if !ours {
+			continue
+		}
+		who, _ := netip.ParseAddr(from.String())
+		return Echo{From: who, Reached: reached, RTT: time.Since(began)}, nil
+	}
+}
+
+// answers says whether an ICMP message belongs to our request: an echo reply,
+// or an error that quotes it.
+func answers(data []byte, id uint16) (reached, ours bool) {
+	m, err := icmp.ParseMessage(1, data)
+	if err != nil {
+		return false, false
+	}
+	switch body := m.Body.(type) {
+	case *icmp.Echo:
+		return true, m.Type == ipv4.ICMPTypeEchoReply && body.ID == int(id)
+	case *icmp.TimeExceeded:
+		const header, echoID = 20, 4
+		return false, len(body.Data) >= header+8 && binary.BigEndian.Uint16(body.Data[header+echoID:]) == id
+	}
+	return false, false
+}
+
+// Trace gives the routers on the way to an address, and the destination last.
+// A router that does not answer stands as an invalid address.
+func (n *Node) Trace(ctx context.Context, to netip.Addr) ([]Echo, error) {
+	const far = 12
+	var path []Echo
+	for ttl := 1; ttl <= far && ctx.Err() == nil; ttl++ {
+		e, err := n.Ping(to, ttl, 2*time.Second)
+		if err != nil && !errors.Is(err, errNoEcho) {
+			return path, err
+		}
+		path = append(path, e)
+		if e.Reached {
+			return path, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return path, ctx.Err()
+	}
+	return path, fmt.Errorf("node %s: trace to %v: not reached in %d hops", n.Name, to, far)
+}
