@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// A Source answers the requests. Its methods are called concurrently; the
+// context ends with the request or its time limit.
+type Source interface {
+	Status(context.Context) (Status, error)
+	Peers(context.Context) ([]Peer, error)
+	NHRP(context.Context) ([]Entry, error)
+	NHS(context.Context) ([]NHS, error)
+	Shortcuts(context.Context) ([]Shortcut, error)
+	Stats(context.Context) (Stats, error)
+	Drops(context.Context) ([]Drop, error)
+	// Stop begins the end of the daemon and returns; the data plane stays.
+	Stop(context.Context) error
+	// Teardown removes the data plane, then is Stop.
+	Teardown(context.Context) error
+}
+
+// Time limits of a connection.
+const (
+	headerTime   = 2 * time.Second
+	requestTime  = 10 * time.Second // a Source has this long to answer
+	teardownTime = 30 * time.Second
+	idleTime     = 30 * time.Second
+)
+
+// A Server serves the API on a unix socket.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+	path     string
+}
+
+// Listen makes the socket with mode 0660 and takes the place of one that a dead
+// daemon left: the caller holds the instance's lock. Serve answers.
+func Listen(path string, source Source) (*Server, error) {
+	if len(path) >= 108 {
+		return nil, fmt.Errorf("control socket %s: the path is longer than the 107 octets that the kernel takes; choose a shorter run-dir", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	return &Server{
+		path: path, listener: limit(l, maxConnections),
+		http: &http.Server{
+			Handler: Handler(source), ReadHeaderTimeout: headerTime, ReadTimeout: requestTime,
+			WriteTimeout: teardownTime + requestTime, IdleTimeout: idleTime, MaxHeaderBytes: 8 << 10,
+		},
+	}, nil
+}
+
+// Serve answers until Close. It returns nil then.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("control socket %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// Close lets what is being answered end, for a second at most, and removes the
+// socket.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+// Handler is the API without its socket.
+func Handler(source Source) http.Handler {
+	mux := http.NewServeMux()
+	get(mux, "status", source.Status)
+	get(mux, "peers", source.Peers)
+	get(mux, "nhrp", source.NHRP)
+	get(mux, "nhs", source.NHS)
+	get(mux, "shortcuts", source.Shortcuts)
+	get(mux, "stats", source.Stats)
+	get(mux, "drops", source.Drops)
+	post(mux, "stop", requestTime, source.Stop)
+	post(mux, "teardown", teardownTime, source.Teardown)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats or drops", r.URL.Path)})
+	})
+	return mux
+}
+
+func get[T any](mux *http.ServeMux, name string, answer func(context.Context) (T, error)) {
+	handle(mux, name, http.MethodGet, requestTime, func(ctx context.Context) (any, error) { return answer(ctx) })
+}
+
+func post(mux *http.ServeMux, name string, limit time.Duration, do func(context.Context) error) {
+	handle(mux, name, http.MethodPost, limit, func(ctx context.Context) (any, error) { return struct{}{}, do(ctx) })
+}
+
+func handle(mux *http.ServeMux, name, method string, limit time.Duration, answer func(context.Context) (any, error)) {
+	mux.HandleFunc("/v1/"+name, func(w http.ResponseWriter, r *http.Request) {
+		// A HEAD is a GET whose body net/http leaves out.
+		if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
+			w.Header().Set("Allow", method)
+			write(w, http.StatusMethodNotAllowed, Failure{fmt.Sprintf("%s /v1/%s: use %s", r.Method, name, method)})
+			return
+		}
+		// No request has a body that means anything: one that is sent is bounded.
+		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
+			write(w, http.StatusRequestEntityTooLarge, Failure{fmt.Sprintf("/v1/%s takes no body", name)})
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		value, err := answer(ctx)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			write(w, http.StatusServiceUnavailable, Failure{fmt.Sprintf("/v1/%s: no answer within %v", name, limit)})
+		case err != nil:
+			write(w, http.StatusInternalServerError, Failure{err.Error()})
+		default:
+			write(w, http.StatusOK, value)
+		}
+	})
+}
+
+// write encodes before the status goes out, so that a failure can still say so.
+func write(w http.ResponseWriter, status int, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// Who has gone away does not miss the rest.
+	_, _ = w.Write(append(text, '\n'))
+}

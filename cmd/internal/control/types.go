@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Status is GET /v1/status: the daemon and its tunnels.
+type Status struct {
+	Instance string    `json:"instance"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Config   string    `json:"config"` // the file that was read
+	BPFFS    string    `json:"bpffs"`
+	Tunnels  []Tunnel  `json:"tunnels"`
+}
+
+// Tunnel is one mGRE cloud.
+type Tunnel struct {
+	Name       string       `json:"name"`
+	IfIndex    int          `json:"ifindex"`
+	Address    netip.Prefix `json:"address"`
+	NBMA       netip.Addr   `json:"nbma,omitzero"` // our underlay address; absent: there is none
+	Underlay   Underlay     `json:"underlay"`
+	Key        *uint32      `json:"key,omitempty"`
+	Protection string       `json:"protection"`
+	MTU        int          `json:"mtu"`
+	Redirect   bool         `json:"redirect"`
+	Shortcut   bool         `json:"shortcut"`
+	Carrier    bool         `json:"carrier"`
+	Attach     string       `json:"attach,omitempty"` // how the programs are attached: tcx or clsact
+	Peers      int          `json:"peers"`
+	Registered int          `json:"registered"` // protocol addresses that are registered with us
+	Shortcuts  int          `json:"shortcuts"`
+	NHS        int          `json:"nhs"`
+	NHSUp      int          `json:"nhs_up"`
+	Problems   []string     `json:"problems,omitempty"` // what needs the operator, one sentence each
+}
+
+// Underlay is where a tunnel's outer packets leave.
+type Underlay struct {
+	Device string `json:"device"`
+	Mark   uint32 `json:"mark,omitempty"`
+	VRF    string `json:"vrf,omitempty"`
+}
+
+// Hub says whether the tunnel has no next hop server of its own.
+func (t Tunnel) Hub() bool { return t.NHS == 0 }
+
+// Kinds of peer.
+const (
+	PeerNHS        = "nhs"        // a configured next hop server
+	PeerRegistered = "registered" // it registered with us
+	PeerShortcut   = "shortcut"   // we resolved it, data goes there directly
+	PeerAdmitted   = "admitted"   // it resolved us: its data is accepted, none is sent
+	PeerAdopted    = "adopted"    // found in the pinned maps, not yet heard of since the start
+)
+
+// Peer is one NBMA endpoint of GET /v1/peers.
+type Peer struct {
+	Tunnel   string       `json:"tunnel"`
+	ID       uint32       `json:"id"` // index of dmvpn_peer and dmvpn_stats
+	NBMA     netip.Addr   `json:"nbma"`
+	Port     uint16       `json:"port,omitempty"`     // UDP port, absent for plain GRE
+	Protocol netip.Addr   `json:"protocol,omitzero"`  // overlay address
+	NextHops []netip.Addr `json:"next_hops,omitzero"` // overlay next hops that lead to it
+	Kind     string       `json:"kind"`
+	NAT      netip.Addr   `json:"nat,omitzero"` // the NBMA address that it believes to have, where another was observed
+	Up       bool         `json:"up"`
+	Since    time.Time    `json:"since,omitzero"`
+	MTU      int          `json:"mtu"`
+	Traffic
+}
+
+// Traffic is what was counted, both ways.
+type Traffic struct {
+	RxPackets uint64    `json:"rx_packets"`
+	RxBytes   uint64    `json:"rx_bytes"`
+	RxLast    time.Time `json:"rx_last,omitzero"`
+	TxPackets uint64    `json:"tx_packets"`
+	TxBytes   uint64    `json:"tx_bytes"`
+	TxLast    time.Time `json:"tx_last,omitzero"`
+}
+
+// Types of an Entry.
+const (
+	EntryStatic     = "static"     // a configured next hop server
+	EntryDynamic    = "dynamic"    // registered or resolved
+	EntryIncomplete = "incomplete" // asked for, no answer yet
+	EntryNegative   = "negative"   // the answer was that there is none
+)
+
+// Entry is one line of the NHRP cache, GET /v1/nhrp.
+type Entry struct {
+	Tunnel  string       `json:"tunnel"`
+	Prefix  netip.Prefix `json:"prefix"`
+	NextHop netip.Addr   `json:"next_hop,omitzero"` // overlay address that the prefix is reached by
+	NBMA    netip.Addr   `json:"nbma,omitzero"`
+	Port    uint16       `json:"port,omitempty"`
+	Claimed netip.Addr   `json:"claimed_nbma,omitzero"` // behind NAT: the address that the peer believes to have
+	Type    string       `json:"type"`
+	Flags   []string     `json:"flags,omitempty"`
+	Created time.Time    `json:"created,omitzero"`
+	Expires time.Time    `json:"expires,omitzero"` // absent: never
+}
+
+// NHS is one next hop server of GET /v1/nhs.
+type NHS struct {
+	Tunnel    string         `json:"tunnel"`
+	Name      string         `json:"name"` // as configured: address or DNS name
+	NBMA      netip.Addr     `json:"nbma,omitzero"`
+	Protocol  netip.Addr     `json:"protocol,omitzero"`
+	State     string         `json:"state"`
+	Since     time.Time      `json:"since,omitzero"`
+	Priority  int            `json:"priority"`
+	Routes    []netip.Prefix `json:"routes,omitempty"`
+	Requests  uint64         `json:"requests"`
+	Replies   uint64         `json:"replies"`
+	NextTry   time.Time      `json:"next_try,omitzero"`
+	LastError string         `json:"last_error,omitempty"`
+}
+
+// Shortcut is one direct path of GET /v1/shortcuts.
+type Shortcut struct {
+	Tunnel  string       `json:"tunnel"`
+	Prefix  netip.Prefix `json:"prefix"`
+	NextHop netip.Addr   `json:"next_hop"`
+	NBMA    netip.Addr   `json:"nbma"`
+	Port    uint16       `json:"port,omitempty"`
+	State   string       `json:"state"`
+	Created time.Time    `json:"created,omitzero"`
+	Expires time.Time    `json:"expires,omitzero"`
+}
+
+// Stats is GET /v1/stats: each tunnel's counters.
+type Stats struct {
+	Tunnels []TunnelStats `json:"tunnels"`
+}
+
+// TunnelStats sums a tunnel's peers, and counts its NHRP.
+type TunnelStats struct {
+	Tunnel string            `json:"tunnel"`
+	Data   Traffic           `json:"data"`
+	NHRP   map[string]uint64 `json:"nhrp"` // by name, such as registration-request-sent
+	Peers  []PeerStats       `json:"peers"`
+}
+
+// PeerStats is one peer's line of Stats.
+type PeerStats struct {
+	ID       uint32     `json:"id"`
+	NBMA     netip.Addr `json:"nbma"`
+	Protocol netip.Addr `json:"protocol,omitzero"`
+	Traffic
+}
+
+// Drop is one line of GET /v1/drops: what was dropped of one peer for one
+// reason since the maps were made.
+type Drop struct {
+	Tunnel   string     `json:"tunnel,omitempty"` // absent where the peer is not known
+	Peer     uint32     `json:"peer"`             // 0 where it is not known
+	NBMA     netip.Addr `json:"nbma,omitzero"`
+	Protocol netip.Addr `json:"protocol,omitzero"`
+	Reason   string     `json:"reason"`
+	Number   uint32     `json:"number"` // enum drop_reason
+	Packets  uint64     `json:"packets"`
+	Bytes    uint64     `json:"bytes"`
+}
+
+// Failure is the answer to a request that could not be served.
+type Failure struct {
+	Error string `json:"error"`
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"dmvpn/cmd/internal/control"
+)
+
+// Peers writes GET /v1/peers.
+func Peers(w io.Writer, now time.Time, peers []control.Peer) error {
+	t := newTable("TUNNEL", ">ID", "NBMA", "PROTOCOL", "KIND", "STATE", "UP", ">RX", ">TX", "LAST RX", "LAST TX")
+	for _, p := range peers {
+		state := "down"
+		if p.Up {
+			state = "up"
+		}
+		nbma := endpoint(p.NBMA, p.Port)
+		if p.NAT.IsValid() {
+			nbma += " (NAT, " + p.NAT.String() + ")"
+		}
+		t.add(p.Tunnel, count(uint64(p.ID)), nbma, address(p.Protocol), p.Kind, state, since(now, p.Since),
+			octets(p.RxBytes), octets(p.TxBytes), since(now, p.RxLast), since(now, p.TxLast))
+	}
+	return t.write(w, "no peer")
+}
+
+// NHRP writes GET /v1/nhrp.
+func NHRP(w io.Writer, now time.Time, entries []control.Entry) error {
+	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "TYPE", "EXPIRES", "FLAGS")
+	for _, e := range entries {
+		t.add(e.Tunnel, host(e.Prefix), address(e.NextHop), endpoint(e.NBMA, e.Port), e.Type, until(now, e.Expires),
+			strings.Join(e.Flags, " "))
+	}
+	return t.write(w, "the NHRP cache is empty")
+}
+
+// NHS writes GET /v1/nhs.
+func NHS(w io.Writer, now time.Time, servers []control.NHS) error {
+	t := newTable("TUNNEL", "SERVER", "NBMA", "PROTOCOL", "STATE", "SINCE", ">SENT", ">ANSWERED", "NEXT TRY", "ROUTES")
+	var errors []string
+	for _, n := range servers {
+		var routes []string
+		for _, r := range n.Routes {
+			routes = append(routes, r.String())
+		}
+		next := ""
+		if !n.NextTry.IsZero() {
+			next = until(now, n.NextTry)
+		}
+		t.add(n.Tunnel, n.Name, address(n.NBMA), address(n.Protocol), n.State, since(now, n.Since),
+			count(n.Requests), count(n.Replies), next, strings.Join(routes, " "))
+		if n.LastError != "" {
+			errors = append(errors, fmt.Sprintf("%s: %s: %s", n.Tunnel, n.Name, n.LastError))
+		}
+	}
+	if err := t.write(w, "no next hop server is configured: this is a hub"); err != nil {
+		return err
+	}
+	return lines(w, errors)
+}
+
+// Shortcuts writes GET /v1/shortcuts.
+func Shortcuts(w io.Writer, now time.Time, shortcuts []control.Shortcut) error {
+	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "STATE", "AGE", "EXPIRES")
+	for _, s := range shortcuts {
+		t.add(s.Tunnel, host(s.Prefix), address(s.NextHop), endpoint(s.NBMA, s.Port), s.State,
+			since(now, s.Created), until(now, s.Expires))
+	}
+	return t.write(w, "no shortcut: everything goes by way of the hub")
+}
+
+// Drops writes GET /v1/drops.
+func Drops(w io.Writer, drops []control.Drop) error {
+	t := newTable("TUNNEL", ">PEER", "NBMA", "PROTOCOL", "REASON", ">PACKETS", ">OCTETS")
+	for _, d := range drops {
+		id := ""
+		if d.Peer != 0 {
+			id = count(uint64(d.Peer))
+		}
+		t.add(d.Tunnel, id, address(d.NBMA), address(d.Protocol), d.Reason, count(d.Packets), count(d.Bytes))
+	}
+	return t.write(w, "nothing was dropped")
+}
+
+func lines(w io.Writer, text []string) error {
+	for _, l := range text {
+		if _, err := fmt.Fprintln(w, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"dmvpn/cmd/internal/control"
+)
+
+// Summary writes GET /v1/status: what a person wants to know first.
+func Summary(w io.Writer, now time.Time, s control.Status) error {
+	out := []string{fmt.Sprintf("dmvpnd %s, instance %s, process %d, up %s", s.Version, s.Instance, s.PID, since(now, s.Started))}
+	for _, t := range s.Tunnels {
+		out = append(out, "", tunnelTitle(t))
+		out = append(out, "  "+underlay(t))
+		out = append(out, fmt.Sprintf("  MTU %d, protection %s, %s, %s", t.MTU, t.Protection, yes(t.Redirect, "redirect"), yes(t.Shortcut, "shortcut")))
+		out = append(out, "  "+counts(t))
+		for _, p := range t.Problems {
+			out = append(out, "  ! "+p)
+		}
+	}
+	return lines(w, out)
+}
+
+func tunnelTitle(t control.Tunnel) string {
+	role := "spoke"
+	if t.Hub() {
+		role = "hub"
+	}
+	carrier := "up"
+	if !t.Carrier {
+		carrier = "no carrier"
+	}
+	return fmt.Sprintf("%s: %s, %s, %s", t.Name, role, t.Address, carrier)
+}
+
+func underlay(t control.Tunnel) string {
+	text := "underlay " + t.Underlay.Device
+	if t.NBMA.IsValid() {
+		text += " " + t.NBMA.String()
+	} else {
+		text += " without an address"
+	}
+	if t.Underlay.VRF != "" {
+		text += ", VRF " + t.Underlay.VRF
+	}
+	if t.Underlay.Mark != 0 {
+		text += fmt.Sprintf(", mark %#x", t.Underlay.Mark)
+	}
+	if t.Key != nil {
+		text += fmt.Sprintf(", key %d", *t.Key)
+	}
+	if t.Attach != "" {
+		text += ", programs by " + t.Attach
+	}
+	return text
+}
+
+func counts(t control.Tunnel) string {
+	text := fmt.Sprintf("peers %d", t.Peers)
+	if t.Hub() || t.Registered > 0 {
+		text += fmt.Sprintf(", registered %d", t.Registered)
+	}
+	if !t.Hub() {
+		text += fmt.Sprintf(", servers up %d of %d, shortcuts %d", t.NHSUp, t.NHS, t.Shortcuts)
+	}
+	return text
+}
+
+// Stats writes GET /v1/stats, and below it what was dropped.
+func Stats(w io.Writer, now time.Time, s control.Stats, drops []control.Drop) error {
+	for i, t := range s.Tunnels {
+		if i > 0 {
+			if err := lines(w, []string{""}); err != nil {
+				return err
+			}
+		}
+		if err := tunnelStats(w, now, t); err != nil {
+			return err
+		}
+	}
+	if len(drops) == 0 {
+		return lines(w, []string{"", "nothing was dropped"})
+	}
+	if err := lines(w, []string{"", "dropped"}); err != nil {
+		return err
+	}
+	return Drops(w, drops)
+}
+
+func tunnelStats(w io.Writer, now time.Time, s control.TunnelStats) error {
+	t := newTable(s.Tunnel, ">RX PACKETS", ">RX OCTETS", ">TX PACKETS", ">TX OCTETS", "LAST RX", "LAST TX")
+	line := func(name string, c control.Traffic) {
+		t.add(name, count(c.RxPackets), count(c.RxBytes), count(c.TxPackets), count(c.TxBytes), since(now, c.RxLast), since(now, c.TxLast))
+	}
+	for _, p := range s.Peers {
+		name := address(p.Protocol)
+		if name == "" {
+			name = address(p.NBMA)
+		}
+		line(fmt.Sprintf("peer %d %s", p.ID, name), p.Traffic)
+	}
+	line("all peers", s.Data)
+	if err := t.write(w, ""); err != nil {
+		return err
+	}
+	n := newTable("NHRP", ">COUNT")
+	for _, name := range slices.Sorted(maps.Keys(s.NHRP)) {
+		if s.NHRP[name] > 0 {
+			n.add(name, count(s.NHRP[name]))
+		}
+	}
+	if len(n.lines) == 1 {
+		return nil
+	}
+	if err := lines(w, []string{""}); err != nil {
+		return err
+	}
+	return n.write(w, "")
+}
