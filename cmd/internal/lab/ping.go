@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -94,23 +95,29 @@ func answers(data []byte, id uint16) (reached, ours bool) {
 	return false, false
 }
 
-// Trace gives the routers on the way to an address, and the destination last.
-// A router that does not answer stands as an invalid address.
+// farthest is how many hops Trace looks.
+const farthest = 8
+
+// Trace gives the routers on the way to an address, and the destination last. A
+// router that does not answer stands as an invalid address. All probes leave at
+// once, so that they see one path even where traffic changes it.
 func (n *Node) Trace(ctx context.Context, to netip.Addr) ([]Echo, error) {
-	const far = 12
-	var path []Echo
-	for ttl := 1; ttl <= far && ctx.Err() == nil; ttl++ {
-		e, err := n.Ping(to, ttl, 2*time.Second)
-		if err != nil && !errors.Is(err, errNoEcho) {
-			return path, err
+	var probes sync.WaitGroup
+	echoes, errs := make([]Echo, farthest), make([]error, farthest)
+	for i := range farthest {
+		probes.Go(func() { echoes[i], errs[i] = n.Ping(to, i+1, 2*time.Second) })
+	}
+	probes.Wait()
+	for i, e := range echoes {
+		if errs[i] != nil && !errors.Is(errs[i], errNoEcho) {
+			return nil, errs[i]
 		}
-		path = append(path, e)
 		if e.Reached {
-			return path, nil
+			return echoes[:i+1], nil
 		}
 	}
 	if ctx.Err() != nil {
-		return path, ctx.Err()
+		return nil, ctx.Err()
 	}
-	return path, fmt.Errorf("node %s: trace to %v: not reached in %d hops", n.Name, to, far)
+	return echoes, fmt.Errorf("node %s: trace to %v: not reached in %d hops", n.Name, to, farthest)
 }

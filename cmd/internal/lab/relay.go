@@ -68,19 +68,21 @@ func openTAP(n *Node, device string) (tap *os.File, err error) {
 
 type delayed struct {
 	at    time.Time
-	frame []byte
+	frame *[relayFrame]byte
+	size  int
 }
 
 // copy starts one direction. The reader stamps, the writer waits.
 func (r *relay) copy(w *Wire, from, to *os.File) {
-	pool := sync.Pool{New: func() any { return make([]byte, relayFrame) }}
+	pool := sync.Pool{New: func() any { return new([relayFrame]byte) }}
 	queue := make(chan delayed, relayQueue)
 	r.wait.Go(func() {
 		defer close(queue)
 		for {
-			buf := pool.Get().([]byte)[:relayFrame]
-			n, err := from.Read(buf)
+			frame := pool.Get().(*[relayFrame]byte)
+			n, err := from.Read(frame[:])
 			if err != nil {
+				pool.Put(frame)
 				if errors.Is(err, os.ErrClosed) {
 					return
 				}
@@ -88,18 +90,17 @@ func (r *relay) copy(w *Wire, from, to *os.File) {
 				time.Sleep(time.Millisecond)
 				continue
 			}
-			frame := buf[:n]
 			if w.Inspect != nil {
-				w.Inspect(frame)
+				w.Inspect(frame[:n])
 			}
-			if w.Lose != nil && w.Lose(frame) {
-				pool.Put(buf)
+			if w.Lose != nil && w.Lose(frame[:n]) {
+				pool.Put(frame)
 				continue
 			}
 			select {
-			case queue <- delayed{time.Now().Add(w.Delay), frame}:
+			case queue <- delayed{time.Now().Add(w.Delay), frame, n}:
 			default:
-				pool.Put(buf)
+				pool.Put(frame)
 			}
 		}
 	})
@@ -109,8 +110,8 @@ func (r *relay) copy(w *Wire, from, to *os.File) {
 				time.Sleep(wait)
 			}
 			// The other end may be down; then the frame is lost as on a cable.
-			_, _ = to.Write(d.frame)
-			pool.Put(d.frame[:0:relayFrame])
+			_, _ = to.Write(d.frame[:d.size])
+			pool.Put(d.frame)
 		}
 	})
 }

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cloud builds a DMVPN in a lab: an Internet, a hub and spokes with a
+// LAN each, and runs our daemon on them.
+//
+//	         host0 10.10.0.10
+//	           │
+//	          hub  192.0.2.1                  tunnel 10.0.0.1
+//	           │
+//	        internet                          knows nothing of 10.x
+//	       ╱   │   ╲
+//	 spoke1  spoke2  spoke3 …                 tunnel 10.0.0.11, .12, .13 …
+//	   │       │       │                      underlay 198.18.N.1
+//	 host1   host2   host3                    10.10.N.10
+//
+// N is the number of the spoke; spokes and hub serve 10.10.N.0/24, the hub 0.
+// On spokes and hub, eth0 is the underlay, lan the LAN and dmvpn0 the tunnel.
+package cloud
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+)
+
+// Device names of hub and spokes.
+const (
+	Underlay = "eth0"
+	LAN      = "lan"
+	Device   = "dmvpn0" // the tunnel
+)
+
+// Options shape a cloud. The zero value has no spokes and wires without delay.
+type Options struct {
+	Name       string   // of the lab
+	Programs   Programs // what to run
+	Spokes     int      // 1 to 50
+	HubDelay   time.Duration
+	SpokeDelay time.Duration // of the wires to the Internet, one way
+	// Settings may change what a node ("hub", "spoke1", …) is configured with.
+	Settings func(node string, s *Settings)
+	// Wire may change the wire between a node and the Internet.
+	Wire func(node string, w *lab.Wire)
+}
+
+// Programs are the paths of our executables.
+type Programs struct{ Dmvpnd, Dmvpn string }
+
+// A Cloud is a lab with a DMVPN in it.
+type Cloud struct {
+	*lab.Lab
+	Internet, Hub, HubHost *lab.Node
+	Spokes, Hosts          []*lab.Node // Spokes[0] is spoke1
+
+	programs Programs
+	settings map[string]*Settings
+	daemons  map[string]*lab.Process
+}
+
+// HubNBMA is the hub's underlay address.
+func HubNBMA() netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 1}) }
+
+// HubTunnel is the hub's address in the tunnel.
+func HubTunnel() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, 1}) }
+
+// NBMA is the underlay address of a spoke, counted from 1.
+func NBMA(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, byte(n), 1}) }
+
+// TunnelAddress is a spoke's address in the tunnel.
+func TunnelAddress(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + n)}) }
+
+// Gateway is the LAN address of a spoke; 0 is the hub.
+func Gateway(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 10, byte(n), 1}) }
+
+// Host is the address of the host in a LAN; 0 is the hub's.
+func Host(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 10, byte(n), 10}) }
+
+// Network is the LAN of a spoke; 0 is the hub's.
+func Network(n int) netip.Prefix { return netip.PrefixFrom(Gateway(n), 24).Masked() }
+
+// New builds the nodes and wires; no daemon runs yet.
+func New(o Options) (*Cloud, error) {
+	l, err := lab.New(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cloud{Lab: l, programs: o.Programs, settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
+	c.Internet = l.Router("internet")
+	c.Hub, c.HubHost = c.site(o, "hub", "host0", HubNBMA(), 0)
+	for n := 1; n <= o.Spokes; n++ {
+		spoke, host := c.site(o, fmt.Sprint("spoke", n), fmt.Sprint("host", n), NBMA(n), n)
+		c.Spokes, c.Hosts = append(c.Spokes, spoke), append(c.Hosts, host)
+	}
+	if err := l.Err(); err != nil {
+		if closed := l.Close(); closed != nil {
+			return nil, fmt.Errorf("%w; %w", err, closed)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// site builds a hub (n is 0) or a spoke, with its LAN and its configuration.
+func (c *Cloud) site(o Options, name, hostName string, nbma netip.Addr, n int) (site, host *lab.Node) {
+	site, host = c.Router(name), c.Node(hostName)
+	gateway := nbma.As4()
+	gateway[3] = 254
+	delay := o.SpokeDelay
+	if n == 0 {
+		delay = o.HubDelay
+	}
+	w := &lab.Wire{
+		A:     lab.End{Node: name, Device: Underlay, Address: nbma.String() + "/24"},
+		B:     lab.End{Node: "internet", Device: name, Address: netip.AddrFrom4(gateway).String() + "/24"},
+		Delay: delay,
+	}
+	if o.Wire != nil {
+		o.Wire(name, w)
+	}
+	c.Wire(w)
+	c.Wire(&lab.Wire{
+		A: lab.End{Node: name, Device: LAN, Address: Gateway(n).String() + "/24"},
+		B: lab.End{Node: hostName, Device: "eth0", Address: Host(n).String() + "/24"},
+	})
+	site.Route(netip.AddrFrom4(gateway).String(), "default")
+	host.Route(Gateway(n).String(), "default")
+	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(n)}}
+	if o.Settings != nil {
+		o.Settings(name, s)
+	}
+	c.settings[name] = s
+	return site, host
+}
+
+func defaults(n int) Tunnel {
+	t := Tunnel{
+		Name: Device, Key: 42, Underlay: Underlay, Authentication: "test1234", IdleBytes: -1,
+		Address:  HubTunnel().String() + "/24",
+		Networks: []string{Network(n).String()},
+	}
+	if n > 0 {
+		t.Address = TunnelAddress(n).String() + "/24"
+		t.NHS = []NHS{{NBMA: HubNBMA().String(), Routes: []string{"10.10.0.0/16"}}}
+	}
+	return t
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Settings are what a node's configuration file says. New fills them in and
+// hands them to Options.Settings, which may change them.
+type Settings struct {
+	LogLevel string
+	Tunnels  []Tunnel
+}
+
+// A Tunnel is one [tunnel.NAME] of the file; what is zero is left out.
+type Tunnel struct {
+	Name           string
+	Address        string // with the prefix length
+	Key            int    // −1: none
+	Underlay       string // device
+	Mark           int
+	MTU            int
+	Authentication string
+	Networks       []string
+	HoldingTime    time.Duration
+	Idle           time.Duration
+	IdleBytes      int // −1: default
+	NHS            []NHS
+}
+
+// NHS is one [[tunnel.NAME.nhs]].
+type NHS struct {
+	NBMA     string
+	Protocol string
+	Routes   []string
+}
+
+// TOML writes the configuration file.
+func (s Settings) TOML() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if s.LogLevel != "" {
+		line("[daemon]\nlog-level = %q\n", s.LogLevel)
+	}
+	for _, t := range s.Tunnels {
+		line("[tunnel.%s]", t.Name)
+		line("address = %q", t.Address)
+		if t.Key >= 0 {
+			line("key = %d", t.Key)
+		}
+		line("protection = \"none\"")
+		if t.Mark != 0 {
+			line("underlay = { device = %q, mark = %d }", t.Underlay, t.Mark)
+		} else {
+			line("underlay = { device = %q }", t.Underlay)
+		}
+		if t.MTU != 0 {
+			line("mtu = %d", t.MTU)
+		}
+		if t.Authentication != "" {
+			line("authentication = %q", t.Authentication)
+		}
+		if len(t.Networks) > 0 {
+			line("networks = %s", list(t.Networks))
+		}
+		if t.HoldingTime != 0 {
+			line("holding-time = %q", t.HoldingTime)
+		}
+		if t.Idle != 0 {
+			line("idle = %q", t.Idle)
+		}
+		if t.IdleBytes >= 0 {
+			line("idle-bytes = %d", t.IdleBytes)
+		}
+		for _, n := range t.NHS {
+			line("\n[[tunnel.%s.nhs]]", t.Name)
+			line("nbma = %q", n.NBMA)
+			if n.Protocol != "" {
+				line("protocol = %q", n.Protocol)
+			}
+			if len(n.Routes) > 0 {
+				line("routes = %s", list(n.Routes))
+			}
+		}
+		line("")
+	}
+	return b.String()
+}
+
+// list writes an array of strings.
+func list(items []string) string {
+	quoted := make([]string, len(items))
+	for i, s := range items {
+		quoted[i] = fmt.Sprintf("%q", s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

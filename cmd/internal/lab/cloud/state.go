@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"dmvpn/cmd/internal/control"
+)
+
+// Ask lets f ask a node's daemon over its control socket.
+func (c *Cloud) Ask(ctx context.Context, node string, f func(context.Context, *control.Client) error) error {
+	client := control.NewClient(filepath.Join(c.Get(node).Dir, "run", "default", "control.sock"))
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := f(ctx, client); err != nil {
+		return fmt.Errorf("%s: %w", node, err)
+	}
+	return nil
+}
+
+func (c *Cloud) status(ctx context.Context, node string) (s control.Status, err error) {
+	err = c.Ask(ctx, node, func(ctx context.Context, client *control.Client) (err error) {
+		s, err = client.Status(ctx)
+		return err
+	})
+	return s, err
+}
+
+// Tunnel gives what a node's daemon says of one of its tunnels.
+func (c *Cloud) Tunnel(ctx context.Context, node, device string) (control.Tunnel, error) {
+	s, err := c.status(ctx, node)
+	if err != nil {
+		return control.Tunnel{}, err
+	}
+	for _, t := range s.Tunnels {
+		if t.Name == device {
+			return t, nil
+		}
+	}
+	return control.Tunnel{}, fmt.Errorf("%s: the daemon has no tunnel %s", node, device)
+}
+
+// Registered is nil when a spoke's servers all answer.
+func (c *Cloud) Registered(ctx context.Context, spoke string) error {
+	t, err := c.Tunnel(ctx, spoke, Device)
+	if err == nil && (t.NHS == 0 || t.NHSUp < t.NHS) {
+		err = fmt.Errorf("%s: %d of %d servers answer", spoke, t.NHSUp, t.NHS)
+	}
+	return err
+}
+
+// AllRegistered is nil when every spoke's server answers, and the hub routes
+// every spoke's LAN into its tunnel.
+func (c *Cloud) AllRegistered(ctx context.Context) error {
+	for i, s := range c.Spokes {
+		if err := c.Registered(ctx, s.Name); err != nil {
+			return err
+		}
+		if err := c.Routed(c.Hub.Name, Network(i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Routed is nil when a node has a route of ours to a prefix.
+func (c *Cloud) Routed(node string, prefix netip.Prefix) error {
+	routes, err := c.Routes(node)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if r.Prefix == prefix {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: no route of ours to %v among %v", node, prefix, routes)
+}
+
+// Shortcuts gives a node's shortcuts.
+func (c *Cloud) Shortcuts(ctx context.Context, node string) (list []control.Shortcut, err error) {
+	err = c.Ask(ctx, node, func(ctx context.Context, client *control.Client) (err error) {
+		list, err = client.Shortcuts(ctx)
+		return err
+	})
+	return list, err
+}
+
+// Direct is nil when a node has a shortcut to a prefix, and its route.
+func (c *Cloud) Direct(ctx context.Context, node string, prefix netip.Prefix) error {
+	list, err := c.Shortcuts(ctx, node)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Prefix == prefix {
+			return c.Routed(node, prefix)
+		}
+	}
+	return fmt.Errorf("%s: no shortcut to %v among %v", node, prefix, list)
+}
+
+// Indirect is nil when a node has no shortcut to a prefix, nor its route.
+func (c *Cloud) Indirect(ctx context.Context, node string, prefix netip.Prefix) error {
+	list, err := c.Shortcuts(ctx, node)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Prefix == prefix {
+			return fmt.Errorf("%s: there is a shortcut to %v until %v", node, prefix, s.Expires.Format(time.TimeOnly))
+		}
+	}
+	if c.Routed(node, prefix) == nil {
+		return fmt.Errorf("%s: there is a route of ours to %v", node, prefix)
+	}
+	return nil
+}
