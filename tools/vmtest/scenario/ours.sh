@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Our hub and our spokes on this kernel, with authentication, which FRR has not:
+# sites are registered with their prefixes, so that no route is static, and a
+# spoke with another word is refused.
+ours hub 'authentication = "sesame42"'
+ours spoke1 'authentication = "sesame42"'
+ours spoke2 'authentication = "wrong"'
+within 60 "spoke1 is registered" shows "10\.0\.0\.11.*198\.51\.100\.11" cli hub nhrp
+within 60 "the hub routes spoke1's site to it" shows "10\.10\.1\.0/24 via 10\.0\.0\.11 dev dmvpn0" in_node hub ip route show proto 54
+sleep 5
+check "spoke2 is not, its authentication is wrong" lacks "203\.0\.113\.22" cli hub nhrp
+ours_end spoke2
+
+ours spoke2 'authentication = "sesame42"'
+within 60 "spoke2 is registered with the right one" shows "10\.0\.0\.12.*203\.0\.113\.22" cli hub nhrp
+within 20 "lan1 reaches lan2" reaches lan1 10.10.2.100
+check "lan1 and lan2: none lost while the way becomes shorter" all_arrive lan1 10.10.2.100 40
+within 30 "spoke1 took the shortcut" shows "10\.10\.2\.0/24 via 10\.0\.0\.12 dev dmvpn0" in_node spoke1 ip route show proto 54
+within 20 "the hub is out of the way" direct
+within 90 "the unused shortcut of spoke1 expires" lacks "10\.10\.2\.0/24" in_node spoke1 ip route show proto 54
+check "lan1 and lan2: none lost when the traffic comes back" all_arrive lan1 10.10.2.100 20
+for n in spoke1 spoke2 hub; do ours_end $n; done
