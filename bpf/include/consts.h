@@ -10,8 +10,9 @@
 #define GRE_F_ROUTING 0x4000
 #define GRE_F_KEY 0x2000
 #define GRE_F_SEQUENCE 0x1000
-#define GRE_F_RESERVED 0x0ff8
+#define GRE_F_RESERVED 0x0c00 /* bits 4 and 5; bits 6 to 12 are ignored on receipt */
 #define GRE_F_VERSION 0x0007
+#define GRE_MAX_LEN 16
 
 /* Implementation. */
 #define MAX_TUNNELS 256
@@ -22,3 +23,7 @@
 #define EVENT_RING_BYTES (1 << 20)
 #define EVENT_SNAP 128 /* octets of the packet that an event carries */
 #define OUTER_TTL 64
+#define REDIRECT_INTERVAL_NS 8000000000ULL /* per source and destination */
+#define MISS_INTERVAL_NS 1000000000ULL     /* per source and destination */
+#define UNKNOWN_INTERVAL_NS 1000000000ULL  /* per NBMA address */
+#define UNKNOWN_SPACING_NS 10000000ULL     /* per tunnel, from whichever address */

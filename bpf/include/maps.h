@@ -3,13 +3,13 @@
  * __type so that bpftool prints field names. */
 #pragma once
 
-#define MAP(name_, type_, key_, value_, entries_)                              \
-	struct {                                                               \
-		__uint(type, type_);                                           \
-		__uint(max_entries, entries_);                                 \
-		__type(key, key_);                                             \
-		__type(value, value_);                                         \
-		__uint(pinning, LIBBPF_PIN_BY_NAME);                           \
+#define MAP(name_, type_, key_, value_, entries_)    \
+	struct {                                     \
+		__uint(type, type_);                 \
+		__uint(max_entries, entries_);       \
+		__type(key, key_);                   \
+		__type(value, value_);               \
+		__uint(pinning, LIBBPF_PIN_BY_NAME); \
 	} name_ SEC(".maps")
 
 MAP(dmvpn_tunnel, BPF_MAP_TYPE_HASH, struct tunnel_key, struct tunnel, MAX_TUNNELS);
@@ -24,5 +24,6 @@ MAP(dmvpn_redirect, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_bucket, 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENT_RING_BYTES);
+	__type(value, struct event); /* for bpf2go */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } dmvpn_events SEC(".maps");

@@ -8,30 +8,30 @@ struct ip_addr {
 };
 
 enum tunnel_flag {
-	TUNNEL_KEY = 1 << 0,		/* GRE key present, RFC 2890 */
-	TUNNEL_REDIRECT = 1 << 1,	/* raise redirect events (hub) */
-	TUNNEL_PROTECTED = 1 << 2,	/* data leaves by Go and ESP, GRE in clear is dropped */
+	TUNNEL_KEY = 1 << 0,       /* GRE key present, RFC 2890 */
+	TUNNEL_REDIRECT = 1 << 1,  /* raise redirect events (hub) */
+	TUNNEL_PROTECTED = 1 << 2, /* data leaves by Go and ESP, GRE in clear is dropped */
 	TUNNEL_MSS_CLAMP = 1 << 3,
 };
 
 /* dmvpn_tunnel: which tunnel a received GRE packet belongs to. */
 struct tunnel_key {
 	struct ip_addr local;
-	__u32 key;	/* host order; 0 without TUNNEL_KEY */
-	__u32 has_key;	/* 0 or 1 */
+	__u32 key;     /* host order; 0 without TUNNEL_KEY */
+	__u32 has_key; /* 0 or 1 */
 };
 
 /* dmvpn_tunnel and dmvpn_device hold the same value. */
 struct tunnel {
-	struct ip_addr local;		/* outer source */
-	__u32 ifindex;			/* tunnel device */
-	__u32 underlay_ifindex;		/* where outer packets leave */
+	struct ip_addr local;   /* outer source */
+	__u32 ifindex;          /* tunnel device */
+	__u32 underlay_ifindex; /* where outer packets leave */
 	__u32 key;
-	__u32 flags;			/* enum tunnel_flag */
-	__u32 mark;			/* of outer packets */
-	__u32 mtu;			/* of the tunnel device */
-	__u32 fallback_peer;		/* peer id of the NHS that takes what is unresolved; 0 none */
-	__u32 underlay_table;		/* FIB table (VRF) of the underlay; 0 main rules */
+	__u32 flags;          /* enum tunnel_flag */
+	__u32 mark;           /* of outer packets */
+	__u32 mtu;            /* of the tunnel device */
+	__u32 fallback_peer;  /* peer id of the NHS that takes what is unresolved; 0 none */
+	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
 };
 
 /* dmvpn_nbma: who sent it. port is 0 for plain GRE. */
@@ -44,7 +44,7 @@ struct nbma_key {
 
 /* dmvpn_nexthop: who gets it. */
 struct nexthop_key {
-	struct ip_addr nexthop;		/* overlay address */
+	struct ip_addr nexthop; /* overlay address */
 	__u32 tunnel_ifindex;
 };
 
@@ -55,10 +55,10 @@ enum peer_flag {
 /* dmvpn_peer[id]: id 0 is nobody. */
 struct peer {
 	struct ip_addr nbma;
-	struct ip_addr protocol;	/* overlay address, for the reader of a dump */
+	struct ip_addr protocol; /* overlay address, for the reader of a dump */
 	__u32 tunnel_ifindex;
-	__u32 flags;			/* enum peer_flag */
-	__u32 mtu;			/* inner packets above this are too big; 0: the tunnel's */
+	__u32 flags; /* enum peer_flag */
+	__u32 mtu;   /* inner packets above this are too big; 0: the tunnel's */
 	__u16 port;
 	__u16 pad;
 };
@@ -66,7 +66,7 @@ struct peer {
 /* dmvpn_stats[id], one a CPU. Stamps are bpf_ktime_get_coarse_ns (monotonic). */
 struct peer_stats {
 	__u64 rx_packets;
-	__u64 rx_bytes;		/* inner octets */
+	__u64 rx_bytes; /* inner octets */
 	__u64 rx_last_ns;
 	__u64 tx_packets;
 	__u64 tx_bytes;
@@ -76,7 +76,7 @@ struct peer_stats {
 /* dmvpn_drop: peer 0 where the peer is not known. */
 struct drop_key {
 	__u32 peer;
-	__u32 reason;		/* enum drop_reason */
+	enum drop_reason reason;
 };
 
 struct drop_count {
@@ -84,46 +84,48 @@ struct drop_count {
 	__u64 bytes;
 };
 
-/* dmvpn_redirect: token bucket of a pair. */
+enum event_kind {
+	EVENT_REDIRECT = 1,     /* came in by the tunnel and leaves by it */
+	EVENT_MISS = 2,         /* the next hop has no peer: resolve it */
+	EVENT_UNKNOWN_NBMA = 3, /* data from an unregistered NBMA address */
+};
+
+/* dmvpn_redirect: token bucket of a pair, one for each kind of event. */
 struct flow_key {
 	struct ip_addr source;
 	struct ip_addr destination;
 	__u32 tunnel_ifindex;
+	enum event_kind kind;
 };
 
 struct flow_bucket {
 	__u64 last_ns;
 };
 
-enum event_kind {
-	EVENT_REDIRECT = 1,	/* came in by the tunnel and leaves by it */
-	EVENT_MISS = 2,		/* the next hop has no peer: resolve it */
-	EVENT_UNKNOWN_NBMA = 3,	/* data from an unregistered NBMA address */
-};
-
 /* One record of the ring buffer dmvpn_events. */
 struct event {
-	__u32 kind;		/* enum event_kind */
+	enum event_kind kind;
 	__u32 tunnel_ifindex;
-	__u32 peer;		/* whom the packet goes to; 0 none */
-	__u32 length;		/* octets in packet */
-	struct ip_addr nexthop;	/* REDIRECT, MISS: overlay next hop; UNKNOWN_NBMA: outer source */
-	__u8 packet[EVENT_SNAP];	/* inner packet from its IP header */
+	__u32 peer;              /* whom the packet goes to; 0 none */
+	__u32 length;            /* octets in packet */
+	struct ip_addr nexthop;  /* REDIRECT, MISS: overlay next hop; UNKNOWN_NBMA: outer source */
+	__u8 packet[EVENT_SNAP]; /* inner packet from its IP header */
 };
 
 /* The 8 octets in front of an inner packet that goes to Go. The first nibble
  * is neither 4 nor 6. */
 #define TAG_MAGIC 0xd0
 struct tag {
-	__u8 magic;		/* TAG_MAGIC */
-	__u8 reason;		/* enum tag_reason */
-	__u16 drop;		/* enum drop_reason if Go has no way either */
-	__u32 peer;		/* host order; 0 unknown */
+	__u8 magic;  /* TAG_MAGIC */
+	__u8 reason; /* enum tag_reason */
+	__u16 drop;  /* enum drop_reason if Go has no way either */
+	__u32 peer;  /* host order; 0 unknown */
 };
 
 enum tag_reason {
-	TAG_DATA = 1,		/* protected tunnel: seal and send */
-	TAG_MISS = 2,		/* no peer for the next hop */
-	TAG_GSO = 3,		/* hairpin GSO that BPF cannot encapsulate again: segment and send */
+	TAG_DATA = 1, /* protected tunnel: seal and send */
+	TAG_MISS = 2, /* no peer for the next hop */
+	TAG_GSO = 3,  /* hairpin GSO that BPF cannot encapsulate again: segment and send */
 	TAG_MULTICAST = 4,
+	TAG_TOO_BIG = 5, /* above the MTU towards the peer: answer, or cut to pieces */
 };

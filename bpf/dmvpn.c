@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+//go:build ignore
+
+/* The TC programs: egress of a tunnel device, ingress of an underlay device. */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include "consts.h"
+#include "drop.h"
+#include "structs.h"
+#include "maps.h"
+#include "config.h"
+#include "parse.h"
+#include "count.h"
+#include "event.h"
+#include "ecn.h"
+#include "mss.h"
+#include "route.h"
+#include "encap.h"
+#include "egress.h"
+#include "ingress.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* dmvpn_encap stands at the egress of a tunnel device. */
+SEC("tc")
+int dmvpn_encap(struct __sk_buff *skb)
+{
+	return egress(skb);
+}
+
+/* dmvpn_decap stands at the ingress of an underlay device. */
+SEC("tc")
+int dmvpn_decap(struct __sk_buff *skb)
+{
+	return ingress(skb);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From the tunnel device to the underlay: which peer, which way, outer headers. */
+#pragma once
+
+/* parse_inner reads the packet that the kernel routed into the tunnel. */
+static __always_inline enum drop_reason parse_inner(struct __sk_buff *skb, __u32 l2,
+						    struct inner *in)
+{
+	struct cursor c;
+
+	/* Inner IPv6 has its place here. */
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return DROP_INNER_PROTOCOL;
+	if (pull(skb, l2 + sizeof(struct iphdr)))
+		return DROP_LINEARIZE;
+	c = cursor_at(skb, l2);
+	if (parse_inner_ip4(&c, skb->len - l2, in))
+		return DROP_INNER_HEADER;
+	return DROP_NONE;
+}
+
+/* find_peer gives the id of the peer that takes the packet: who stands behind
+ * the next hop, else the hub while the resolution runs, else 0. resolved says
+ * which of the two it is. */
+static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunnel *t,
+				       const struct inner *in, const struct ip_addr *nexthop,
+				       __u32 l2, int *resolved)
+{
+	struct nexthop_key key = {.nexthop = *nexthop, .tunnel_ifindex = t->ifindex};
+	__u32 *id = bpf_map_lookup_elem(&dmvpn_nexthop, &key);
+
+	*resolved = id != 0;
+	if (id)
+		return *id;
+	event_flow(skb, t, EVENT_MISS, in, t->fallback_peer, nexthop, l2);
+	return t->fallback_peer;
+}
+
+/* inner_mtu is what the tunnel carries to this peer. */
+static __always_inline __u32 inner_mtu(const struct tunnel *t, const struct peer *p)
+{
+	return p->mtu && (p->mtu < t->mtu || !t->mtu) ? p->mtu : t->mtu;
+}
+
+/* too_big says whether the packet, or a segment of it, is above the peer's MTU.
+ * The kernel has compared with the device's already. */
+static __always_inline int too_big(struct __sk_buff *skb, const struct peer *p,
+				   const struct inner *in, __u32 l2)
+{
+	__u32 headers = in->header_len + 8; /* UDP */
+	__u8 offset;
+
+	if (!p->mtu)
+		return 0;
+	if (!skb->gso_size)
+		return in->length > p->mtu;
+	if (in->l4 == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(
+			    skb, l2 + in->header_len + __builtin_offsetof(struct tcphdr, offset),
+			    &offset, sizeof(offset)) < 0)
+			return 1;
+		headers = in->header_len + (offset >> 4) * 4;
+	}
+	return headers + skb->gso_size > p->mtu;
+}
+
+/* send encapsulates and hands over to the underlay. */
+static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, __u32 id,
+				const struct peer *p, const struct inner *in, const struct way *way,
+				__u32 l2)
+{
+	struct bpf_redir_neigh neigh = {.nh_family = AF_INET, .ipv4_nh = way->gateway};
+	__u32 packets = wire_packets(skb, in->length);
+
+	if (grow(skb, t, sizeof(struct iphdr) + gre_header_len(t)))
+		return to_go(skb, id, TAG_GSO, DROP_ADJUST_ROOM);
+	/* The kernel wants to see a link header before it writes its own. */
+	if (l2 == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return drop(skb, id, DROP_ADJUST_ROOM);
+	if (fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
+		return drop(skb, id, DROP_LINEARIZE);
+	count_tx(id, packets, in->length);
+	skb->mark = t->mark;
+	if (way->gateway)
+		return bpf_redirect_neigh(way->ifindex, &neigh, sizeof(neigh), 0);
+	return bpf_redirect_neigh(way->ifindex, 0, 0, 0);
+}
+
+static __always_inline int egress(struct __sk_buff *skb)
+{
+	__u32 device = skb->ifindex, l2 = tunnel_l2_len, id, octets;
+	struct tunnel *t = bpf_map_lookup_elem(&dmvpn_device, &device);
+	struct ip_addr nexthop;
+	struct inner in = {};
+	struct way way;
+	struct peer *p;
+	enum drop_reason reason;
+	int resolved;
+
+	if (!t)
+		return drop(skb, 0, DROP_UNKNOWN_TUNNEL);
+	reason = parse_inner(skb, l2, &in);
+	if (reason)
+		return drop(skb, 0, reason);
+	if (in.multicast)
+		return to_go(skb, 0, TAG_MULTICAST, DROP_MULTICAST);
+	reason = overlay_nexthop(skb, t, &in, &nexthop);
+	if (reason)
+		return drop(skb, 0, reason);
+	id = find_peer(skb, t, &in, &nexthop, l2, &resolved);
+	if (!id)
+		return to_go(skb, 0, TAG_MISS, DROP_NO_NEXTHOP);
+	p = bpf_map_lookup_elem(&dmvpn_peer, &id);
+	if (!p || !(p->flags & PEER_UP))
+		return drop(skb, id, DROP_PEER_DOWN);
+	if (resolved && t->flags & TUNNEL_REDIRECT && skb->ingress_ifindex == t->ifindex)
+		event_flow(skb, t, EVENT_REDIRECT, &in, id, &nexthop, l2);
+	if (too_big(skb, p, &in, l2))
+		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
+	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
+		clamp_mss(skb, l2 + in.header_len, inner_mtu(t, p) - 40);
+	if (t->flags & TUNNEL_PROTECTED)
+		return to_go(skb, id, TAG_DATA, DROP_SLOW_PATH);
+	octets = skb->gso_size ? 0 : in.length + sizeof(struct iphdr) + gre_header_len(t);
+	reason = underlay_way(skb, t, unmapped(&p->nbma), octets, &way);
+	if (reason == DROP_TOO_BIG)
+		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
+	if (reason)
+		return drop(skb, id, reason);
+	return send(skb, t, id, p, &in, &way, l2);
+}

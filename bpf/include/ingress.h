@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From the underlay into the tunnel device: whose packet, may he, outer headers
+ * off. */
+#pragma once
+
+/* What stands around the inner packet. */
+struct envelope {
+	struct ip_addr source;
+	struct ip_addr destination;
+	struct gre gre;
+	__u32 length; /* of outer IP and GRE headers */
+	__u32 octets; /* of the outer packet, by its header */
+	__u8 tos;
+};
+
+/* parse_envelope reads outer IP and GRE. DROP_NONE with a GRE length of 0: not for
+ * us to finish. The stack reassembles fragments, walks options, and hands GRE to
+ * the raw socket. */
+static __always_inline enum drop_reason parse_envelope(struct __sk_buff *skb, __u32 l2,
+						       struct envelope *e)
+{
+	struct cursor c = cursor_at(skb, l2);
+	struct iphdr *ip = take(&c, sizeof(*ip));
+
+	if (!ip || ip->protocol != IPPROTO_GRE || ip->version_ihl != 0x45 ||
+	    ip->fragment & bpf_htons(IP_MF | IP_OFFSET))
+		return DROP_NONE;
+	e->source = mapped(ip->source);
+	e->destination = mapped(ip->destination);
+	e->tos = ip->tos;
+	e->octets = bpf_ntohs(ip->length);
+	/* A GSO packet of more than 64 KiB says 0. */
+	if (e->octets == 0)
+		e->octets = skb->len - l2;
+	if (parse_gre(&c, &e->gre))
+		return DROP_TRUNCATED;
+	e->length = sizeof(*ip) + e->gre.length;
+	return DROP_NONE;
+}
+
+/* find_tunnel gives the tunnel by local address and key, 0 if none of ours. */
+static __always_inline struct tunnel *find_tunnel(const struct envelope *e)
+{
+	struct tunnel_key key = {
+		.local = e->destination,
+		.key = e->gre.key,
+		.has_key = !!(e->gre.flags & GRE_F_KEY),
+	};
+
+	return bpf_map_lookup_elem(&dmvpn_tunnel, &key);
+}
+
+/* sender gives the id of the peer with this NBMA address, 0 if nobody. */
+static __always_inline __u32 sender(const struct tunnel *t, const struct envelope *e)
+{
+	struct nbma_key key = {.nbma = e->source, .tunnel_ifindex = t->ifindex};
+	__u32 *id = bpf_map_lookup_elem(&dmvpn_nbma, &key);
+
+	return id ? *id : 0;
+}
+
+/* open_envelope checks the inner packet and moves congestion marks into it. */
+static __always_inline enum drop_reason open_envelope(struct __sk_buff *skb, __u32 l2,
+						      const struct envelope *e, struct inner *in)
+{
+	struct cursor c = cursor_at(skb, l2 + e->length);
+	struct iphdr *ip = c.at;
+	int ecn;
+
+	/* Inner IPv6 has its place here. */
+	if (e->gre.protocol != GRE_PROTO_IPV4)
+		return DROP_INNER_PROTOCOL;
+	if (e->octets < e->length || l2 + e->octets > skb->len)
+		return DROP_TRUNCATED;
+	if (parse_inner_ip4(&c, e->octets - e->length, in))
+		return DROP_INNER_HEADER;
+	ecn = ecn_exit(in->tos, e->tos);
+	if (ecn < 0)
+		return DROP_ECN;
+	if (ecn != (in->tos & ECN_MASK))
+		ip4_set_ecn(ip, ecn);
+	return DROP_NONE;
+}
+
+static __always_inline int ingress(struct __sk_buff *skb)
+{
+	const __u32 headers = 2 * sizeof(struct iphdr) + GRE_MAX_LEN;
+	__u32 l2 = underlay_l2_len, id, packets;
+	struct envelope e = {};
+	struct inner in = {};
+	enum drop_reason reason;
+	struct tunnel *t;
+	struct peer *p;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || pull(skb, l2 + headers))
+		return TC_ACT_UNSPEC;
+	reason = parse_envelope(skb, l2, &e);
+	if (!reason && !e.length)
+		return TC_ACT_UNSPEC;
+	t = reason ? 0 : find_tunnel(&e);
+	if (!t) {
+		/* It may be meant for someone else: count it, and let it by. */
+		count_drop(skb, 0, reason ? reason : DROP_UNKNOWN_TUNNEL);
+		return TC_ACT_UNSPEC;
+	}
+	reason = gre_fault(&e.gre);
+	if (reason)
+		return drop(skb, 0, reason);
+	/* What comes out of ESP does not come by here but from the daemon; packets
+	 * of a kernel SA, with its mark, will be let by at this place. */
+	if (t->flags & TUNNEL_PROTECTED)
+		return drop(skb, sender(t, &e), DROP_CLEARTEXT);
+	if (e.gre.protocol == GRE_PROTO_NHRP)
+		return TC_ACT_UNSPEC;
+	id = sender(t, &e);
+	if (!id) {
+		event_unknown(skb, t, &e.source, l2 + e.length);
+		return drop(skb, 0, DROP_UNKNOWN_PEER);
+	}
+	p = bpf_map_lookup_elem(&dmvpn_peer, &id);
+	if (!p || !(p->flags & PEER_UP))
+		return drop(skb, id, DROP_PEER_DOWN);
+	reason = open_envelope(skb, l2, &e, &in);
+	if (reason)
+		return drop(skb, id, reason);
+	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
+		clamp_mss(skb, l2 + e.length + in.header_len, inner_mtu(t, p) - 40);
+	packets = wire_packets(skb, in.length);
+	if (bpf_skb_adjust_room(skb, -(__s32)e.length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return drop(skb, id, DROP_ADJUST_ROOM);
+	count_rx(id, packets, in.length);
+	return bpf_redirect(t->ifindex, BPF_F_INGRESS);
+}
