@@ -17,13 +17,13 @@ type Authentication struct {
 	Data     []byte // secret
 }
 
-// Cisco's authentication: index 1 and the secret in clear. RFC 2332's keyed
-// hash has its indices by agreement and Cisco's is taken out of them.
+// Cisco's authentication: index 1 and the secret in clear.
 const (
-	CiscoSPI             uint16 = 1
-	MaxCiscoSecret              = 8 // octets
-	authenticationHeader        = 4
+	CiscoSPI       uint16 = 1
+	MaxCiscoSecret int    = 8 // octets
 )
+
+const authenticationHeader = 4
 
 // Authentication reads the extension; Data aliases its value. The error is a
 // *DecodeError whose code is that of a failed authentication.

@@ -67,9 +67,8 @@ func TestEveryCapturedPacketReadsAsTheIndexSays(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		_, text, _ := strings.Cut(lines[c.name], " NHRP NHRP ")
-		_, length, _ := strings.Cut(lines[c.name], " NHRP ")
-		length, text, _ = strings.Cut(length, " NHRP ")
+		_, rest, _ := strings.Cut(lines[c.name], " NHRP ")
+		length, text, _ := strings.Cut(rest, " NHRP ")
 		if _, err := strconv.Atoi(length); err != nil {
 			t.Errorf("%s: %q", c.name, lines[c.name])
 		}
