@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -22,14 +21,13 @@ type Node struct {
 	Dir  string          // the node's folder on the host
 	Net  *netlink.Handle // netlink inside the namespace
 
-	lab   *Lab
-	ns    netns.NsHandle
-	files map[string]string // path inside → path on the host
+	lab *Lab
+	ns  netns.NsHandle
 }
 
 // Node makes a node: loopback up, no forwarding.
 func (l *Lab) Node(name string) *Node {
-	n := &Node{Name: name, Dir: filepath.Join(l.Dir, name), lab: l, ns: netns.None(), files: map[string]string{}}
+	n := &Node{Name: name, Dir: filepath.Join(l.Dir, name), lab: l, ns: netns.None()}
 	if l.err != nil {
 		return n
 	}
@@ -196,16 +194,5 @@ func (n *Node) AddRoute(gateway, prefix string) error {
 	if err := n.Net.RouteReplace(route); err != nil {
 		return fmt.Errorf("node %s: route %s via %s: %w", n.Name, prefix, gateway, err)
 	}
-	return nil
-}
-
-// File gives the node a file of its own: processes started later see content at
-// path, which must exist on the host (as /etc/hosts does).
-func (n *Node) File(path, content string) error {
-	host := filepath.Join(n.Dir, strings.ReplaceAll(path, "/", "_"))
-	if err := os.WriteFile(host, []byte(content), 0o644); err != nil {
-		return fmt.Errorf("node %s: %w", n.Name, err)
-	}
-	n.files[path] = host
 	return nil
 }

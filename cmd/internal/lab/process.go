@@ -52,13 +52,12 @@ func (n *Node) mounts() error {
 	if err := os.MkdirAll("/run/dmvpn", 0o755); err != nil {
 		return err
 	}
-	binds := map[string]string{
-		"/run/dmvpn":  n.runDir(),
-		"/sys/fs/bpf": filepath.Join(n.lab.bpffs(), n.Name),
+	binds, err := n.filesInside()
+	if err != nil {
+		return err
 	}
-	for inside, host := range n.files {
-		binds[inside] = host
-	}
+	binds["/run/dmvpn"] = n.runDir()
+	binds["/sys/fs/bpf"] = filepath.Join(n.lab.bpffs(), n.Name)
 	for inside, host := range binds {
 		if err := unix.Mount(host, inside, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s on %s: %w", host, inside, err)
@@ -155,4 +154,13 @@ func (p *Process) Output() string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// Processes gives the numbers of all that runs inside the node.
+func (n *Node) Processes() []int {
+	var st unix.Stat_t
+	if unix.Fstat(int(n.ns), &st) != nil {
+		return nil
+	}
+	return processesIn(map[uint64]bool{st.Ino: true})
 }

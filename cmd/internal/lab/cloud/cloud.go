@@ -3,15 +3,15 @@
 // Package cloud builds a DMVPN in a lab: an Internet, a hub and spokes with a
 // LAN each, and runs our daemon on them.
 //
-//	         host0 10.10.0.10
-//	           │
-//	          hub  192.0.2.1                  tunnel 10.0.0.1
-//	           │
-//	        internet                          knows nothing of 10.x
-//	       ╱   │   ╲
-//	 spoke1  spoke2  spoke3 …                 tunnel 10.0.0.11, .12, .13 …
-//	   │       │       │                      underlay 198.18.N.1
-//	 host1   host2   host3                    10.10.N.10
+//	        host0 10.10.0.10
+//	          │
+//	         hub  192.0.2.1                  tunnel 10.0.0.1
+//	          │
+//	       internet                          knows nothing of 10.x
+//	      ╱   │   ╲
+//	spoke1  spoke2  spoke3 …                 tunnel 10.0.0.11, .12, .13 …
+//	  │       │       │                      underlay 198.18.N.1
+//	host1   host2   host3                    10.10.N.10
 //
 // N is the number of the spoke; spokes and hub serve 10.10.N.0/24, the hub 0.
 // On spokes and hub, eth0 is the underlay, lan the LAN and dmvpn0 the tunnel.

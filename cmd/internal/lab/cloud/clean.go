@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// Clean is nil when nothing of our daemon is on a node: no tunnel device, no
+// route, no pin, no program on the underlay, no process.
+func (c *Cloud) Clean(ctx context.Context, node string) error {
+	n := c.Get(node)
+	for _, t := range c.settings[node].Tunnels {
+		if _, err := n.Net.LinkByName(t.Name); err == nil {
+			return fmt.Errorf("%s: device %s is still there", node, t.Name)
+		}
+	}
+	routes, err := c.Routes(node)
+	if err != nil {
+		return err
+	}
+	if len(routes) > 0 {
+		return fmt.Errorf("%s: routes %v are still there", node, routes)
+	}
+	if pins := c.Pins(node); len(pins) > 0 {
+		return fmt.Errorf("%s: pins %v are still there", node, pins)
+	}
+	programs, err := c.Attached(ctx, node)
+	if err != nil {
+		return err
+	}
+	if len(programs) > 0 {
+		return fmt.Errorf("%s: programs %v are still attached", node, programs)
+	}
+	if pids := n.Processes(); len(pids) > 0 {
+		return fmt.Errorf("%s: processes %v still run", node, pids)
+	}
+	return nil
+}
+
+// Pins gives what is pinned on a node, as paths below its bpffs.
+func (c *Cloud) Pins(node string) []string {
+	root := filepath.Join(c.Dir, "bpf", node)
+	var pins []string
+	_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			pins = append(pins, strings.TrimPrefix(path, root+"/"))
+		}
+		return nil // what is gone while we look is gone
+	})
+	return pins
+}
+
+// Attached names our programs on a node's devices, as bpftool shows them.
+func (c *Cloud) Attached(ctx context.Context, node string) ([]string, error) {
+	out, err := c.Get(node).Run(ctx, "bpftool", "-j", "net", "show")
+	if err != nil {
+		return nil, err
+	}
+	var shown []struct {
+		TC []struct {
+			Device string `json:"devname"`
+			Kind   string `json:"kind"`
+			Name   string `json:"name"`
+		} `json:"tc"`
+	}
+	if err := json.Unmarshal([]byte(out), &shown); err != nil {
+		return nil, fmt.Errorf("%s: bpftool net: %w", node, err)
+	}
+	var names []string
+	for _, s := range shown {
+		for _, p := range s.TC {
+			if strings.Contains(p.Name, "dmvpn") {
+				names = append(names, p.Device+" "+p.Kind+" "+p.Name)
+			}
+		}
+	}
+	return names, nil
+}
