@@ -107,6 +107,16 @@ type Entry struct {
 	Expires time.Time    `json:"expires,omitzero"` // absent: never
 }
 
+// FlagRoute marks an Entry whose prefix is installed as a route.
+const FlagRoute = "rib"
+
+// States of an NHS. What is not up is being tried.
+const (
+	NHSUp      = "up"
+	NHSTrying  = "trying"
+	NHSUnknown = "unresolved" // its DNS name has no address yet
+)
+
 // NHS is one next hop server of GET /v1/nhs.
 type NHS struct {
 	Tunnel    string         `json:"tunnel"`

@@ -134,3 +134,14 @@ func (l *Lock) Remove() error {
 	err := os.RemoveAll(l.paths.Folder)
 	return errors.Join(err, l.Unlock())
 }
+
+// Free says that nobody holds the instance's lock. Looking takes it for an
+// instant.
+func Free(p Paths) bool {
+	f, err := os.Open(p.Lock)
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+}

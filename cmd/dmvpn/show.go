@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/render"
+)
+
+// shows is `dmvpn show …`, for fingers that have learned it on routers.
+func shows(t *target) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show",
+		Short: "The displays that routers have: show dmvpn, show ip nhrp",
+		RunE:  needsCommand,
+	}
+	dmvpn := &cobra.Command{
+		Use: "dmvpn", Short: "List the peers of each tunnel as routers do", Args: cobra.NoArgs,
+		RunE: show(t, dmvpnOf, render.ShowDMVPN),
+	}
+	ip := &cobra.Command{Use: "ip", Short: "show ip nhrp", RunE: needsCommand}
+	nhrp := &cobra.Command{
+		Use: "nhrp", Short: "List the NHRP cache as routers do", Args: cobra.NoArgs,
+		RunE: show(t, (*control.Client).NHRP, render.ShowIPNHRP),
+	}
+	ip.AddCommand(nhrp)
+	c.AddCommand(dmvpn, ip)
+	return c
+}
+
+// needsCommand is the run of a command that only groups others.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			names = append(names, c.Name())
+		}
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("%s has no %q: it has %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+	}
+	return fmt.Errorf("%s needs one more word: %s", cmd.CommandPath(), strings.Join(names, ", "))
+}
+
+// dmvpnOf asks for what `show dmvpn` is made of.
+func dmvpnOf(c *control.Client, ctx context.Context) (render.DMVPN, error) {
+	var d render.DMVPN
+	s, err := c.Status(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.Tunnels = s.Tunnels
+	if d.Peers, err = c.Peers(ctx); err != nil {
+		return d, err
+	}
+	if d.Servers, err = c.NHS(ctx); err != nil {
+		return d, err
+	}
+	d.Entries, err = c.NHRP(ctx)
+	return d, err
+}
