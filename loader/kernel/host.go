@@ -14,14 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Protocol marks the routes that we install: `dmvpn`, NHRP's IP protocol number.
-const Protocol = 54
+// answerTimeout is how long the kernel may take to answer on netlink.
+const answerTimeout = 10 * time.Second
 
 // Host is the network namespace in which it was opened. Its methods may be
-// called from any goroutine, together.
+// called from any goroutine, together; those that say so must run on a thread
+// of that namespace.
 type Host struct {
-	nl *netlink.Handle
-	ns netns.NsHandle // for subscriptions that are made again later
+	nl     *netlink.Handle
+	routes *netlink.Handle // strict: the kernel filters what it lists
+	ns     netns.NsHandle  // for subscriptions that are made later
 }
 
 // Open takes the network namespace of the calling thread.
@@ -30,22 +32,30 @@ func Open() (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kernel: open the network namespace: %w", err)
 	}
-	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		_ = ns.Close()
-		return nil, fmt.Errorf("kernel: open a netlink socket: %w", err)
+	h := &Host{ns: ns}
+	for _, to := range []**netlink.Handle{&h.nl, &h.routes} {
+		if *to, err = netlink.NewHandle(unix.NETLINK_ROUTE); err == nil {
+			err = (*to).SetSocketTimeout(answerTimeout)
+		}
+		if err != nil {
+			h.Close()
+			return nil, fmt.Errorf("kernel: open a netlink socket: %w", err)
+		}
 	}
-	h := &Host{nl: nl, ns: ns}
-	if err := nl.SetSocketTimeout(10 * time.Second); err != nil {
+	if err := h.routes.SetStrictCheck(true); err != nil {
 		h.Close()
-		return nil, fmt.Errorf("kernel: netlink socket: %w", err)
+		return nil, fmt.Errorf("kernel: netlink socket: strict checks: %w", err)
 	}
 	return h, nil
 }
 
 // Close gives back the sockets. Devices, addresses and routes stay.
 func (h *Host) Close() {
-	h.nl.Close()
+	for _, nl := range []*netlink.Handle{h.nl, h.routes} {
+		if nl != nil {
+			nl.Close()
+		}
+	}
 	_ = h.ns.Close()
 }
 
@@ -65,7 +75,7 @@ func (h *Host) DeviceName(ifindex int) string {
 }
 
 // Forwarding says whether the kernel forwards IPv4: a hub that does not is a
-// dead end, worth a warning.
+// dead end, worth a warning. It must run in the namespace of the Host.
 func (h *Host) Forwarding() bool {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
 	return err == nil && len(b) > 0 && b[0] != '0'

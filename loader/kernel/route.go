@@ -4,8 +4,18 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
+
+// Protocol marks the routes that we install: `dmvpn`, NHRP's IP protocol number.
+const Protocol = 54
+
+// unreachableMetric stands behind every route that anyone would write.
+const unreachableMetric = 0xff000000 + Protocol
 
 // Route is what the kernel says of a destination.
 type Route struct {
@@ -18,32 +28,131 @@ type Route struct {
 }
 
 // InstallRoute installs PREFIX via NEXTHOP on the tunnel device (protocol 54,
-// onlink, before others of the same prefix and metric 0) and then removes ours
-// of the same prefix on that device, so that no packet finds neither. A route
-// that stands already is no error.
+// onlink, metric 0, in front of others of the prefix) and then removes ours of
+// the same prefix on that device, so that no packet finds neither. A route that
+// stands already is no error.
 func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
-	return errors.New("kernel: not built")
+	prefix = prefix.Masked()
+	route := &netlink.Route{
+		Family: netlink.FAMILY_V4, Dst: ipNet(prefix), Gw: nextHop.AsSlice(), LinkIndex: ifindex,
+		Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Flags: int(netlink.FLAG_ONLINK),
+	}
+	before, err := h.ours(ifindex, prefix)
+	if err != nil {
+		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
+	}
+	// Without NLM_F_EXCL, NLM_F_REPLACE and NLM_F_APPEND the kernel puts the
+	// route in front of those of the same prefix and metric, which stay.
+	if err := h.nl.RouteAddEcmp(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
+	}
+	for _, old := range before {
+		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && gateway.Unmap() == nextHop {
+			continue
+		}
+		if err := h.delete(old); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveRoute removes ours of the prefix on the device; none is no error.
 // Routes of others stay.
 func (h *Host) RemoveRoute(prefix netip.Prefix, ifindex int) error {
-	return errors.New("kernel: not built")
+	routes, err := h.ours(ifindex, prefix.Masked())
+	if err != nil {
+		return fmt.Errorf("kernel: remove route %s: %w", prefix, err)
+	}
+	for _, r := range routes {
+		if err := h.delete(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // InstallUnreachable stands an unreachable route under the prefix, so that its
 // traffic does not follow the default route while the tunnel is away: protocol
-// 54, metric 4278198272, behind every other.
-func (h *Host) InstallUnreachable(prefix netip.Prefix) error { return errors.New("kernel: not built") }
+// 54, metric 4278190134, behind every other.
+func (h *Host) InstallUnreachable(prefix netip.Prefix) error {
+	if err := h.nl.RouteReplace(unreachable(prefix)); err != nil {
+		return fmt.Errorf("kernel: install unreachable %s: %w", prefix, err)
+	}
+	return nil
+}
 
 // RemoveUnreachable undoes InstallUnreachable; none is no error.
-func (h *Host) RemoveUnreachable(prefix netip.Prefix) error { return errors.New("kernel: not built") }
+func (h *Host) RemoveUnreachable(prefix netip.Prefix) error { return h.delete(*unreachable(prefix)) }
+
+func unreachable(prefix netip.Prefix) *netlink.Route {
+	return &netlink.Route{
+		Family: netlink.FAMILY_V4, Dst: ipNet(prefix.Masked()), Type: unix.RTN_UNREACHABLE,
+		Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Priority: unreachableMetric,
+	}
+}
 
 // OwnRoutes lists our routes on the device.
-func (h *Host) OwnRoutes(ifindex int) ([]Route, error) { return nil, errors.New("kernel: not built") }
+func (h *Host) OwnRoutes(ifindex int) ([]Route, error) {
+	routes, err := h.ours(ifindex, netip.Prefix{})
+	if err != nil {
+		return nil, fmt.Errorf("kernel: list our routes: %w", err)
+	}
+	out := make([]Route, 0, len(routes))
+	for _, r := range routes {
+		out = append(out, entryOf(r).route)
+	}
+	return out, nil
+}
 
 // SweepRoutes removes our routes on the device but those to keep: what the
 // daemon before left and nobody wants.
 func (h *Host) SweepRoutes(ifindex int, keep func(Route) bool) error {
-	return errors.New("kernel: not built")
+	routes, err := h.ours(ifindex, netip.Prefix{})
+	if err != nil {
+		return fmt.Errorf("kernel: sweep our routes: %w", err)
+	}
+	for _, r := range routes {
+		if !keep(entryOf(r).route) {
+			if err := h.delete(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ours lists our routes on the device, of one prefix or, if it is not valid, of all.
+func (h *Host) ours(ifindex int, prefix netip.Prefix) ([]netlink.Route, error) {
+	filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex, Table: unix.RT_TABLE_MAIN}
+	mask := netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_OIF | netlink.RT_FILTER_TABLE
+	all, err := h.dump(filter, mask)
+	if err != nil || !prefix.IsValid() {
+		return all, err
+	}
+	var out []netlink.Route
+	for _, r := range all {
+		if prefixOf(r.Dst) == prefix {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// dump lists routes, again where a change broke into the listing.
+func (h *Host) dump(filter *netlink.Route, mask uint64) (routes []netlink.Route, err error) {
+	for range 10 {
+		routes, err = h.routes.RouteListFiltered(netlink.FAMILY_V4, filter, mask)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return routes, err
+}
+
+func (h *Host) delete(r netlink.Route) error {
+	if err := h.nl.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kernel: remove route %s: %w", r.Dst, err)
+	}
+	return nil
 }

@@ -4,16 +4,26 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNameTaken says that a device of the name is there and is not a tunnel
 // device like ours.
-var ErrNameTaken = errors.New("the name belongs to another kind of device")
+var ErrNameTaken = errors.New("the name belongs to another kind of device: choose another name or delete it")
 
 // ErrAddressInUse says that another device has the tunnel's address.
-var ErrAddressInUse = errors.New("address already in use")
+var ErrAddressInUse = errors.New("the address is already in use")
+
+// ErrQueueTaken says that another process has the device's queue open.
+var ErrQueueTaken = errors.New("another process has the device open")
+
+// defaultTxQueueLen is what waits while the daemon is away.
+const defaultTxQueueLen = 10000
 
 // TunnelSpec is what a tunnel device should be.
 type TunnelSpec struct {
@@ -26,28 +36,140 @@ type TunnelSpec struct {
 
 // Device is a tunnel device that is up, with its one queue. The queue keeps the
 // carrier while anyone has it open; reads and writes begin with a
-// virtio_net_hdr. Two readers at once would share the packets between them.
+// virtio_net_hdr of VnetHeader octets. Two readers at once would share the
+// packets between them.
 type Device struct {
 	Name    string
 	Index   int
-	Queue   *os.File // non-blocking, reads wake on Close and deadlines
+	Queue   *os.File // non-blocking: reads wake on Close and deadlines
 	Adopted bool     // the device was there before
 }
 
 // EnsureTunnel makes the persistent TUN device (IFF_TUN, IFF_NO_PI,
 // IFF_VNET_HDR, IFF_MULTI_QUEUE; POINTOPOINT, NOARP) or adopts the one that is
 // there, gives it the address and MTU and sets it up. Addresses that it had
-// otherwise are removed, after the new one stands. An error leaves no device
-// behind that was not there before. It wraps ErrNameTaken or ErrAddressInUse
-// where these are the reason.
+// otherwise are removed, after the new one stands. spec.Queue, where given, is
+// the Device's or closed. An error leaves no device behind that was not there
+// before; it wraps ErrNameTaken, ErrAddressInUse or ErrQueueTaken where these
+// are the reason. It must run in the namespace of the Host.
 func (h *Host) EnsureTunnel(spec TunnelSpec) (*Device, error) {
-	return nil, errors.New("kernel: not built")
+	d, err := h.ensureTunnel(spec)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: tunnel device: %w", err)
+	}
+	return d, nil
+}
+
+func (h *Host) ensureTunnel(spec TunnelSpec) (*Device, error) {
+	queue := spec.Queue
+	if queue != nil {
+		name, ours, err := queueOf(queue)
+		if err != nil || name != spec.Name || !ours {
+			_ = queue.Close() // of a device that is gone or was renamed
+			queue = nil
+		}
+	}
+	adopted, err := h.checkName(spec.Name, queue != nil)
+	if err == nil {
+		err = h.checkAddress(spec.Name, spec.Address)
+	}
+	if err == nil && queue == nil {
+		queue, err = openQueue(spec.Name)
+	} else if err == nil {
+		err = control(queue, func(fd int) error { return setOffloads(fd, spec.Name) })
+	}
+	var link netlink.Link
+	if err == nil {
+		link, err = h.nl.LinkByName(spec.Name)
+	}
+	if err == nil {
+		err = h.configure(link, spec)
+	}
+	if err != nil {
+		if queue != nil {
+			_ = queue.Close()
+		}
+		if link != nil && !adopted {
+			_ = h.nl.LinkDel(link)
+		}
+		return nil, err
+	}
+	return &Device{Name: spec.Name, Index: link.Attrs().Index, Queue: queue, Adopted: adopted}, nil
+}
+
+// checkName says whether the device is there, and refuses one that is not ours
+// to take.
+func (h *Host) checkName(name string, haveQueue bool) (exists bool, err error) {
+	link, err := h.nl.LinkByName(name)
+	if err != nil {
+		var none netlink.LinkNotFoundError
+		if errors.As(err, &none) {
+			return false, nil
+		}
+		return false, fmt.Errorf("device %s: %w", name, err)
+	}
+	tun, err := asTunnel(link)
+	if err != nil {
+		return true, err
+	}
+	if !haveQueue && tun.Queues+tun.DisabledQueues > 0 {
+		return true, fmt.Errorf("device %s: %w: end it first", name, ErrQueueTaken)
+	}
+	return true, nil
+}
+
+// asTunnel refuses every device that is not a TUN with our flags.
+func asTunnel(link netlink.Link) (*netlink.Tuntap, error) {
+	const flags = netlink.TUNTAP_NO_PI | netlink.TUNTAP_VNET_HDR | netlink.TUNTAP_MULTI_QUEUE
+	name := link.Attrs().Name
+	tun, ok := link.(*netlink.Tuntap)
+	if !ok || tun.Mode != netlink.TUNTAP_MODE_TUN {
+		return nil, fmt.Errorf("device %s is of kind %s: %w", name, link.Type(), ErrNameTaken)
+	}
+	if tun.Flags&flags != flags || tun.NonPersist {
+		return nil, fmt.Errorf("device %s is a TUN of another program: %w", name, ErrNameTaken)
+	}
+	return tun, nil
+}
+
+// checkAddress refuses an address that another device has.
+func (h *Host) checkAddress(name string, address netip.Prefix) error {
+	all, err := h.nl.AddrList(nil, unix.AF_INET)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range all {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		if ip.Unmap() != address.Addr() {
+			continue
+		}
+		if other := h.DeviceName(a.LinkIndex); other != name {
+			return fmt.Errorf("device %s: %w: %s belongs to %s", name, ErrAddressInUse, address.Addr(), other)
+		}
+	}
+	return nil
 }
 
 // RemoveTunnel deletes the tunnel device, and with it its addresses and routes.
 // One that is not there is no error; a device of another kind stays, with
 // ErrNameTaken.
-func (h *Host) RemoveTunnel(name string) error { return errors.New("kernel: not built") }
+func (h *Host) RemoveTunnel(name string) error {
+	link, err := h.nl.LinkByName(name)
+	if err != nil {
+		var none netlink.LinkNotFoundError
+		if errors.As(err, &none) {
+			return nil
+		}
+		return fmt.Errorf("kernel: device %s: %w", name, err)
+	}
+	if _, err := asTunnel(link); err != nil {
+		return fmt.Errorf("kernel: remove %w", err)
+	}
+	if err := h.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("kernel: delete device %s: %w", name, err)
+	}
+	return nil
+}
 
 // Close closes the queue. The device stays.
 func (d *Device) Close() error { return d.Queue.Close() }

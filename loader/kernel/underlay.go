@@ -4,14 +4,19 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // ErrNoDevice says that the underlay device is not there.
 var ErrNoDevice = errors.New("no such device")
 
 // ErrNoAddress says that the underlay device has no usable address.
-var ErrNoAddress = errors.New("no usable address")
+var ErrNoAddress = errors.New("no usable IPv4 address")
 
 // ErrRecursion says that outer packets would go into one of our own tunnels.
 var ErrRecursion = errors.New("routing recursion")
@@ -24,7 +29,7 @@ type UnderlaySpec struct {
 	VRF     string     // "": that of the device, if it is in one
 }
 
-// Underlay is an underlay as it is now.
+// Underlay is an underlay as it is now. Two that compare equal are the same.
 type Underlay struct {
 	Device  string
 	Index   int        // 0: the device is not there
@@ -40,7 +45,72 @@ type Underlay struct {
 // Underlay resolves the spec. It wraps ErrNoDevice and ErrNoAddress; with
 // ErrNoAddress the rest of the result holds.
 func (h *Host) Underlay(spec UnderlaySpec) (Underlay, error) {
-	return Underlay{}, errors.New("kernel: not built")
+	u, err := h.resolve(spec)
+	if err != nil {
+		return u, fmt.Errorf("kernel: underlay device %s: %w", spec.Device, err)
+	}
+	return u, nil
+}
+
+func (h *Host) resolve(spec UnderlaySpec) (Underlay, error) {
+	u := Underlay{Device: spec.Device, Mark: spec.Mark}
+	link, err := h.nl.LinkByName(spec.Device)
+	if err != nil {
+		var none netlink.LinkNotFoundError
+		if errors.As(err, &none) {
+			err = ErrNoDevice
+		}
+		return u, err
+	}
+	a := link.Attrs()
+	u.Index, u.MTU = a.Index, a.MTU
+	u.Up = a.Flags&net.FlagUp != 0 && a.RawFlags&unix.IFF_RUNNING != 0
+	if a.EncapType == "ether" || a.EncapType == "loopback" {
+		u.L2 = 14
+	}
+	if err := h.resolveVRF(&u, a.MasterIndex, spec.VRF); err != nil {
+		return u, err
+	}
+	u.Address, err = h.pickAddress(link, spec.Address)
+	return u, err
+}
+
+// resolveVRF finds the VRF of the device, which must be the one that is asked for.
+func (h *Host) resolveVRF(u *Underlay, master int, want string) error {
+	if master != 0 {
+		link, err := h.nl.LinkByIndex(master)
+		if err != nil {
+			return fmt.Errorf("its master: %w", err)
+		}
+		if vrf, ok := link.(*netlink.Vrf); ok {
+			u.VRF, u.Table = vrf.Name, int(vrf.Table)
+		}
+	}
+	if want != "" && want != u.VRF {
+		return fmt.Errorf("is not in the VRF %s: put it there (ip link set %s master %s)", want, u.Device, want)
+	}
+	return nil
+}
+
+// pickAddress gives the address that is asked for, or the first primary global
+// one.
+func (h *Host) pickAddress(link netlink.Link, want netip.Addr) (netip.Addr, error) {
+	all, err := h.nl.AddrList(link, unix.AF_INET)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, a := range all {
+		ip := prefixOf(a.IPNet).Addr()
+		switch {
+		case want.IsValid() && ip == want,
+			!want.IsValid() && a.Scope == unix.RT_SCOPE_UNIVERSE && a.Flags&unix.IFA_F_SECONDARY == 0:
+			return ip, nil
+		}
+	}
+	if want.IsValid() {
+		return netip.Addr{}, fmt.Errorf("%w: it does not have %s", ErrNoAddress, want)
+	}
+	return netip.Addr{}, ErrNoAddress
 }
 
 // CheckRecursion asks the kernel how outer packets for the NBMA address leave,
@@ -48,39 +118,18 @@ func (h *Host) Underlay(spec UnderlaySpec) (Underlay, error) {
 // route into one of our tunnels would take them; another error where there is
 // no route at all.
 func (h *Host) CheckRecursion(u Underlay, nbma netip.Addr, ours func(ifindex int) bool) error {
-	return errors.New("kernel: not built")
+	// With FIB_MATCH a bound device without a route is an error; without it the
+	// kernel would take every destination for on link.
+	bound := &netlink.RouteGetOptions{OifIndex: u.Index, Mark: u.Mark, FIBMatch: true}
+	_, err := h.nl.RouteGetWithOptions(nbma.AsSlice(), bound)
+	if err == nil {
+		return nil
+	}
+	free := &netlink.RouteGetOptions{Mark: u.Mark}
+	routes, freeErr := h.nl.RouteGetWithOptions(nbma.AsSlice(), free)
+	if freeErr == nil && len(routes) > 0 && ours(routes[0].LinkIndex) {
+		return fmt.Errorf("kernel: %w: the only route to %s leaves by the tunnel %s: add a route to it by the underlay device %s",
+			ErrRecursion, nbma, h.DeviceName(routes[0].LinkIndex), u.Device)
+	}
+	return fmt.Errorf("kernel: no route to %s by the underlay device %s: %w", nbma, u.Device, err)
 }
-
-// EventKind says what happened to an underlay.
-type EventKind uint8
-
-// What can happen to an underlay.
-const (
-	AddressChanged EventKind = iota + 1 // another one, the first one, or gone: Now.Address
-	DeviceGone
-	DeviceCame // Now.Index is another one
-	DeviceDown
-	DeviceUp
-	MTUChanged
-)
-
-// Event is one change of an underlay.
-type Event struct {
-	Kind        EventKind
-	Before, Now Underlay
-}
-
-// Watcher follows one underlay.
-type Watcher struct{}
-
-// Watch follows the underlay until Close, from the state that is handed in: what
-// changed since it was resolved is reported first.
-func (h *Host) Watch(spec UnderlaySpec, from Underlay) (*Watcher, error) {
-	return nil, errors.New("kernel: not built")
-}
-
-// Events gives the changes in order. It is closed after Close.
-func (w *Watcher) Events() <-chan Event { return nil }
-
-// Close ends the following and waits for it.
-func (w *Watcher) Close() {}

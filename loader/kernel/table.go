@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// place is where entries of one prefix stand: in the order in which the kernel
+// asks them.
+type place struct {
+	table  int
+	prefix netip.Prefix
+}
+
+// routeTable holds the entries of the three tables. The zero value is empty.
+// It is searched length by length: 33 look-ups in a hash at most, in a place
+// where packets do not pass.
+type routeTable struct {
+	entries map[place][]entry
+	lengths [33]int // how many places of this prefix length
+}
+
+// insert adds the entry: in front of those of its metric, behind them with
+// last, in place of the first of them with replace.
+func (t *routeTable) insert(e entry, last, replace bool) {
+	if t.entries == nil {
+		t.entries = map[place][]entry{}
+	}
+	at := place{e.table, e.route.Prefix}
+	list := t.entries[at]
+	if len(list) == 0 {
+		t.lengths[e.route.Prefix.Bits()]++
+	}
+	i := 0
+	for i < len(list) && (list[i].metric < e.metric || last && list[i].metric == e.metric) {
+		i++
+	}
+	if replace && i < len(list) && list[i].metric == e.metric {
+		list[i] = e
+	} else if !slices.Contains(list, e) {
+		list = slices.Insert(list, i, e)
+	}
+	t.entries[at] = list
+}
+
+// remove takes the entry out; one that is not there is no error.
+func (t *routeTable) remove(e entry) {
+	at := place{e.table, e.route.Prefix}
+	list := t.entries[at]
+	i := slices.Index(list, e)
+	switch {
+	case i < 0:
+	case len(list) == 1:
+		delete(t.entries, at)
+		t.lengths[e.route.Prefix.Bits()]--
+	default:
+		t.entries[at] = slices.Delete(list, i, i+1)
+	}
+}
+
+// lookup gives the route that the kernel would take among those that keep
+// admits.
+func (t *routeTable) lookup(destination netip.Addr, keep func(*entry) bool) (Route, bool) {
+	for _, table := range []int{unix.RT_TABLE_LOCAL, unix.RT_TABLE_MAIN, unix.RT_TABLE_DEFAULT} {
+		e := t.longest(table, destination, keep)
+		if e == nil || e.kind == unix.RTN_THROW {
+			continue
+		}
+		route := e.route
+		if !route.NextHop.IsValid() && route.IfIndex != 0 {
+			route.NextHop = destination
+		}
+		return route, true
+	}
+	return Route{}, false
+}
+
+func (t *routeTable) longest(table int, destination netip.Addr, keep func(*entry) bool) *entry {
+	for bits := 32; bits >= 0; bits-- {
+		if t.lengths[bits] == 0 {
+			continue
+		}
+		list := t.entries[place{table, netip.PrefixFrom(destination, bits).Masked()}]
+		for i := range list {
+			if keep(&list[i]) {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// inside gives the prefixes of main and default below p, each once.
+func (t *routeTable) inside(p netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for at := range t.entries {
+		if at.table != unix.RT_TABLE_LOCAL && at.prefix.Bits() > p.Bits() && p.Contains(at.prefix.Addr()) {
+			out = append(out, at.prefix)
+		}
+	}
+	slices.SortFunc(out, func(a, b netip.Prefix) int {
+		if c := a.Addr().Compare(b.Addr()); c != 0 {
+			return c
+		}
+		return a.Bits() - b.Bits()
+	})
+	return slices.Compact(out)
+}
