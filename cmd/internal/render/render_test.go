@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dmvpn/cmd/internal/control"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) time.Time { return now.Add(-d) }
+func in(d time.Duration) time.Time  { return now.Add(d) }
+func addr(s string) netip.Addr      { return netip.MustParseAddr(s) }
+func pfx(s string) netip.Prefix     { return netip.MustParsePrefix(s) }
+
+var key = uint32(42)
+
+// A spoke that registered 12 minutes ago and has a shortcut to a spoke behind a
+// NAT, with a second tunnel whose server does not answer.
+var (
+	tunnels = []control.Tunnel{
+		{
+			Name: "dmvpn0", IfIndex: 7, Address: pfx("10.0.0.11/24"), NBMA: addr("198.51.100.11"), Key: &key,
+			Underlay: control.Underlay{Device: "eth0", Mark: 0x20, VRF: "wan"}, Protection: "none", MTU: 1400,
+			Shortcut: true, Carrier: true, Attach: "tcx", Peers: 2, Shortcuts: 1, NHS: 1, NHSUp: 1,
+		},
+		{
+			Name: "dmvpn1", IfIndex: 8, Address: pfx("10.1.0.1/16"), Underlay: control.Underlay{Device: "ppp0"},
+			Protection: "none", MTU: 1400, Redirect: true, Registered: 2, Peers: 2,
+			Problems: []string{"the underlay device ppp0 has no address: nothing is sent until it has one"},
+		},
+	}
+	peers = []control.Peer{
+		{
+			Tunnel: "dmvpn0", ID: 1, NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), NextHops: []netip.Addr{addr("10.0.0.1")},
+			Kind: control.PeerNHS, Up: true, Since: ago(12*time.Minute + 33*time.Second), MTU: 1400,
+			Traffic: control.Traffic{RxPackets: 1200, RxBytes: 1_234_567, RxLast: ago(time.Second), TxPackets: 800, TxBytes: 99_000, TxLast: ago(3 * time.Second)},
+		},
+		{
+			Tunnel: "dmvpn0", ID: 2, NBMA: addr("203.0.113.12"), Protocol: addr("10.0.0.12"), NAT: addr("192.168.1.5"),
+			Kind: control.PeerShortcut, Up: true, Since: ago(20 * time.Second), MTU: 1400,
+		},
+	}
+	entries = []control.Entry{
+		{
+			Tunnel: "dmvpn0", Prefix: pfx("10.0.0.1/32"), NextHop: addr("10.0.0.1"), NBMA: addr("192.0.2.1"),
+			Type: control.EntryStatic, Flags: []string{"nhs"}, Created: ago(12*time.Minute + 33*time.Second),
+		},
+		{
+			Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"),
+			Claimed: addr("192.168.1.5"), Type: control.EntryDynamic, Flags: []string{"router", control.FlagRoute},
+			Created: ago(20 * time.Second), Expires: in(time.Hour + 59*time.Minute + 40*time.Second),
+		},
+		{Tunnel: "dmvpn0", Prefix: pfx("10.10.3.7/32"), Type: control.EntryIncomplete, Created: ago(time.Second), Expires: in(9 * time.Second)},
+	}
+	servers = []control.NHS{
+		{
+			Tunnel: "dmvpn0", Name: "hub.example.net", NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), State: control.NHSUp,
+			Since: ago(12*time.Minute + 33*time.Second), Routes: []netip.Prefix{pfx("10.10.0.0/16")}, Requests: 3, Replies: 2, NextTry: in(27 * time.Minute),
+		},
+		{
+			Tunnel: "dmvpn0", Name: "192.0.2.2", NBMA: addr("192.0.2.2"), State: control.NHSTrying, Since: ago(40 * 24 * time.Hour),
+			Requests: 5, NextTry: in(16 * time.Second), LastError: "administratively prohibited",
+		},
+	}
+	drops = []control.Drop{
+		{Reason: "unknown-peer", Number: 6, Packets: 17, Bytes: 1700},
+		{Tunnel: "dmvpn0", Peer: 2, NBMA: addr("203.0.113.12"), Protocol: addr("10.0.0.12"), Reason: "too-big", Number: 12, Packets: 2, Bytes: 3000},
+	}
+	stats = control.Stats{Tunnels: []control.TunnelStats{{
+		Tunnel: "dmvpn0", Data: peers[0].Traffic, NHRP: map[string]uint64{"sent": 5, "received": 4, "send-failed": 0},
+		Peers: []control.PeerStats{{ID: 1, NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), Traffic: peers[0].Traffic}, {ID: 2, NBMA: addr("203.0.113.12")}},
+	}}}
+)
+
+func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
+	for name, display := range map[string]func(io.Writer) error{
+		"summary": func(w io.Writer) error {
+			return Summary(w, now, control.Status{Instance: "default", Version: "v0.1.0", PID: 4711, Started: ago(3*24*time.Hour + 4*time.Hour), Tunnels: tunnels})
+		},
+		"peer":           func(w io.Writer) error { return Peers(w, now, peers) },
+		"peer-none":      func(w io.Writer) error { return Peers(w, now, nil) },
+		"nhrp":           func(w io.Writer) error { return NHRP(w, now, entries) },
+		"nhs":            func(w io.Writer) error { return NHS(w, now, servers) },
+		"shortcut-none":  func(w io.Writer) error { return Shortcuts(w, now, nil) },
+		"drops":          func(w io.Writer) error { return Drops(w, drops) },
+		"stats":          func(w io.Writer) error { return Stats(w, now, stats, drops) },
+		"show-dmvpn":     func(w io.Writer) error { return ShowDMVPN(w, now, DMVPN{tunnels, peers, servers, entries}) },
+		"show-ip-nhrp":   func(w io.Writer) error { return ShowIPNHRP(w, now, entries) },
+		"show-nhrp-none": func(w io.Writer) error { return ShowIPNHRP(w, now, nil) },
+		"shortcut": func(w io.Writer) error {
+			return Shortcuts(w, now, []control.Shortcut{{
+				Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"), State: "installed",
+				Created: ago(20 * time.Second), Expires: in(7180 * time.Second),
+			}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := display(&got); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("%s (write it with -update):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func TestAmountsAreShort(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1 kB", 1_234_567: "1.23 MB", 999_600: "1 MB", 5e12: "5 TB", 1 << 63: "9 EB"} {
+		if got := octets(n); got != want {
+			t.Errorf("octets(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		-time.Second: "00:00:00", 59 * time.Second: "00:00:59", 24*time.Hour - 1: "23:59:59",
+		76 * time.Hour: "3d04h", 87 * 24 * time.Hour: "12w3d",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("span(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
