@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+)
+
+// Two sites, for TCP. Each host has two addresses: what goes between the
+// 10.1 ones is forwarded by the wire, between the 10.2 ones by the tunnel.
+//
+//	host-a ── a ══════ wire, tunnel ══════ b ── host-b
+type sites struct {
+	hostA, hostB *lab.Node
+	a, b         *tunnel
+}
+
+// A way between the sites.
+type way struct{ from, to string }
+
+var (
+	plainWay  = way{"10.1.1.2", "10.1.2.2"}
+	tunnelWay = way{"10.2.1.2", "10.2.2.2"}
+)
+
+func newSites(l *lab.Lab) (*sites, error) {
+	s := &sites{hostA: l.Node("hosta"), hostB: l.Node("hostb")}
+	a, b := l.Router("a"), l.Router("b")
+	l.Wire(&lab.Wire{A: lab.End{Node: "hosta", Device: "eth0", Address: "10.1.1.2/24"}, B: lab.End{Node: "a", Device: "lan0", Address: "10.1.1.1/24"}})
+	l.Wire(&lab.Wire{A: lab.End{Node: "a", Device: "wan0", Address: "192.0.2.1/24"}, B: lab.End{Node: "b", Device: "wan0", Address: "192.0.2.2/24"}})
+	l.Wire(&lab.Wire{A: lab.End{Node: "hostb", Device: "eth0", Address: "10.1.2.2/24"}, B: lab.End{Node: "b", Device: "lan0", Address: "10.1.2.1/24"}})
+	s.hostA.Address("eth0", "10.2.1.2/24")
+	s.hostB.Address("eth0", "10.2.2.2/24")
+	a.Address("lan0", "10.2.1.1/24")
+	b.Address("lan0", "10.2.2.1/24")
+	s.hostA.Route("10.1.1.1", "default")
+	s.hostB.Route("10.1.2.1", "default")
+	a.Route("192.0.2.2", "10.1.2.0/24")
+	b.Route("192.0.2.1", "10.1.1.0/24")
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.a, err = newTunnel(a, "wan0", netip.MustParseAddr("192.0.2.1"), netip.MustParsePrefix("10.0.0.1/24")); err != nil {
+		return nil, err
+	}
+	if s.b, err = newTunnel(b, "wan0", netip.MustParseAddr("192.0.2.2"), netip.MustParsePrefix("10.0.0.2/24")); err != nil {
+		return nil, errors.Join(err, s.a.close())
+	}
+	err = errors.Join(
+		s.a.peer(netip.MustParseAddr("10.0.0.2"), s.b.local), s.a.route(netip.MustParsePrefix("10.2.2.0/24"), netip.MustParseAddr("10.0.0.2")),
+		s.b.peer(netip.MustParseAddr("10.0.0.1"), s.a.local), s.b.route(netip.MustParsePrefix("10.2.1.0/24"), netip.MustParseAddr("10.0.0.1")),
+	)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *sites) close() error { return errors.Join(s.a.close(), s.b.close()) }
+
+// iperfResult is what we read of iperf3's JSON.
+type iperfResult struct {
+	Error string
+	End   struct {
+		Received struct {
+			Bytes   uint64
+			Seconds float64
+		} `json:"sum_received"`
+	}
+}
+
+// transfer runs iperf3 once, both ends on the one CPU, so that all of the way's
+// work is done there: in the two programs' own system calls, or in ksoftirqd.
+func (s *sites) transfer(ctx context.Context, w way, cpu int, d time.Duration) (transfer, error) {
+	c, err := newClock(cpu)
+	if err != nil {
+		return transfer{}, err
+	}
+	before, err := c.softirq()
+	if err != nil {
+		return transfer{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d+20*time.Second)
+	defer cancel()
+	pinned := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "taskset", append([]string{"-c", strconv.Itoa(cpu), "iperf3"}, args...)...)
+		cmd.WaitDelay = time.Second
+		return cmd
+	}
+	server := pinned("-s", "-1", "-B", w.to)
+	if err := s.hostB.Start(server); err != nil {
+		return transfer{}, err
+	}
+	out, client, err := s.client(ctx, pinned, w, d)
+	if err != nil {
+		cancel()
+		return transfer{}, errors.Join(err, ignoreExit(server.Wait()))
+	}
+	if err := server.Wait(); err != nil {
+		return transfer{}, fmt.Errorf("iperf3 server: %w", err)
+	}
+	after, err := c.softirq()
+	if err != nil {
+		return transfer{}, err
+	}
+	return transfer{
+		octets: out.End.Received.Bytes,
+		cpu:    after - before + used(client) + used(server),
+		wall:   time.Duration(out.End.Received.Seconds * float64(time.Second)),
+	}, nil
+}
+
+// client runs the sender, again while the server does not listen yet.
+func (s *sites) client(ctx context.Context, pinned func(...string) *exec.Cmd, w way, d time.Duration) (iperfResult, *exec.Cmd, error) {
+	for {
+		client := pinned("-c", w.to, "-B", w.from, "-t", strconv.Itoa(int(d.Seconds())), "-J")
+		raw, err := s.output(client)
+		var result iperfResult
+		if bad := json.Unmarshal(raw, &result); bad != nil {
+			return result, client, fmt.Errorf("iperf3: %w: %q", errors.Join(err, bad), raw)
+		}
+		if result.Error == "" && err == nil {
+			return result, client, nil
+		}
+		select {
+		case <-ctx.Done():
+			return result, client, fmt.Errorf("iperf3 from %s to %s: %s", w.from, w.to, result.Error)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (s *sites) output(cmd *exec.Cmd) ([]byte, error) {
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.hostA.Start(cmd); err != nil {
+		return nil, err
+	}
+	var raw []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := pipe.Read(buf)
+		raw = append(raw, buf[:n]...)
+		if err != nil {
+			return raw, cmd.Wait()
+		}
+	}
+}
+
+// ignoreExit drops the status of a program that was ended.
+func ignoreExit(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
+}
+
+// used gives the CPU time of a program that has ended.
+func used(cmd *exec.Cmd) time.Duration {
+	r := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+func tcpTable(rounds, cpu int, d time.Duration) (err error) {
+	l, err := newLab()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	s, err := newSites(l)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	fmt.Printf("TCP between two sites, iperf3, all of it on CPU %d, %d rounds of %v\n\n", cpu, rounds, d)
+	var perCore, wall [2][]float64
+	var carried uint64
+	before, err := s.b.counted()
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		for i, w := range []way{plainWay, tunnelWay} {
+			t, err := s.transfer(context.Background(), w, cpu, d)
+			if err != nil {
+				return err
+			}
+			perCore[i] = append(perCore[i], t.perCore())
+			wall[i] = append(wall[i], t.wallRate())
+			if w == tunnelWay {
+				carried += t.octets
+			}
+		}
+	}
+	after, err := s.b.counted()
+	if err != nil {
+		return err
+	}
+	seen := after.RxBytes - before.RxBytes
+	fmt.Printf("  %-10s %8s Gbit/s per core  %8s Gbit/s by the clock\n", "", "median", "median")
+	for i, name := range []string{"plain", "tunnel"} {
+		fmt.Printf("  %-10s %8.2f %26.2f\n", name, median(perCore[i]), median(wall[i]))
+	}
+	fmt.Printf("  %-10s %8.2f\n\n", "ratio", median(perCore[1])/median(perCore[0]))
+	fmt.Printf("  proof: iperf3 received %d octets by the tunnel, our programs counted %d with headers\n", carried, seen)
+	if seen < carried {
+		return fmt.Errorf("iperf3 received %d octets by the tunnel, our programs counted %d", carried, seen)
+	}
+	return nil
+}
