@@ -65,6 +65,3 @@ func (a Authentication) String() string {
 	}
 	return fmt.Sprintf("%s spi %d, %d octets", kind, a.SPI, len(a.Data))
 }
-
-// GoString is String: no verb prints the data.
-func (a Authentication) GoString() string { return a.String() }

@@ -21,9 +21,10 @@ func (p Packet) Dump() string {
 	if p.SNAP != [5]byte{} {
 		line(1, "SNAP %x", p.SNAP)
 	}
-	if !p.Type.Indication() {
-		line(1, "request id %d, flags 0x%04x %s", p.RequestID, p.Flags, FlagNames(p.Type, p.Flags))
-	} else {
+	switch {
+	case !p.Type.Indication():
+		line(1, "request id %d, flags 0x%04x (%s)", p.RequestID, p.Flags, FlagNames(p.Type, p.Flags))
+	case p.Type == ErrorIndication || p.ErrorCode != 0 || p.ErrorOffset != 0:
 		line(1, "code %d (%v), offset %d", uint16(p.ErrorCode), p.ErrorCode, p.ErrorOffset)
 	}
 	line(1, "source NBMA address %v", show(p.SourceNBMA))

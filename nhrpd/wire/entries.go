@@ -54,3 +54,12 @@ func (p *Packet) AddEntries(e *Extension, entries ...CIE) error {
 	e.Value = value
 	return nil
 }
+
+// hasEntries says whether the value is client information entries.
+func (t ExtensionType) hasEntries() bool {
+	switch t {
+	case ExtensionResponderAddress, ExtensionForwardTransit, ExtensionReverseTransit, ExtensionNATAddress:
+		return true
+	}
+	return false
+}

@@ -4,14 +4,13 @@ package wire
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 )
 
 // String is the packet in one line, as an operator reads it in a log:
 //
-//	Registration Request id 1 flags unique,nat hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1; success hold 7200; Responder Address …
+//	Registration Request id 1 flags nat hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1; success hold 7200; Responder Address
 //
 // Authentication data is never shown, foreign text is quoted.
 func (p Packet) String() string {
@@ -32,8 +31,7 @@ func (p *Packet) writeHead(b *strings.Builder) {
 	b.WriteString(p.Type.String())
 	if p.Type.Indication() {
 		if p.Type == ErrorIndication || p.ErrorCode != 0 {
-			fmt.Fprintf(b, " %v", p.ErrorCode)
-			fmt.Fprintf(b, " at octet %d", p.ErrorOffset)
+			fmt.Fprintf(b, " %v at octet %d", p.ErrorCode, p.ErrorOffset)
 		}
 	} else {
 		fmt.Fprintf(b, " id %d", p.RequestID)
@@ -110,15 +108,23 @@ func FlagNames(t Type, flags uint16) string {
 }
 
 // String is the entry in a few words: code, what it is about, and the fields
-// that are not zero.
+// that are not zero. Without an address it is about the header's.
 func (c CIE) String() string {
+	return strings.TrimSpace(c.Code.String() + c.fields())
+}
+
+// fields is what String says after the code.
+func (c *CIE) fields() string {
 	var b strings.Builder
-	b.WriteString(c.Code.String())
-	if c.Protocol.IsValid() || c.PrefixLength != 0 {
-		fmt.Fprintf(&b, " %v", show(c.Protocol))
-		if c.PrefixLength != 0 && c.PrefixLength != HostPrefix {
-			fmt.Fprintf(&b, "/%d", c.PrefixLength)
-		}
+	if c.Protocol.IsValid() {
+		fmt.Fprintf(&b, " %v", c.Protocol)
+	}
+	switch {
+	case c.PrefixLength == 0 || c.PrefixLength == HostPrefix:
+	case c.Protocol.IsValid():
+		fmt.Fprintf(&b, "/%d", c.PrefixLength)
+	default:
+		fmt.Fprintf(&b, " /%d", c.PrefixLength)
 	}
 	if c.NBMA.IsValid() {
 		fmt.Fprintf(&b, " nbma %v", c.NBMA)
@@ -139,19 +145,24 @@ func (c CIE) String() string {
 
 // describe is an extension with what its value says in the families of p.
 func (p *Packet) describe(e *Extension) string {
-	switch e.Type {
-	case ExtensionResponderAddress, ExtensionForwardTransit, ExtensionReverseTransit, ExtensionNATAddress:
-		entries, err := p.Entries(e)
-		if err != nil {
-			break
-		}
-		text := make([]string, len(entries))
-		for i := range entries {
-			text[i] = entries[i].String()
-		}
-		return e.name() + " [" + strings.Join(text, ", ") + "]"
+	if !e.Type.hasEntries() {
+		return e.String()
 	}
-	return e.String()
+	entries, err := p.Entries(e)
+	switch {
+	case err != nil:
+		return e.String() + " malformed"
+	case len(entries) == 0:
+		return e.name()
+	}
+	text := make([]string, len(entries))
+	for i := range entries {
+		text[i] = entries[i].String()
+		if entries[i].Code == CodeSuccess {
+			text[i] = strings.TrimSpace(entries[i].fields())
+		}
+	}
+	return e.name() + " [" + strings.Join(text, ", ") + "]"
 }
 
 // name is the type, and a word if the compulsory bit is not as usual.
@@ -202,19 +213,3 @@ func (p Private) String() string {
 	}
 	return "dmvpn " + strings.Join(out, " ")
 }
-
-// Format prints String for every verb, so that none shows authentication data;
-// %+v is Dump.
-func (p Packet) Format(s fmt.State, verb rune) {
-	if verb == 'v' && s.Flag('+') {
-		io.WriteString(s, p.Dump())
-		return
-	}
-	io.WriteString(s, p.String())
-}
-
-// Format prints String for every verb, so that none shows authentication data.
-func (e Extension) Format(s fmt.State, _ rune) { io.WriteString(s, e.String()) }
-
-// Format prints String for every verb, so that none shows the data.
-func (a Authentication) Format(s fmt.State, _ rune) { io.WriteString(s, a.String()) }
