@@ -28,6 +28,8 @@ type Tunnel struct {
 	HoldingTime    time.Duration
 	Idle           time.Duration
 	IdleBytes      int // −1: default
+	Shortcut       *bool
+	Redirect       *bool
 	NHS            []NHS
 }
 
@@ -74,6 +76,12 @@ func (s Settings) TOML() string {
 		}
 		if t.IdleBytes >= 0 {
 			line("idle-bytes = %d", t.IdleBytes)
+		}
+		if t.Shortcut != nil {
+			line("shortcut = %t", *t.Shortcut)
+		}
+		if t.Redirect != nil {
+			line("redirect = %t", *t.Redirect)
 		}
 		for _, n := range t.NHS {
 			line("\n[[tunnel.%s.nhs]]", t.Name)

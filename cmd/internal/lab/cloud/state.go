@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"dmvpn/cmd/internal/control"
@@ -121,4 +122,19 @@ func (c *Cloud) Indirect(ctx context.Context, node string, prefix netip.Prefix) 
 		return fmt.Errorf("%s: there is a route of ours to %v", node, prefix)
 	}
 	return nil
+}
+
+// PeerNames gives a node's peers, sorted, each as "NBMA protocol"; nil if the
+// daemon does not answer.
+func (c *Cloud) PeerNames(ctx context.Context, node string) []string {
+	var names []string
+	_ = c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
+		peers, err := client.Peers(ctx)
+		for _, p := range peers {
+			names = append(names, fmt.Sprintf("%v %v", p.NBMA, p.Protocol))
+		}
+		return err
+	})
+	slices.Sort(names)
+	return names
 }

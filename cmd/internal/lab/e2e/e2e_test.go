@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// programs are those of this tree, built once for all tests.
+var programs cloud.Programs
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "dmvpn-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	programs = cloud.Programs{Dmvpnd: filepath.Join(dir, "dmvpnd"), Dmvpn: filepath.Join(dir, "dmvpn")}
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+var clouds atomic.Int32
+
+// build makes a cloud of this test's own, with no daemon running. Whatever
+// becomes of the test, the cloud goes; if it failed, it leaves the logs' ends.
+func build(t *testing.T, o cloud.Options) *cloud.Cloud {
+	t.Helper()
+	o.Name = fmt.Sprintf("e%dn%d", os.Getpid(), clouds.Add(1))
+	o.Programs = programs
+	c, err := cloud.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, node := range c.Nodes() {
+				if log := c.Log(node, 40); log != "" {
+					t.Logf("the log of %s ends:\n%s", node, log)
+				}
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// up makes a cloud whose spokes are registered.
+func up(t *testing.T, o cloud.Options) *cloud.Cloud {
+	t.Helper()
+	c := build(t, o)
+	check(t, c.StartAll(t.Context()))
+	until(t, c, 15*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	return c
+}
+
+// check ends the test with an error.
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func until(t *testing.T, c *cloud.Cloud, patience time.Duration, f func() error) {
+	t.Helper()
+	check(t, c.Until(t.Context(), patience, f))
+}
+
+// ping checks that a host's packets come to another's address and back.
+func ping(t *testing.T, from *lab.Node, n int) {
+	t.Helper()
+	if _, err := from.Ping(cloud.Host(n), 0, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shortcut makes the shortcut between two spokes: one ping, then it waits for
+// both directions.
+func shortcut(t *testing.T, c *cloud.Cloud, a, b int) {
+	t.Helper()
+	ping(t, c.Hosts[a-1], b)
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), c.Spokes[a-1].Name, cloud.Network(b)) })
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), c.Spokes[b-1].Name, cloud.Network(a)) })
+}
+
+// spotless checks a stream's report: every packet came, once.
+func spotless(t *testing.T, what string, r lab.Report) {
+	t.Helper()
+	t.Logf("%s: %v", what, r)
+	if r.Lost() > 0 || r.Duplicated > 0 || r.Refused > 0 || r.Received == 0 {
+		t.Errorf("%s: %v", what, r)
+	}
+}
+
+// flows says whether a frame is GRE data (not NHRP) between two addresses, in
+// either direction.
+func isData(f lab.Frame) bool {
+	const ethernet, ipv4, protocol = 14, 20, 2
+	if _, _, gre := lab.GRE(f.Data); !gre || len(f.Data) < ethernet+ipv4+4 {
+		return false
+	}
+	at := ethernet + ipv4 + protocol
+	return f.Data[at] == 0x08 && f.Data[at+1] == 0x00
+}

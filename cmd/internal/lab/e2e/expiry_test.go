@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// TestAnUnusedShortcutExpiresAtBothEnds: traffic below the configured amount
+// keeps no shortcut, and not a packet of it is lost when the way changes back
+// to the hub.
+func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) {
+	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
+		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 4*time.Second, 1<<20
+	}})
+	// 1,000 small packets a second are 150 kB in the idle time: too little.
+	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 8)
+	check(t, err)
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	ping(t, c.Hosts[1], 1) // the way back has its shortcut too
+	until(t, c, 20*time.Second, func() error { return c.Indirect(t.Context(), "spoke1", cloud.Network(2)) })
+	time.Sleep(2 * time.Second)
+	spotless(t, "while the shortcut expired", stream.Stop())
+	// Without traffic, nothing comes back.
+	for node, n := range map[string]int{"spoke1": 2, "spoke2": 1} {
+		until(t, c, 20*time.Second, func() error { return c.Indirect(t.Context(), node, cloud.Network(n)) })
+	}
+	ping(t, c.Hosts[0], 2)
+}
+
+// TestAShortcutInUseIsRefreshed: the holding time passes three times over, and
+// the stream neither loses a packet nor goes by the hub again.
+func TestAShortcutInUseIsRefreshed(t *testing.T) {
+	const holding = 6 * time.Second
+	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
+		s.Tunnels[0].HoldingTime = holding
+	}})
+	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+	check(t, err)
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	time.Sleep(200 * time.Millisecond)
+	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
+	check(t, err)
+	for end := time.Now().Add(3*holding + time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		list, err := c.Shortcuts(t.Context(), "spoke1")
+		check(t, err)
+		for _, s := range list {
+			// It is refreshed at two thirds, so a good part of the last is left.
+			if left := time.Until(s.Expires); s.Prefix == cloud.Network(2) && left < holding/6 {
+				t.Fatalf("the shortcut has %v left and was not refreshed", left)
+			}
+		}
+		check(t, c.Routed("spoke1", cloud.Network(2)))
+	}
+	spotless(t, "over three holding times", stream.Stop())
+	if n := len(atHub.Close()); n > 0 {
+		t.Errorf("%d packets went by the hub", n)
+	}
+}

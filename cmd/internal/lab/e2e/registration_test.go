@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// TestASpokeRegistersAndItsLANIsReached: phase 1. The hub was told of no spoke.
+func TestASpokeRegistersAndItsLANIsReached(t *testing.T) {
+	t.Parallel()
+	c := up(t, cloud.Options{Spokes: 2})
+	ctx := t.Context()
+	out, err := c.Dmvpn(ctx, "hub", "show", "ip", "nhrp")
+	check(t, err)
+	for n := 1; n <= 2; n++ {
+		for _, want := range []string{cloud.TunnelAddress(n).String(), cloud.NBMA(n).String(), cloud.Network(n).String()} {
+			if !strings.Contains(out, want) {
+				t.Errorf("show ip nhrp on the hub lacks %s:\n%s", want, out)
+			}
+		}
+		ping(t, c.HubHost, n)
+		ping(t, c.Hosts[n-1], 0)
+		if _, err := c.Spokes[n-1].Ping(cloud.HubTunnel(), 0, time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestASpokeStartedBeforeItsHub: the registration is tried again.
+func TestASpokeStartedBeforeItsHub(t *testing.T) {
+	t.Parallel()
+	c := build(t, cloud.Options{Spokes: 1})
+	check(t, c.Start("spoke1"))
+	check(t, c.Ready(t.Context(), "spoke1"))
+	time.Sleep(1500 * time.Millisecond)
+	if c.Registered(t.Context(), "spoke1") == nil {
+		t.Fatal("registered without a hub")
+	}
+	check(t, c.Start("hub"))
+	until(t, c, 12*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	ping(t, c.Hosts[0], 0)
+}
+
+// TestAWrongPasswordDoesNotRegister: authentication is compared.
+func TestAWrongPasswordDoesNotRegister(t *testing.T) {
+	t.Parallel()
+	c := build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke2" {
+			s.Tunnels[0].Authentication = "wrong"
+		}
+	}})
+	check(t, c.StartAll(t.Context()))
+	until(t, c, 10*time.Second, func() error { return c.Registered(t.Context(), "spoke1") })
+	time.Sleep(2 * time.Second)
+	if c.Registered(t.Context(), "spoke2") == nil {
+		t.Error("spoke2 registered with the wrong password")
+	}
+	if c.Routed("hub", cloud.Network(2)) == nil {
+		t.Error("the hub routes to the LAN of a spoke with the wrong password")
+	}
+}
+
+// TestAServerByItsName: the hub is named in the DNS, which comes to know it late.
+//
+//	spoke1 ── internet (DNS) ── hub
+func TestAServerByItsName(t *testing.T) {
+	t.Parallel()
+	c := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].NHS[0].NBMA = "hub.example.net"
+		}
+	}})
+	server := cloud.NBMA(1).As4()
+	server[3] = 254 // the Internet's end of spoke1's wire
+	dns, err := c.Internet.DNS(addr(server))
+	check(t, err)
+	defer dns.Close()
+	check(t, c.Spokes[0].File("/etc/resolv.conf", "nameserver "+addr(server).String()+"\noptions timeout:1 attempts:1\n"))
+	check(t, c.StartAll(t.Context()))
+	until(t, c, 5*time.Second, func() error {
+		if dns.Asked() == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	dns.Set("hub.example.net", cloud.HubNBMA())
+	until(t, c, 20*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	ping(t, c.Hosts[0], 0)
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+var errNotYet = errors.New("not yet")
+
+func addr(a [4]byte) netip.Addr { return netip.AddrFrom4(a) }
+
+// by gives the routers of a trace.
+func by(t *testing.T, from *lab.Node, to netip.Addr) []netip.Addr {
+	t.Helper()
+	path, err := from.Trace(t.Context(), to)
+	check(t, err)
+	var hops []netip.Addr
+	for _, e := range path {
+		hops = append(hops, e.From)
+	}
+	return hops
+}
+
+// TestTheWayGetsShorter: phase 3. Each pair of spokes finds its direct way, one
+// shortcut serves the whole LAN behind the other, and the stream that is
+// running meanwhile loses nothing.
+func TestTheWayGetsShorter(t *testing.T) {
+	c := up(t, cloud.Options{Spokes: 3})
+	byHub := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), cloud.TunnelAddress(2), cloud.Host(2)}
+	directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
+	nhrp, err := c.Hub.Capture(cloud.Underlay, func(f lab.Frame) bool { return isData(f) })
+	check(t, err)
+	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+	check(t, err)
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	if first := nhrp.Close(); len(first) == 0 {
+		t.Error("no packet went by the hub before there was a shortcut")
+	}
+	if hops := by(t, c.Hosts[0], cloud.Host(2)); !slices.Equal(hops, directly) {
+		t.Errorf("path %v, expected %v (by the hub it was %v)", hops, directly, byHub)
+	}
+	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
+	check(t, err)
+	time.Sleep(500 * time.Millisecond)
+	spotless(t, "while the way changed", stream.Stop())
+	if n := len(atHub.Close()); n > 0 {
+		t.Errorf("%d packets went by the hub though there is a shortcut", n)
+	}
+	for _, pair := range [][2]int{{1, 3}, {3, 2}} {
+		shortcut(t, c, pair[0], pair[1])
+	}
+	for n, spoke := range c.Spokes {
+		list, err := c.Shortcuts(t.Context(), spoke.Name)
+		check(t, err)
+		if len(list) != 2 {
+			t.Errorf("spoke%d has shortcuts %v, expected one to each of the two others", n+1, list)
+		}
+	}
+}
+
+// TestAShortcutServesAPrefix: a second host behind spoke2 needs no resolution of
+// its own.
+//
+//	host1 ── spoke1 ═══ spoke2 ── host2 10.10.2.10 and 10.10.2.77
+func TestAShortcutServesAPrefix(t *testing.T) {
+	t.Parallel()
+	c := up(t, cloud.Options{Spokes: 2})
+	second := addr([4]byte{10, 10, 2, 77})
+	check(t, c.Hosts[1].AddAddress("eth0", second.String()+"/24"))
+	shortcut(t, c, 1, 2)
+	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
+	check(t, err)
+	_, err = c.Hosts[0].Ping(second, 0, time.Second)
+	check(t, err)
+	if n := len(atHub.Close()); n > 0 {
+		t.Errorf("%d packets to %v went by the hub: the shortcut does not serve the prefix", n, second)
+	}
+}
+
+// TestATunnelAddressIsResolvedToo: spoke to spoke by their tunnel addresses.
+func TestATunnelAddressIsResolvedToo(t *testing.T) {
+	t.Parallel()
+	c := up(t, cloud.Options{Spokes: 2})
+	until(t, c, 5*time.Second, func() error {
+		if _, err := c.Spokes[0].Ping(cloud.TunnelAddress(2), 0, time.Second); err != nil {
+			return err
+		}
+		path, err := c.Spokes[0].Trace(t.Context(), cloud.TunnelAddress(2))
+		if err == nil && len(path) != 1 {
+			err = fmt.Errorf("%d hops to spoke2's tunnel address", len(path))
+		}
+		return err
+	})
+}
+
+// TestWithoutRedirectEverythingGoesByTheHub: phase 1 by configuration.
+func TestWithoutRedirectEverythingGoesByTheHub(t *testing.T) {
+	t.Parallel()
+	no := false
+	c := up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		if node == "hub" {
+			s.Tunnels[0].Redirect = &no
+		}
+	}})
+	for range 5 {
+		ping(t, c.Hosts[0], 2)
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err := c.Indirect(t.Context(), "spoke1", cloud.Network(2)); err != nil {
+		t.Error(err)
+	}
+}

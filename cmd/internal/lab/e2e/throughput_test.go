@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// iperf runs iperf3 for some seconds from one node to another's address, and
+// gives bits a second as received.
+func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) float64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds+20)*time.Second)
+	defer cancel()
+	server, err := to.Launch("iperf3", "iperf3", "-s", "-1", "--forceflush")
+	check(t, err)
+	time.Sleep(300 * time.Millisecond)
+	out, err := from.Run(ctx, "iperf3", "-c", address.String(), "-t", fmt.Sprint(seconds), "-J", "--connect-timeout", "3000")
+	if err != nil {
+		_ = server.Signal(os.Kill)
+		t.Fatal(err)
+	}
+	_, err = server.Wait(ctx)
+	check(t, err)
+	var result struct {
+		End struct {
+			Received struct {
+				Bits float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	check(t, json.Unmarshal([]byte(out), &result))
+	return result.End.Received.Bits
+}
+
+// TestTCPAtFullSpeed: iperf3 with GSO, on plain veths. GSO shows in the packets
+// on the underlay that are larger than its MTU; checksums in the counters of
+// every node.
+//
+//	spoke1 → host0, spoke1 → hub → spoke3's host, host1 → host2 on a shortcut
+func TestTCPAtFullSpeed(t *testing.T) {
+	no := false
+	c := up(t, cloud.Options{Spokes: 3, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke3" {
+			s.Tunnels[0].Shortcut = &no
+		}
+	}})
+	shortcut(t, c, 1, 2)
+	var mu sync.Mutex
+	big := 0
+	onWire, err := c.Internet.Capture("spoke1", func(f lab.Frame) bool {
+		if isData(f) && len(f.Data) > 9000 {
+			mu.Lock()
+			big++
+			mu.Unlock()
+		}
+		return false
+	})
+	check(t, err)
+	for _, path := range []struct {
+		what     string
+		from, to *lab.Node
+		address  netip.Addr
+	}{
+		{"spoke to LAN", c.Spokes[0], c.HubHost, cloud.Host(0)},
+		{"spoke–hub–spoke", c.Hosts[2], c.Hosts[0], cloud.Host(1)},
+		{"spoke–spoke", c.Hosts[0], c.Hosts[1], cloud.Host(2)},
+	} {
+		before := checksumErrors(t, c)
+		rate := iperf(t, path.from, path.to, path.address, 2)
+		t.Logf("%s: %.2f Gbit/s", path.what, rate/1e9)
+		if rate < 50e6 {
+			t.Errorf("%s: %.1f Mbit/s", path.what, rate/1e6)
+		}
+		if errors := checksumErrors(t, c) - before; errors != 0 {
+			t.Errorf("%s: %d checksum errors", path.what, errors)
+		}
+	}
+	onWire.Close()
+	if big == 0 {
+		t.Error("no packet on the underlay was larger than 9000 octets: GSO is lost")
+	}
+	drops(t, c)
+}
+
+func checksumErrors(t *testing.T, c *cloud.Cloud) int64 {
+	t.Helper()
+	var sum int64
+	for _, name := range c.Nodes() {
+		n, err := c.Get(name).ChecksumErrors()
+		check(t, err)
+		sum += n
+	}
+	return sum
+}
+
+// drops logs what the data planes dropped.
+func drops(t *testing.T, c *cloud.Cloud) {
+	t.Helper()
+	for _, node := range []string{"hub", "spoke1", "spoke2"} {
+		out, err := c.Dmvpn(t.Context(), node, "drops")
+		check(t, err)
+		t.Logf("%s: %s", node, out)
+	}
+}
+
+// TestChecksumsOnTheWire: wires that carry what a cable would, segmented and
+// with checksums filled in. Each packet is checked: outer IP, inner IP, TCP.
+func TestChecksumsOnTheWire(t *testing.T) {
+	var wire checker
+	c := up(t, cloud.Options{Spokes: 3, Wire: func(_ string, w *lab.Wire) { w.Inspect = wire.inspect }, Settings: func(node string, s *cloud.Settings) {
+		no := false
+		if node == "spoke3" {
+			s.Tunnels[0].Shortcut = &no
+		}
+	}})
+	shortcut(t, c, 1, 2)
+	wire.reset()
+	for _, path := range []struct {
+		what     string
+		from, to *lab.Node
+		address  netip.Addr
+	}{
+		{"spoke to LAN", c.Spokes[0], c.HubHost, cloud.Host(0)},
+		{"spoke–hub–spoke", c.Hosts[2], c.Hosts[0], cloud.Host(1)},
+		{"spoke–spoke", c.Hosts[0], c.Hosts[1], cloud.Host(2)},
+	} {
+		before := checksumErrors(t, c)
+		rate := iperf(t, path.from, path.to, path.address, 2)
+		segments, wrong := wire.reset()
+		t.Logf("%s: %.2f Gbit/s, %d TCP segments looked at", path.what, rate/1e9, segments)
+		if segments < 1000 || len(wrong) > 0 {
+			t.Errorf("%s: %d segments, wrong: %v", path.what, segments, wrong)
+		}
+		if errors := checksumErrors(t, c) - before; errors != 0 {
+			t.Errorf("%s: %d checksum errors", path.what, errors)
+		}
+	}
+}
+
+// checker looks at GRE frames from several goroutines.
+type checker struct {
+	mu       sync.Mutex
+	segments int
+	wrong    []string
+}
+
+func (c *checker) reset() (segments int, wrong []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	segments, wrong = c.segments, c.wrong
+	c.segments, c.wrong = 0, nil
+	return segments, wrong
+}
+
+func (c *checker) inspect(frame []byte) {
+	if !isData(lab.Frame{Data: frame}) {
+		return
+	}
+	tcp, fault := checkFrame(frame)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tcp {
+		c.segments++
+	}
+	if fault != "" && len(c.wrong) < 5 {
+		c.wrong = append(c.wrong, fmt.Sprintf("%s: % x", fault, frame[:min(len(frame), 100)]))
+	}
+}
+
+// checkFrame checks Ethernet, IPv4 and GRE with a key around IPv4.
+func checkFrame(frame []byte) (tcp bool, fault string) {
+	const ethernet, ipv4, greKey, most = 14, 20, 8, 1514
+	outer := frame[ethernet:]
+	inner := outer[ipv4+greKey:]
+	if len(frame) > most {
+		return false, fmt.Sprintf("frame of %d octets", len(frame))
+	}
+	if sum(outer[:ipv4], 0) != 0xffff {
+		return false, "outer IP checksum"
+	}
+	size, header := int(binary.BigEndian.Uint16(inner[2:])), int(inner[0]&15)*4
+	if inner[0]>>4 != 4 || size > len(inner) || header > size || sum(inner[:header], 0) != 0xffff {
+		return false, "inner IP header"
+	}
+	protocol, body := inner[9], inner[header:size]
+	if protocol != 6 {
+		return false, ""
+	}
+	pseudo := uint32(protocol) + uint32(len(body))
+	for i := 12; i < 20; i += 2 {
+		pseudo += uint32(binary.BigEndian.Uint16(inner[i:]))
+	}
+	if sum(body, pseudo) != 0xffff {
+		return true, "TCP checksum"
+	}
+	return true, ""
+}
+
+// sum is the Internet checksum's sum (RFC 1071), 0xffff over what is right.
+func sum(b []byte, start uint32) uint16 {
+	total := start
+	for ; len(b) > 1; b = b[2:] {
+		total += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		total += uint32(b[0]) << 8
+	}
+	for total > 0xffff {
+		total = total>>16 + total&0xffff
+	}
+	return uint16(total)
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// outside is an address beyond the hub that no more specific route leads to.
+var outside = netip.MustParseAddr("203.0.113.5")
+
+// defaultRoute makes a cloud whose spokes send everything by the hub, behind
+// which host0 plays the rest of the world.
+//
+//	host1 ── spoke1 ═══ hub ── host0 with 203.0.113.5
+func defaultRoute(t *testing.T, mark int) *cloud.Cloud {
+	t.Helper()
+	c := build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		if node != "hub" {
+			s.Tunnels[0].NHS[0].Routes = []string{"0.0.0.0/0"}
+			s.Tunnels[0].Mark = mark
+		}
+	}})
+	check(t, c.HubHost.AddAddress("lo", outside.String()+"/32"))
+	check(t, c.Hub.AddRoute(cloud.Host(0).String(), outside.String()+"/32"))
+	return c
+}
+
+// TestTheDefaultRouteThroughTheTunnel: the underlay's own default route stands
+// in a table of its own, which the tunnel's mark selects.
+func TestTheDefaultRouteThroughTheTunnel(t *testing.T) {
+	t.Parallel()
+	c := defaultRoute(t, 100)
+	ctx := t.Context()
+	for n, spoke := range c.Spokes {
+		gateway := strings.TrimSuffix(cloud.NBMA(n+1).String(), ".1") + ".254"
+		for _, command := range []string{
+			"ip route del default",
+			"ip route add default via " + gateway + " table 100",
+			"ip rule add fwmark 100 lookup 100",
+		} {
+			_, err := spoke.Run(ctx, "sh", "-c", command)
+			check(t, err)
+		}
+	}
+	check(t, c.StartAll(ctx))
+	until(t, c, 15*time.Second, func() error { return c.AllRegistered(ctx) })
+	if _, err := c.Hosts[0].Ping(outside, 0, 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	want := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), outside}
+	if hops := by(t, c.Hosts[0], outside); !slices.Equal(hops, want) {
+		t.Errorf("path %v, expected %v", hops, want)
+	}
+	tunnel, err := c.Tunnel(ctx, "spoke1", cloud.Device)
+	check(t, err)
+	if len(tunnel.Problems) > 0 {
+		t.Errorf("problems %q", tunnel.Problems)
+	}
+	shortcut(t, c, 1, 2)
+	if hops := by(t, c.Hosts[0], cloud.Host(2)); len(hops) != 3 {
+		t.Errorf("path %v, expected the direct one", hops)
+	}
+}
+
+// TestRoutingRecursionIsReported: the only way to the hub becomes the tunnel
+// itself. The daemon says so; it neither loops nor ends.
+func TestRoutingRecursionIsReported(t *testing.T) {
+	t.Parallel()
+	c := defaultRoute(t, 0)
+	ctx := t.Context()
+	check(t, c.StartAll(ctx))
+	until(t, c, 15*time.Second, func() error { return c.Registered(ctx, "spoke1") })
+	_, err := c.Spokes[0].Run(ctx, "ip", "route", "del", "default", "via", "198.18.1.254")
+	check(t, err)
+	out, err := c.Spokes[0].Run(ctx, "ip", "route")
+	check(t, err)
+	t.Logf("routes of spoke1:\n%s", out)
+	until(t, c, 20*time.Second, func() error {
+		tunnel, err := c.Tunnel(ctx, "spoke1", cloud.Device)
+		if err == nil && !strings.Contains(strings.Join(tunnel.Problems, "\n"), cloud.HubNBMA().String()) {
+			err = errNotYet
+		}
+		return err
+	})
+	looping, err := c.Spokes[0].Capture(cloud.Device, func(f lab.Frame) bool { return f.Outgoing })
+	check(t, err)
+	_, _ = c.Hosts[0].Ping(outside, 0, 500*time.Millisecond) // it cannot arrive
+	if n := len(looping.Close()); n > 20 {
+		t.Errorf("%d packets on the tunnel for one ping: they go round", n)
+	}
+}
