@@ -153,13 +153,20 @@ func downCommand(f *flags) *cobra.Command {
 }
 
 func execCommand(f *flags) *cobra.Command {
-	return &cobra.Command{
-		Use:                   "exec NODE [--] COMMAND [ARGUMENT...]",
-		DisableFlagsInUseLine: true,
-		Short:                 "Run a command on a node, as if it were a machine of its own",
-		Args:                  cobra.MinimumNArgs(2),
-		RunE:                  func(_ *cobra.Command, args []string) error { return run(f, args[0], args[1:]) },
+	c := &cobra.Command{
+		Use:   "exec NODE [--] COMMAND [ARGUMENT...]",
+		Short: "Run a command on a node, as if it were a machine of its own",
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			command := args[1:]
+			if command[0] == "--" && len(command) > 1 {
+				command = command[1:]
+			}
+			return run(f, args[0], command)
+		},
 	}
+	c.Flags().SetInterspersed(false) // flags behind NODE are the command's
+	return c
 }
 
 // run runs a command on a node of a lab that is up. Our own programs are found

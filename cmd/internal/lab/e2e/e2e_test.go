@@ -111,8 +111,8 @@ func spotless(t *testing.T, what string, r lab.Report) {
 	}
 }
 
-// flows says whether a frame is GRE data (not NHRP) between two addresses, in
-// either direction.
+// isData says whether an Ethernet frame is GRE with an IPv4 packet in it, and
+// not NHRP.
 func isData(f lab.Frame) bool {
 	const ethernet, ipv4, protocol = 14, 20, 2
 	if _, _, gre := lab.GRE(f.Data); !gre || len(f.Data) < ethernet+ipv4+4 {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,8 +12,6 @@ import (
 
 	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab/cloud"
-
-	"context"
 )
 
 // TestAStoppedHubStartsAgainWithoutLoss: SIGTERM leaves the data plane, and what

@@ -37,12 +37,12 @@ func TestTheWayGetsShorter(t *testing.T) {
 	c := up(t, cloud.Options{Spokes: 3})
 	byHub := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), cloud.TunnelAddress(2), cloud.Host(2)}
 	directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
-	nhrp, err := c.Hub.Capture(cloud.Underlay, func(f lab.Frame) bool { return isData(f) })
+	early, err := c.Hub.Capture(cloud.Underlay, isData)
 	check(t, err)
 	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
 	check(t, err)
 	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
-	if first := nhrp.Close(); len(first) == 0 {
+	if first := early.Close(); len(first) == 0 {
 		t.Error("no packet went by the hub before there was a shortcut")
 	}
 	if hops := by(t, c.Hosts[0], cloud.Host(2)); !slices.Equal(hops, directly) {
@@ -54,6 +54,11 @@ func TestTheWayGetsShorter(t *testing.T) {
 	spotless(t, "while the way changed", stream.Stop())
 	if n := len(atHub.Close()); n > 0 {
 		t.Errorf("%d packets went by the hub though there is a shortcut", n)
+	}
+	counters, err := c.Hub.Counters()
+	check(t, err)
+	if n := counters["IcmpOutRedirects"]; n > 0 {
+		t.Errorf("the hub's kernel sent %d ICMP redirects: they mean nothing in a tunnel", n)
 	}
 	for _, pair := range [][2]int{{1, 3}, {3, 2}} {
 		shortcut(t, c, pair[0], pair[1])

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+)
+
+// folder holds the three programs, built once.
+var folder string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "dmvpn-lab-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	folder = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// name gives this test a lab of its own, and removes what is left of it.
+func name(t *testing.T, what string) string {
+	t.Helper()
+	n := fmt.Sprintf("%s%d", what, os.Getpid())
+	t.Cleanup(func() {
+		if exists(t, n) {
+			t.Errorf("lab %s is left behind", n)
+			_ = lab.Remove(n)
+		}
+	})
+	return n
+}
+
+func exists(t *testing.T, name string) bool {
+	t.Helper()
+	spaces, err := filepath.Glob("/run/netns/dmvpn-" + name + "-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(filepath.Join(lab.Root, name))
+	return len(spaces) > 0 || err == nil
+}
+
+// dmvpnLab runs the program to its end.
+func dmvpnLab(t *testing.T, patience time.Duration, args ...string) (out string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(folder, "dmvpn-lab"), args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	b, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("dmvpn-lab %v: %v\n%s", args, err, b)
+	}
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+func TestTheDemoTellsItsStory(t *testing.T) {
+	n := name(t, "demo")
+	began := time.Now()
+	out, status := dmvpnLab(t, 2*time.Minute, "demo", "--name", n)
+	if status != 0 {
+		t.Fatalf("status %d:\n%s", status, out)
+	}
+	if took := time.Since(began); took > 90*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Error("it is coloured though nothing here is a terminal")
+	}
+	for line := range strings.SplitSeq(out, "\n") {
+		if strings.HasPrefix(line, "   ") && !strings.HasPrefix(line, "    ") && len([]rune(line)) > 80 {
+			t.Errorf("a line of running text is too long: %q", line)
+		}
+	}
+}
+
+func TestTheDemoCleansUpWhenInterrupted(t *testing.T) {
+	n := name(t, "stop")
+	cmd := exec.Command(filepath.Join(folder, "dmvpn-lab"), "demo", "--name", n)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(4 * time.Second)
+	if !exists(t, n) {
+		t.Errorf("there is no lab after 4 s: %s", out.String())
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != 130 {
+		t.Errorf("status %d: %s", status, out.String())
+	}
+}
+
+func TestALabThatIsUpCanBeExplored(t *testing.T) {
+	n := name(t, "up")
+	if out, status := dmvpnLab(t, time.Minute, "up", "--name", n, "--spokes", "2"); status != 0 || !strings.Contains(out, "exec spoke1") {
+		t.Fatalf("status %d: %s", status, out)
+	}
+	defer func() {
+		if out, status := dmvpnLab(t, time.Minute, "down", "--name", n); status != 0 {
+			t.Errorf("down: status %d: %s", status, out)
+		}
+	}()
+	if out, status := dmvpnLab(t, time.Minute, "up", "--name", n); status != 1 || !strings.Contains(out, "in use") {
+		t.Errorf("up again: status %d: %s", status, out)
+	}
+	if out, status := dmvpnLab(t, time.Minute, "exec", "--name", n, "host1", "--", "ping", "-c", "1", "-W", "2", "10.10.2.10"); status != 0 {
+		t.Errorf("ping: status %d: %s", status, out)
+	}
+	if out, status := dmvpnLab(t, time.Minute, "exec", "--name", n, "spoke1", "--", "dmvpn", "show", "dmvpn"); status != 0 || !strings.Contains(out, "192.0.2.1") {
+		t.Errorf("dmvpn: status %d: %s", status, out)
+	}
+	if out, status := dmvpnLab(t, time.Minute, "exec", "--name", n, "spoke1", "--", "sh", "-c", "exit 7"); status != 7 {
+		t.Errorf("a command's status 7 came back as %d: %s", status, out)
+	}
+	if out, status := dmvpnLab(t, time.Minute, "exec", "--name", n, "spoke9", "--", "true"); status != 1 || !strings.Contains(out, "spoke2") {
+		t.Errorf("a node that is not there: status %d: %s", status, out)
+	}
+}
+
+func TestWhatIsNotThereIsSaid(t *testing.T) {
+	n := name(t, "none")
+	for _, args := range [][]string{{"down"}, {"exec", "hub", "true"}} {
+		if out, status := dmvpnLab(t, time.Minute, append([]string{args[0], "--name", n}, args[1:]...)...); status != 1 || !strings.Contains(out, "there is none") {
+			t.Errorf("%v: status %d: %s", args, status, out)
+		}
+	}
+	if out, status := dmvpnLab(t, time.Minute, "demo", "--name", n, "--programs", t.TempDir()); status != 1 || !strings.Contains(out, "make build") {
+		t.Errorf("without programs: status %d: %s", status, out)
+	}
+}
+
+func TestTextIsBrokenIntoLines(t *testing.T) {
+	got := wrap("aaa bbb\n\t\tcc dddddddddd e", 7)
+	want := []string{"aaa bbb", "cc", "dddddddddd", "e"}
+	if strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%q", got)
+	}
+}
