@@ -8,67 +8,168 @@ package loader
 
 import (
 	"errors"
-	"net/netip"
+	"fmt"
+	"os"
+	"sync"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"dmvpn/bpf"
 	"dmvpn/loader/tables"
 )
 
-// Options says where an instance lives.
+// Names of the programs.
+const (
+	progEncap = "dmvpn_encap" // egress of the tunnel device
+	progDecap = "dmvpn_decap" // ingress of the underlay device
+)
+
+// Options says where an instance lives. The zero value is the default one.
 type Options struct {
 	BPFFS    string // mount point of a bpffs; "": /sys/fs/bpf
 	Instance string // "": default
 	Clsact   bool   // attach by clsact even where the kernel has TCX (6.6)
 }
 
-// Plane is the data plane of an instance.
+// Plane is the data plane of an instance. One process at a time may have it
+// open. Its methods may be called together, but for ReadEvent; those that take a
+// device run in the network namespace of the calling thread.
 type Plane struct {
 	Tables *tables.Tables
+
+	options Options
+	spec    *ebpf.CollectionSpec
+	maps    map[string]*ebpf.Map
+	events  *ringbuf.Reader
+
+	mu       sync.Mutex
+	programs map[programKey]*ebpf.Program
+}
+
+// programKey is a program with the link header that it was loaded for.
+type programKey struct {
+	name string
+	l2   uint32
 }
 
 // Open loads the programs and takes over the maps pinned at
 // <bpffs>/dmvpn/<instance>/dmvpn_*, or makes them. Pins that another version
 // made with other layouts are refused.
-func Open(o Options) (*Plane, error) { return nil, errors.New("loader: not built") }
-
-// AttachTunnel attaches dmvpn_encap to the egress of the tunnel device; a
-// program of ours that runs there is replaced in one step.
-func (p *Plane) AttachTunnel(ifindex int) error { return errors.New("loader: not built") }
-
-// AttachUnderlay attaches dmvpn_decap to the ingress of the underlay device,
-// once however many tunnels share it; replaced as by AttachTunnel.
-func (p *Plane) AttachUnderlay(ifindex int) error { return errors.New("loader: not built") }
-
-// ReleaseUnderlay detaches from the underlay device if no tunnel of the tables
-// uses it any more.
-func (p *Plane) ReleaseUnderlay(ifindex int) error { return errors.New("loader: not built") }
-
-// EventKind says what a program reports.
-type EventKind uint32
-
-// The kinds of bpf/include/structs.h.
-const (
-	EventRedirect    EventKind = 1 // came in by the tunnel and leaves by it
-	EventMiss        EventKind = 2 // the next hop has no peer
-	EventUnknownNBMA EventKind = 3 // data from an unregistered NBMA address
-)
-
-// Event is one report of a program.
-type Event struct {
-	Kind    EventKind
-	Tunnel  int           // index of the device
-	Peer    tables.PeerID // whom the packet goes to; 0 none
-	Address netip.Addr    // overlay next hop; of EventUnknownNBMA the outer source
-	Packet  []byte        // the beginning of the inner packet; the receiver's
+func Open(o Options) (*Plane, error) {
+	// Kernels before 5.11 account maps to the memory lock limit; no harm later.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("loader: raise the limit of locked memory: %w", err)
+	}
+	spec, err := bpf.LoadDmvpn()
+	if err != nil {
+		return nil, fmt.Errorf("loader: read the compiled programs: %w", err)
+	}
+	p := &Plane{options: o, spec: spec, maps: map[string]*ebpf.Map{}, programs: map[programKey]*ebpf.Program{}}
+	if err := p.open(); err != nil {
+		_ = p.Close()
+		return nil, fmt.Errorf("loader: %w", err)
+	}
+	return p, nil
 }
 
-// ReadEvent waits for the next report of a program. After Close it gives
-// os.ErrClosed. One goroutine at a time.
-func (p *Plane) ReadEvent() (Event, error) { return Event{}, errors.New("loader: not built") }
+func (p *Plane) open() error {
+	if err := checkBPFFS(p.options.bpffs()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(p.options.devices(), 0o700); err != nil {
+		return fmt.Errorf("make %s: %w", p.options.devices(), err)
+	}
+	if err := p.sweepDevices(); err != nil {
+		return err
+	}
+	if err := p.openMaps(); err != nil {
+		return err
+	}
+	// Now rather than when a device comes: what the kernel refuses is known
+	// before anything is half made.
+	for _, key := range []programKey{{progEncap, 0}, {progDecap, ethernetHeader}} {
+		if _, err := p.program(key); err != nil {
+			return err
+		}
+	}
+	var err error
+	if p.events, err = ringbuf.NewReader(p.maps[tables.MapEvents]); err != nil {
+		return fmt.Errorf("read %s: %w", tables.MapEvents, err)
+	}
+	p.Tables, err = tables.New(p.maps)
+	return err
+}
+
+// openMaps takes each pinned map, or makes and pins it.
+func (p *Plane) openMaps() error {
+	for name, spec := range p.spec.Maps {
+		if spec.Pinning != ebpf.PinByName {
+			continue // the constants of a program
+		}
+		m, err := ebpf.NewMapWithOptions(spec, ebpf.MapOptions{PinPath: p.options.dir()})
+		switch {
+		case errors.Is(err, ebpf.ErrMapIncompatible):
+			return fmt.Errorf("%s/%s was made by another version of dmvpnd (%w): run `dmvpn teardown` first", p.options.dir(), name, err)
+		case errors.Is(err, os.ErrPermission):
+			return fmt.Errorf("make map %s: the capability CAP_BPF (or CAP_SYS_ADMIN) is missing: %w", name, err)
+		case err != nil:
+			return fmt.Errorf("make map %s: %w", name, err)
+		}
+		p.maps[name] = m
+	}
+	return nil
+}
+
+// program gives the loaded program, which is loaded once for each link header.
+func (p *Plane) program(key programKey) (*ebpf.Program, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if program := p.programs[key]; program != nil {
+		return program, nil
+	}
+	spec := p.spec.Copy()
+	for name := range spec.Programs {
+		if name != key.name {
+			delete(spec.Programs, name)
+		}
+	}
+	variable := map[string]string{progEncap: "tunnel_l2_len", progDecap: "underlay_l2_len"}[key.name]
+	if err := spec.Variables[variable].Set(key.l2); err != nil {
+		return nil, fmt.Errorf("program %s: set %s: %w", key.name, variable, err)
+	}
+	for name := range spec.Maps {
+		if p.maps[name] == nil && spec.Maps[name].Pinning != ebpf.PinNone {
+			delete(spec.Maps, name)
+		}
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: p.maps})
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", key.name, err)
+	}
+	program := loaded.DetachProgram(key.name)
+	loaded.Close()
+	p.programs[key] = program
+	return program, nil
+}
 
 // Close gives back the descriptors; what is attached and pinned stays and runs.
-func (p *Plane) Close() error { return nil }
-
-// Teardown removes everything of the instance from the kernel: programs,
-// filters, pins, tunnel devices with their addresses and routes. What is not
-// there is no error.
-func Teardown(o Options) error { return errors.New("loader: not built") }
+// A ReadEvent that waits gives os.ErrClosed.
+func (p *Plane) Close() error {
+	var errs []error
+	if p.events != nil {
+		errs = append(errs, p.events.Close())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, program := range p.programs {
+		errs = append(errs, program.Close())
+	}
+	for _, m := range p.maps {
+		errs = append(errs, m.Close())
+	}
+	clear(p.programs)
+	clear(p.maps)
+	return errors.Join(errs...)
+}
