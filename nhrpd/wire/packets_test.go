@@ -15,7 +15,7 @@ var (
 	spoke, spokeNBMA = netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("198.51.100.11")
 	lan              = netip.MustParseAddr("10.10.1.0")
 
-	hub6, hub6NBMA     = netip.MustParseAddr("fd00::1"), netip.MustParseAddr("2001:db8::1")
+	hub6               = netip.MustParseAddr("fd00::1")
 	spoke6, spoke6NBMA = netip.MustParseAddr("fd00::11"), netip.MustParseAddr("2001:db8:1::11")
 )
 
