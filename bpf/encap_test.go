@@ -107,10 +107,10 @@ var encapCases = []packetCase{
 		packet: udp(lan, "10.0.0.4", 972), to: underlay,
 		out: wrap(outer(local, narrowNBMA), gre(key), udp(lan, "10.0.0.4", 972)), peer: narrow},
 	{name: "above the MTU of the underlay's route",
-		packet: udp(lan, "10.0.0.8", 1149), to: queue, tag: tagged(DmvpnTagReasonTAG_TOO_BIG, thinWire, DmvpnDropReasonDROP_TOO_BIG)},
+		packet: udp(lan, "10.0.0.8", 1145), to: queue, tag: tagged(DmvpnTagReasonTAG_TOO_BIG, thinWire, DmvpnDropReasonDROP_TOO_BIG)},
 	{name: "at the MTU of the underlay's route",
-		packet: udp(lan, "10.0.0.8", 1148), to: underlay,
-		out: wrap(outer(local, "192.168.99.8"), gre(key), udp(lan, "10.0.0.8", 1148)), peer: thinWire},
+		packet: udp(lan, "10.0.0.8", 1144), to: underlay,
+		out: wrap(outer(local, "192.168.99.8"), gre(key), udp(lan, "10.0.0.8", 1144)), peer: thinWire},
 
 	{name: "what came in by the tunnel raises a redirect on a hub",
 		tunnel: asHub, onlyBy: "run", hairpin: true,
