@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"net/netip"
+	"slices"
+
+	"dmvpn/nhrpd/wire"
+)
+
+// resolutionRequest answers for what leaves the overlay here, and passes every
+// other request on along the routed path (RFC 2332, sections 2.2 and 5.2.2):
+// whoever owns the destination answers, so its answer is authoritative.
+func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
+	if p.SourceProtocol == m.own() {
+		m.drop("reflected")
+		return
+	}
+	if !m.speaksFor(in.From, p.SourceProtocol) {
+		m.drop("stranger")
+		m.report(Debug, in.From, "Resolution Request of %v, who is not known there", p.SourceProtocol)
+		m.sendError(in, p, wire.ErrorProtocolAddressUnreachable, 0)
+		return
+	}
+	if m.loops(in, p, wire.ExtensionForwardTransit) {
+		return
+	}
+	destination := p.DestinationProtocol
+	if !validDestination(destination) || destination == p.SourceProtocol || m.cfg.Address.Contains(destination) && !m.inCloud(destination) {
+		m.refuseResolution(in, p, wire.CodeNoBinding)
+		return
+	}
+	prefix, ok := m.egress(destination)
+	if !ok {
+		m.forwardRequest(in, p)
+		return
+	}
+	if m.refusesExtension(in, p) {
+		return
+	}
+	m.answer(in, p, prefix)
+}
+
+// answer answers a request: the requester is admitted before the reply leaves,
+// for as long as it is told that it may send here.
+func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
+	requester := m.requester(in, p)
+	if !validNBMA(requester.NBMA) || requester.NBMA == m.local || m.cfg.Address.Contains(requester.NBMA) {
+		m.drop("requester-address")
+		m.refuseResolution(in, p, wire.CodeAdministrativelyProhibited)
+		return
+	}
+	prefix = m.wished(p, prefix)
+	if !m.tell(p.SourceProtocol, requester, answer{prefix, p.DestinationProtocol}) {
+		m.refuseResolution(in, p, wire.CodeInsufficientResources)
+		return
+	}
+	r := m.reply(p, wire.ResolutionReply)
+	r.Flags |= wire.FlagAuthoritative | wire.FlagDestinationStable
+	r.CIEs = []wire.CIE{{
+		PrefixLength: uint8(prefix.Bits()), MTU: m.cfg.MTU, HoldingTime: m.holdingSeconds(), NBMA: m.local, Protocol: m.own(),
+	}}
+	if r.Extension(wire.ExtensionNATAddress) != nil {
+		var public []wire.CIE
+		if a := m.public(); a.IsValid() && wire.FamilyOf(a) == r.AddressFamily {
+			public = []wire.CIE{{PrefixLength: wire.HostPrefix, NBMA: a, Protocol: m.own()}}
+		}
+		m.setEntries(r, wire.ExtensionNATAddress, public...)
+	}
+	m.count("answered")
+	m.send(in.From, r)
+}
+
+// wished narrows a prefix to what the requester takes. A length of 0, of a host
+// or 0xFF is no wish: that is what FRR and Cisco send, and they take any.
+func (m *Machine) wished(p *wire.Packet, prefix netip.Prefix) netip.Prefix {
+	if p.Flags&wire.FlagUnique != 0 {
+		return host(p.DestinationProtocol)
+	}
+	if len(p.CIEs) == 0 {
+		return prefix
+	}
+	if bits := int(p.CIEs[0].PrefixLength); bits > prefix.Bits() && bits < prefix.Addr().BitLen() {
+		prefix, _ = p.DestinationProtocol.Prefix(bits)
+	}
+	return prefix
+}
+
+// requester is where the requester's data will come from: where its packet came
+// from if that is itself, else what the NHS entered for one behind NAT, else
+// what it says.
+func (m *Machine) requester(in Packet, p *wire.Packet) Endpoint {
+	if !m.fromServer(in.From) {
+		return in.From
+	}
+	if c, ok := firstEntry(p, wire.ExtensionNATAddress); ok && c.NBMA.IsValid() && (!c.Protocol.IsValid() || c.Protocol == p.SourceProtocol) {
+		return Endpoint{NBMA: c.NBMA.Unmap()}
+	}
+	return Endpoint{NBMA: p.SourceNBMA.Unmap()}
+}
+
+// public is our NBMA address as our servers see it, invalid if no one translates it.
+func (m *Machine) public() netip.Addr {
+	for _, s := range m.ranked() {
+		if s.Public.IsValid() {
+			return s.Public
+		}
+	}
+	return netip.Addr{}
+}
+
+// refuseResolution answers with a NAK: one entry, and nothing in it but the code.
+func (m *Machine) refuseResolution(in Packet, p *wire.Packet, code wire.Code) {
+	r := m.reply(p, wire.ResolutionReply)
+	r.CIEs = []wire.CIE{{Code: code}}
+	m.count("refused")
+	m.send(in.From, r)
+}
+
+// tell remembers whom we answered, admits it, and takes back purges that are
+// under way for the same. False: there is no room to remember.
+func (m *Machine) tell(protocol netip.Addr, to Endpoint, a answer) bool {
+	until := m.now + m.cfg.HoldingTime
+	t, ok := m.told.Get(protocol)
+	if !ok {
+		if m.told.Len() >= m.cfg.Limits.Cached {
+			return false
+		}
+		t = &told{Protocol: protocol}
+	}
+	i := slices.IndexFunc(t.Answers, func(b answer) bool { return b.Prefix == a.Prefix })
+	if i < 0 && len(t.Answers) >= answersPerTold {
+		return false
+	}
+	if i < 0 {
+		t.Answers = append(t.Answers, a)
+	}
+	t.To, t.Until = to, until
+	m.told.Put(protocol, t, until)
+	for id, q := range m.purges.All() {
+		if q.Protocol == protocol {
+			if q.Prefixes = slices.DeleteFunc(q.Prefixes, func(p netip.Prefix) bool { return p == a.Prefix }); len(q.Prefixes) == 0 {
+				m.purges.Delete(id)
+			}
+		}
+	}
+	m.admit(to, protocol, until, "answered for "+a.Prefix.String())
+	return true
+}
+
+func (m *Machine) expireTold() {
+	for {
+		k, _, ok := m.told.Due(m.now)
+		if !ok {
+			return
+		}
+		m.told.Delete(k)
+	}
+}

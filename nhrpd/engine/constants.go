@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "time"
+
+// Defaults of Config and Limits.
+const (
+	defaultHolding  = 7200 * time.Second
+	defaultIdle     = 5 * time.Minute
+	defaultUseBytes = 16384
+
+	defaultBindings        = 65535
+	defaultBindingsPerPeer = 64
+	defaultCached          = 16384
+	defaultPending         = 1024
+	defaultPacketsPerPeer  = 100
+)
+
+// Registration (RFC 2332, section 5.2.3; the pauses are our own).
+const (
+	firstPause     = time.Second      // to the second try; doubled from one to the next
+	longestPause   = 64 * time.Second // between two tries
+	renewals       = 3                // in a holding time
+	networksTries  = 4                // of prefixes, then quiet until the next renewal
+	switchTries    = 4                // without answer: the next address, or another NHS takes over
+	entriesPerTry  = 32               // prefixes in one Registration Request
+	pauseRefused   = 2 * time.Minute  // after code 4 and 14: the operator is needed
+	pauseNoRoom    = 20 * time.Second // after code 5
+	pauseRenewal   = 30 * time.Second // at least, between registrations that an error caused
+	shortestPrefix = 8                // IPv4: what is wider is no one's network
+	shortestIPv6   = 16
+)
+
+// Resolution.
+const (
+	requestTries     = 3 // after 1, 2 and 4 s
+	negativeNone     = 60 * time.Second
+	negativeRefused  = 5 * time.Minute
+	negativeNoRoom   = 15 * time.Second
+	negativeSilence  = 30 * time.Second
+	freshShortcut    = 10 * time.Second // an indication for a younger one is late, not news
+	lateReplies      = 64               // ids whose replies may come once more
+	answersPerTold   = 32
+	shortestRefresh  = time.Second
+	indicationOctets = 68 // of the packet in a Traffic Indication
+)
+
+// Purges, and the end of acceptance.
+const (
+	purgeTries = 7               // 1, 2, 4 … 64 s
+	drainTime  = 2 * time.Second // for packets on their way, after the last that may be sent
+	purgedCIEs = 32              // prefixes in one Purge Request
+)
+
+// Redirects.
+const (
+	redirectPause   = 8 * time.Second // one per source and destination
+	redirectsAtOnce = 256             // in all, and as many a second
+	redirectPairs   = 4096
+)
+
+// Rates per endpoint.
+const (
+	errorsAtOnce   = 5    // Error Indications to one endpoint, and one a second
+	endpointsRated = 8192 // endpoints whose rates are remembered
+)
+
+// errorContents bounds what an Error Indication quotes, so that it never needs
+// a fragment (RFC 2332, section 5.2.7 leaves the length open).
+const errorContents = 512

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"dmvpn/nhrpd/wire"
+)
+
+// sendError tells the endpoint that a packet came from what is wrong with it
+// (RFC 2332, section 5.2.7): we are the source, the packet's source is the
+// destination. Nothing is said about an indication, or too often.
+func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, offset int) {
+	if about.Type.Indication() || !about.SourceProtocol.IsValid() || about.SourceProtocol == m.own() {
+		return
+	}
+	if !m.limits.error(in.From, m.now) {
+		m.count("error-suppressed")
+		return
+	}
+	p := m.plain(wire.ErrorIndication, about.SourceProtocol)
+	if wire.ProtocolOf(about.SourceProtocol) != p.ProtocolType {
+		return
+	}
+	p.ErrorCode, p.ErrorOffset = code, uint16(min(max(offset, 0), 0xFFFF))
+	p.Contents = in.Data[:min(len(in.Data), errorContents)]
+	m.count("error-sent-" + errorName(code))
+	m.send(in.From, p)
+}
+
+// errorIndication takes an Error Indication. It counts only if its contents are
+// a request of ours that waits for an answer.
+func (m *Machine) errorIndication(in Packet, p *wire.Packet) {
+	m.count("error-received-" + errorName(p.ErrorCode))
+	if p.SourceProtocol == m.own() {
+		m.drop("own-error")
+		return
+	}
+	if p.DestinationProtocol != m.own() {
+		m.forwardError(in, p)
+		return
+	}
+	t, id, source, ok := quotedRequest(p)
+	if !ok || source != m.own() {
+		m.drop("error-about-nothing")
+		return
+	}
+	switch t {
+	case wire.RegistrationRequest:
+		m.registrationError(in, p.ErrorCode, id)
+	case wire.ResolutionRequest:
+		m.resolutionError(in, p.ErrorCode, id)
+	case wire.PurgeRequest:
+		// The purge is repeated; it may be that the NHS does not know us.
+		if q, ok := m.purges.Get(id); ok && p.ErrorCode == wire.ErrorProtocolAddressUnreachable && m.fromServer(in.From) {
+			if q.Tries > 1 {
+				m.purges.Delete(id)
+			}
+			m.registerAgain(in.From)
+		}
+	default:
+		m.drop("error-about-nothing")
+	}
+}
+
+// registrationError takes an error about a registration: the usual pauses go
+// on, and the reason is shown.
+func (m *Machine) registrationError(in Packet, code wire.ErrorCode, id uint32) {
+	for _, s := range m.servers {
+		for _, r := range s.Registrations {
+			if to, _ := s.to(); !r.Waiting || r.ID != id || to != in.From {
+				continue
+			}
+			reason := code.String()
+			if s.Reason != reason && r == s.own() {
+				m.report(Warn, in.From, "NHS %s answers our registration with an error: %s", s.Name, reason)
+			}
+			r.Reason = reason
+			if r == s.own() {
+				s.Reason = reason
+			} else {
+				r.Tries = networksTries // it will not be otherwise a second later
+			}
+			return
+		}
+	}
+	m.drop("error-about-nothing")
+}
+
+// quotedRequest reads type, id and source protocol address of the request that
+// an error is about. The contents may be cut: only the beginning is read
+// (RFC 2332, sections 5.1 and 5.2.0.1).
+func quotedRequest(p *wire.Packet) (t wire.Type, id uint32, source netip.Addr, ok bool) {
+	const (
+		fixed     = 20
+		addresses = 28
+	)
+	b := p.Contents
+	if len(b) < addresses || binary.BigEndian.Uint16(b[2:]) != p.ProtocolType {
+		return 0, 0, source, false
+	}
+	t = wire.Type(b[17])
+	id = binary.BigEndian.Uint32(b[24:])
+	at := addresses + int(b[18]&0x3F) + int(b[19]&0x3F)
+	n := int(b[fixed])
+	if n != 4 && n != 16 || len(b) < at+n {
+		return 0, 0, source, false
+	}
+	source, ok = netip.AddrFromSlice(b[at : at+n])
+	return t, id, source, ok
+}
+
+// errorName is a code's name in counters.
+func errorName(c wire.ErrorCode) string {
+	switch c {
+	case wire.ErrorUnrecognizedExtension:
+		return "unrecognized-extension"
+	case wire.ErrorLoopDetected:
+		return "loop-detected"
+	case wire.ErrorProtocolAddressUnreachable:
+		return "unreachable"
+	case wire.ErrorProtocolError:
+		return "protocol-error"
+	case wire.ErrorPacketSizeExceeded:
+		return "packet-size"
+	case wire.ErrorInvalidExtension:
+		return "invalid-extension"
+	case wire.ErrorInvalidResolutionReply:
+		return "invalid-reply"
+	case wire.ErrorAuthenticationFailure:
+		return "authentication"
+	case wire.ErrorHopCountExceeded:
+		return "hop-count"
+	}
+	return "other"
+}

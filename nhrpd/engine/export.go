@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// exportVersion is the layout of what Export writes; Import takes no other.
+const exportVersion = 1
+
+// exported is a machine's memory. Its times are instants on the machine's clock
+// in nanoseconds; what is left of one is its difference to Clock.
+type exported struct {
+	Version int
+	Wall    time.Time // when Clock was read
+	Clock   instant
+	Stopped bool `json:",omitempty"`
+
+	Address   netip.Prefix // of the configuration: state of another address is worth nothing
+	Local     netip.Addr
+	LastID    uint32
+	Servers   []*server
+	Bindings  []*binding
+	Shortcuts []*shortcut
+	Negatives []*negative
+	Requests  []*request
+	Told      []*told
+	Purges    []*purge
+	Accepted  []*acceptance
+	Uses      []*use
+	Bound     []bound
+	Routes    []route
+	Fallback  netip.Addr
+	Late      []uint32
+	Rated     []*rated
+	Pairs     []pairUntil
+	Redirects bucket
+	Counters  map[string]uint64
+}
+
+type bound struct {
+	NextHop netip.Addr
+	To      Endpoint
+	MTU     uint16 `json:",omitempty"`
+}
+
+type route struct {
+	Prefix  netip.Prefix
+	NextHop netip.Addr
+}
+
+type pairUntil struct {
+	pair
+	Until instant
+}
+
+// Export gives everything that the machine knows, as JSON. A machine that
+// imports it goes on like this one.
+func (m *Machine) Export() []byte {
+	e := exported{
+		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Stopped: m.stopped,
+		Address: m.cfg.Address, Local: m.local, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Late: m.late,
+		Redirects: m.limits.redirects, Counters: m.counts,
+	}
+	for _, b := range m.bindings.All() {
+		e.Bindings = append(e.Bindings, b)
+	}
+	for _, s := range m.shortcuts.All() {
+		e.Shortcuts = append(e.Shortcuts, s)
+	}
+	for _, n := range m.negatives.All() {
+		e.Negatives = append(e.Negatives, n)
+	}
+	for _, q := range m.requests.All() {
+		e.Requests = append(e.Requests, q)
+	}
+	for _, t := range m.told.All() {
+		e.Told = append(e.Told, t)
+	}
+	for _, q := range m.purges.All() {
+		e.Purges = append(e.Purges, q)
+	}
+	for _, a := range m.accepted.All() {
+		e.Accepted = append(e.Accepted, a)
+	}
+	for _, u := range m.uses.All() {
+		e.Uses = append(e.Uses, u)
+	}
+	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
+		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU})
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
+		e.Routes = append(e.Routes, route{p, m.routes[p]})
+	}
+	for _, r := range m.limits.endpoints.All() {
+		e.Rated = append(e.Rated, r)
+	}
+	for p, until := range m.limits.pairs.All() {
+		e.Pairs = append(e.Pairs, pairUntil{p, until})
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		panic("nhrp: state cannot be written: " + err.Error()) // no type in it can fail
+	}
+	return b
+}
+
+// Import takes up what another machine of the same tunnel exported, before the
+// first Handle. The time since then counts, where the wall clock did not go back.
+// Servers are taken up as far as the configuration still has them. The next
+// Handle says again everything that stands: every Bind, Admit, InstallRoute and
+// the Fallback. After an error the machine is as it was.
+func (m *Machine) Import(now time.Time, state []byte) error {
+	if m.started {
+		return fmt.Errorf("nhrp: state is imported before the first input, not after")
+	}
+	var e exported
+	if err := json.Unmarshal(state, &e); err != nil {
+		return fmt.Errorf("nhrp: state: %w", err)
+	}
+	if e.Version != exportVersion {
+		return fmt.Errorf("nhrp: state: version %d, this program knows %d", e.Version, exportVersion)
+	}
+	if e.Address != m.cfg.Address {
+		return fmt.Errorf("nhrp: state: it is that of %v, the tunnel's address is %v", e.Address, m.cfg.Address)
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	elapsed := max(now.Round(0).Sub(e.Wall), 0)
+	m.now = e.Clock + elapsed
+	m.epoch = now.Add(-m.now)
+	m.started, m.stopped, m.again = true, e.Stopped, true
+	m.local, m.lastID, m.fallback, m.late = e.Local, e.LastID, e.Fallback, e.Late
+	if e.Counters != nil {
+		m.counts = e.Counters
+	}
+	m.importEntries(&e)
+	m.importRates(&e)
+	m.importServers(e.Servers)
+	return nil
+}
+
+// check refuses state that no machine has written.
+func (e *exported) check() error {
+	if slices.Contains(e.Servers, nil) || slices.Contains(e.Bindings, nil) || slices.Contains(e.Shortcuts, nil) ||
+		slices.Contains(e.Negatives, nil) || slices.Contains(e.Requests, nil) || slices.Contains(e.Told, nil) ||
+		slices.Contains(e.Purges, nil) || slices.Contains(e.Accepted, nil) || slices.Contains(e.Uses, nil) || slices.Contains(e.Rated, nil) {
+		return fmt.Errorf("nhrp: state: an empty entry")
+	}
+	for _, b := range e.Bindings {
+		if !b.Prefix.IsValid() || !b.Protocol.IsValid() {
+			return fmt.Errorf("nhrp: state: a binding without address")
+		}
+	}
+	for _, s := range e.Shortcuts {
+		if !s.Prefix.IsValid() || !s.NextHop.IsValid() {
+			return fmt.Errorf("nhrp: state: a shortcut without address")
+		}
+	}
+	for _, u := range e.Uses {
+		if len(u.Samples) == 0 {
+			return fmt.Errorf("nhrp: state: a use without a sample")
+		}
+	}
+	for _, s := range e.Servers {
+		if len(s.Registrations) == 0 || slices.Contains(s.Registrations, nil) {
+			return fmt.Errorf("nhrp: state: a server without registration")
+		}
+	}
+	return nil
+}
+
+// importEntries fills the tables, and counts again what is counted.
+func (m *Machine) importEntries(e *exported) {
+	for _, a := range e.Accepted {
+		a.Hops = 0
+		m.accepted.Put(a.Endpoint, a, a.Until)
+	}
+	for _, b := range e.Bound {
+		m.bound[b.NextHop] = peering{b.To, b.MTU}
+		m.hold(b.To)
+	}
+	for _, r := range e.Routes {
+		m.routes[r.Prefix] = r.NextHop
+	}
+	for _, b := range e.Bindings {
+		m.remember(b)
+	}
+	for _, u := range e.Uses {
+		u.Shortcuts = 0
+		m.uses.Put(u.Endpoint, u, u.Next)
+	}
+	for _, s := range e.Shortcuts {
+		m.shortcuts.Put(s.Prefix, s, s.Until)
+		m.via[s.NextHop] = append(m.via[s.NextHop], s)
+		if s.Refresh < s.Until {
+			m.refreshes.Set(s.Prefix, s.Refresh)
+		}
+		m.startUse(s.To)
+	}
+	for _, n := range e.Negatives {
+		m.negatives.Put(n.Destination, n, n.Until)
+	}
+	for _, q := range e.Requests {
+		m.requests.Put(q.ID, q, q.Next)
+		m.asked[q.Destination] = q.ID
+	}
+	for _, t := range e.Told {
+		m.told.Put(t.Protocol, t, t.Until)
+	}
+	for _, q := range e.Purges {
+		m.purges.Put(q.ID, q, q.Next)
+	}
+}
+
+func (m *Machine) importRates(e *exported) {
+	for _, r := range e.Rated {
+		m.limits.endpoints.Put(r.Endpoint, r, r.Quiet)
+	}
+	for _, p := range e.Pairs {
+		m.limits.pairs.Put(p.pair, p.Until, p.Until)
+	}
+	m.limits.redirects = e.Redirects
+}
+
+// importServers takes up the servers that are still configured: by name, as
+// their order may have changed. What a server that is gone had is taken back by
+// the next Handle.
+func (m *Machine) importServers(saved []*server) {
+	for i, s := range m.servers {
+		j := slices.IndexFunc(saved, func(o *server) bool {
+			return o.Name == s.Name && (!s.conf.Protocol.IsValid() || o.Protocol == s.conf.Protocol)
+		})
+		if j < 0 {
+			m.fresh = append(m.fresh, s)
+			continue
+		}
+		o := saved[j]
+		saved = slices.Delete(slices.Clone(saved), j, j+1)
+		o.conf, o.index = s.conf, s.index
+		if !sameNetworks(o.Registrations, s.Registrations) {
+			o.Registrations = append([]*registration{o.own()}, s.Registrations[1:]...)
+			o.own().Next, o.own().Waiting, o.own().Tries = max(m.now, 1), false, 0
+		}
+		m.servers[i] = o
+	}
+}
+
+func sameNetworks(a, b []*registration) bool {
+	return slices.EqualFunc(a, b, func(x, y *registration) bool { return slices.Equal(x.Prefixes, y.Prefixes) })
+}
+
+// resume begins with servers that the import did not know, and says everything
+// that stands.
+func (m *Machine) resume() {
+	m.repeatAll()
+	for _, s := range m.fresh {
+		m.startServer(s)
+		m.registerNow(s)
+	}
+	m.fresh = nil
+	const reason = "no longer configured"
+	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
+		m.settleRoute(p, reason)
+	}
+	m.settleFallback()
+	for _, s := range m.servers {
+		for _, p := range s.conf.Routes {
+			m.settleRoute(p, "configured")
+		}
+	}
+	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
+		m.settleHop(hop, reason)
+	}
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"dmvpn/nhrpd/cache"
+)
+
+// bucket is a token bucket: Tokens at instant At.
+type bucket struct {
+	Tokens float64
+	At     instant
+}
+
+// take takes a token if there is one; rate a second, at most burst.
+func (b *bucket) take(now instant, rate, burst float64) bool {
+	b.Tokens = min(burst, b.Tokens+rate*(now-b.At).Seconds())
+	b.At = now
+	if b.Tokens < 1 {
+		return false
+	}
+	b.Tokens--
+	return true
+}
+
+// rated is what one endpoint may still make us do. Registrations and purges
+// have a share of their own, so that a flood of the rest never starves them.
+type rated struct {
+	Endpoint Endpoint
+	Members  bucket // registrations and purges
+	Others   bucket
+	Errors   bucket  // Error Indications to it
+	Quiet    instant // when all of them are full again
+}
+
+// pair is a flow that was redirected.
+type pair struct{ Source, Destination netip.Addr }
+
+func comparePairs(a, b pair) int {
+	if c := a.Source.Compare(b.Source); c != 0 {
+		return c
+	}
+	return a.Destination.Compare(b.Destination)
+}
+
+// rates bounds what comes in and what is answered in a time.
+type rates struct {
+	perPeer   float64
+	endpoints *cache.Map[Endpoint, *rated] // ends when all its buckets are full again
+	pairs     *cache.Map[pair, instant]    // ends when the pair may be redirected again
+	redirects bucket
+}
+
+func newRates(perPeer int) rates {
+	return rates{
+		perPeer:   float64(perPeer),
+		endpoints: cache.NewMap[Endpoint, *rated](compareEndpoints),
+		pairs:     cache.NewMap[pair, instant](comparePairs),
+		redirects: bucket{Tokens: redirectsAtOnce},
+	}
+}
+
+// of finds an endpoint's rates. When there are too many, the one that was quiet
+// longest is forgotten.
+func (r *rates) of(e Endpoint, now instant) *rated {
+	for {
+		k, _, ok := r.endpoints.Due(now)
+		if !ok {
+			break
+		}
+		r.endpoints.Delete(k)
+	}
+	x, ok := r.endpoints.Get(e)
+	if !ok {
+		if r.endpoints.Len() >= endpointsRated {
+			oldest, _, _ := r.endpoints.First()
+			r.endpoints.Delete(oldest)
+		}
+		x = &rated{
+			Endpoint: e, Members: bucket{r.perPeer, now}, Others: bucket{r.perPeer, now}, Errors: bucket{errorsAtOnce, now},
+		}
+	}
+	x.Quiet = now + errorsAtOnce*time.Second
+	r.endpoints.Put(e, x, x.Quiet)
+	return x
+}
+
+// packet says whether a packet of an endpoint may be looked at.
+func (r *rates) packet(e Endpoint, now instant, member bool) bool {
+	x := r.of(e, now)
+	if member {
+		return x.Members.take(now, r.perPeer, r.perPeer)
+	}
+	return x.Others.take(now, r.perPeer, r.perPeer)
+}
+
+// error says whether an endpoint may be told of an error.
+func (r *rates) error(e Endpoint, now instant) bool {
+	return r.of(e, now).Errors.take(now, 1, errorsAtOnce)
+}
+
+// redirect says whether a flow may be redirected: once in redirectPause, and
+// all flows together at a bounded rate.
+func (r *rates) redirect(source, destination netip.Addr, now instant) bool {
+	for {
+		k, _, ok := r.pairs.Due(now)
+		if !ok {
+			break
+		}
+		r.pairs.Delete(k)
+	}
+	p := pair{source, destination}
+	if _, ok := r.pairs.Get(p); ok || r.pairs.Len() >= redirectPairs || !r.redirects.take(now, redirectsAtOnce, redirectsAtOnce) {
+		return false
+	}
+	r.pairs.Put(p, now+redirectPause, now+redirectPause)
+	return true
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dmvpn/nhrpd/wire"
+)
+
+// Machine is the NHRP machine of one tunnel.
+//
+// Whatever happens, it goes on: a packet that is wrong is counted and dropped.
+// The same inputs at the same times, with the same answers of Env, give the
+// same actions.
+type Machine struct {
+	cfg Config
+	env Env
+
+	started bool
+	epoch   time.Time
+	now     instant // of the last Handle
+	stopped bool
+	again   bool // after Import: the next Handle says once more what stands
+
+	local   netip.Addr // our NBMA address, invalid: none
+	lastID  uint32
+	servers []*server
+	fresh   []*server // configured since the import
+	tables
+	late   []uint32 // requests whose reply was taken, the oldest first
+	limits rates
+	counts map[string]uint64
+
+	out []Action
+}
+
+// New makes a machine. Fields of cfg that are zero and have a default get it.
+func New(cfg Config, env Env) *Machine {
+	orDefault(&cfg.HoldingTime, defaultHolding)
+	orDefault(&cfg.Idle, defaultIdle)
+	orDefault(&cfg.IdleBytes, defaultUseBytes)
+	orDefault(&cfg.Limits.Bindings, defaultBindings)
+	orDefault(&cfg.Limits.BindingsPerPeer, defaultBindingsPerPeer)
+	orDefault(&cfg.Limits.Cached, defaultCached)
+	orDefault(&cfg.Limits.Pending, defaultPending)
+	orDefault(&cfg.Limits.PacketsPerPeer, defaultPacketsPerPeer)
+	cfg.HoldingTime = min(max(cfg.HoldingTime, time.Second), 0xFFFF*time.Second)
+	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer), counts: make(map[string]uint64)}
+	m.lastID = uint32(env.Random())
+	for i, n := range cfg.NHS {
+		m.servers = append(m.servers, newServer(i, n, cfg.Networks))
+	}
+	return m
+}
+
+func orDefault[T comparable](v *T, standard T) {
+	var zero T
+	if *v == zero {
+		*v = standard
+	}
+}
+
+// Handle takes one input and returns what is to be done, in order. Time that
+// goes back counts as standing still. What is due by now is done first, so a
+// late Tick does no harm. Slices in input are not kept.
+func (m *Machine) Handle(now time.Time, input Input) []Action {
+	m.out = nil
+	m.advance(now)
+	if m.stopped {
+		return nil
+	}
+	if m.again {
+		m.again = false
+		m.resume()
+	}
+	m.due()
+	switch in := input.(type) {
+	case Packet:
+		m.packet(in)
+	case Redirect:
+		m.redirect(in)
+	case Miss:
+		m.miss(in)
+	case Resolved:
+		m.resolved(in)
+	case LocalNBMA:
+		m.localNBMA(in.Address)
+	case RoutesChanged:
+		m.routesChanged()
+	case Stop:
+		m.stop()
+	case Tick:
+	}
+	m.due()
+	return m.out
+}
+
+// advance moves the clock, and starts it with the first input.
+func (m *Machine) advance(now time.Time) {
+	if !m.started {
+		m.started = true
+		m.epoch = now
+		for _, s := range m.servers {
+			m.startServer(s)
+		}
+	}
+	m.now = max(m.now, now.Sub(m.epoch))
+}
+
+// Next is when Handle wants a Tick, false if nothing is to come.
+func (m *Machine) Next() (time.Time, bool) {
+	if !m.started || m.stopped {
+		return time.Time{}, false
+	}
+	next, ok := instant(0), false
+	earlier := func(at instant, there bool) {
+		if there && (!ok || at < next) {
+			next, ok = at, true
+		}
+	}
+	for _, s := range m.servers {
+		earlier(s.next())
+	}
+	earlier(first(m.bindings.First()))
+	earlier(first(m.shortcuts.First()))
+	earlier(first(m.negatives.First()))
+	earlier(first(m.requests.First()))
+	earlier(first(m.told.First()))
+	earlier(first(m.purges.First()))
+	earlier(first(m.accepted.First()))
+	earlier(first(m.uses.First()))
+	earlier(first(m.refreshes.Next()))
+	return m.epoch.Add(next), ok
+}
+
+func first[K any](_ K, at instant, ok bool) (instant, bool) { return at, ok }
+
+// due does everything whose time has come. The order is fixed: what a client of
+// ours lost goes before what we ask anew.
+func (m *Machine) due() {
+	m.expireBindings()
+	m.expireShortcuts()
+	m.expireNegatives()
+	m.expireTold()
+	m.measureUses()
+	m.refreshShortcuts()
+	m.retryRequests()
+	m.retryPurges()
+	m.expireAcceptances()
+	for _, s := range m.servers {
+		m.serverDue(s)
+	}
+}
+
+func (m *Machine) do(a Action) { m.out = append(m.out, a) }
+
+func (m *Machine) report(level Level, peer Endpoint, format string, args ...any) {
+	m.do(Report{Level: level, Peer: peer, Message: fmt.Sprintf(format, args...)})
+}
+
+func (m *Machine) count(name string) { m.counts[name]++ }
+
+// drop counts a packet that was not processed, by its reason.
+func (m *Machine) drop(reason string) { m.count("dropped-" + reason) }
+
+// own is our overlay address.
+func (m *Machine) own() netip.Addr { return m.cfg.Address.Addr() }
+
+// nextID is a request id that none before it had, as far as 32 bits go; the step
+// is not to be guessed.
+func (m *Machine) nextID() uint32 {
+	m.lastID += 1 + uint32(m.env.Random()%1024)
+	return m.lastID
+}
+
+// holdingSeconds is our holding time as it goes into a packet.
+func (m *Machine) holdingSeconds() uint16 { return uint16(m.cfg.HoldingTime / time.Second) }
+
+// serves says whether clients may register with us: a pure spoke is no NHS.
+func (m *Machine) serves() bool { return len(m.cfg.NHS) == 0 || m.cfg.Redirect }
+
+// localNBMA takes a new underlay address: whoever knows the old one is told, by
+// way of the NHS, and every registration is made anew.
+func (m *Machine) localNBMA(a netip.Addr) {
+	a = a.Unmap()
+	if a == m.local {
+		return
+	}
+	moved := m.local.IsValid()
+	m.local = a
+	if !a.IsValid() {
+		m.report(Warn, Endpoint{}, "the underlay has no address: nothing is registered until it has one")
+		return
+	}
+	if moved {
+		m.report(Info, Endpoint{}, "underlay address is now %v", a)
+	}
+	for _, s := range m.servers {
+		m.registerNow(s)
+	}
+	for _, s := range m.servers {
+		m.serverDue(s)
+	}
+	if moved {
+		m.leaveShortcuts("our underlay address changed")
+	}
+}
+
+// stop purges what was registered and resolved, and takes back what stands.
+func (m *Machine) stop() {
+	m.purgeRegistrations()
+	for protocol, t := range m.told.All() {
+		m.told.Delete(protocol)
+		m.sendPurge(&purge{Protocol: protocol, To: t.To, Direct: true, Prefixes: prefixes(t.Answers)}, wire.FlagPurgeNoReply)
+	}
+	m.withdrawAll()
+	m.stopped = true
+}

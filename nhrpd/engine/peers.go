@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// What the data plane is told follows from what the machine knows: settleHop,
+// settleRoute and settleFallback compare the two and say the difference.
+
+// wantHop says which endpoint a next hop is, by rank: a configured NHS, a
+// client that registered, our own resolution.
+func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
+	for _, s := range m.servers {
+		if s.Up && s.Protocol == hop {
+			return peering{To: s.Bound}, true
+		}
+	}
+	if b, ok := m.bindings.Get(host(hop)); ok {
+		return peering{To: b.To, MTU: b.MTU}, true
+	}
+	var newest *shortcut
+	for _, s := range m.via[hop] {
+		if newest == nil || cmp.Or(cmp.Compare(s.Since, newest.Since), s.Prefix.Compare(newest.Prefix)) > 0 {
+			newest = s
+		}
+	}
+	if newest == nil {
+		return peering{}, false
+	}
+	return peering{To: newest.To, MTU: newest.MTU}, true
+}
+
+func (m *Machine) settleHop(hop netip.Addr, reason string) {
+	want, wanted := m.wantHop(hop)
+	have, bound := m.bound[hop]
+	if wanted == bound && want == have {
+		return
+	}
+	if !wanted {
+		delete(m.bound, hop)
+		m.do(Unbind{NextHop: hop, Reason: reason})
+		m.release(have.To)
+		return
+	}
+	m.bound[hop] = want
+	m.hold(want.To)
+	m.do(Bind{NextHop: hop, To: want.To, MTU: want.MTU, Reason: reason})
+	if bound {
+		m.release(have.To)
+	}
+}
+
+// wantRoute says which next hop a prefix has: of a client that registered it,
+// of a shortcut, of the best NHS that is up and is configured to reach it.
+func (m *Machine) wantRoute(p netip.Prefix) (netip.Addr, bool) {
+	if b, ok := m.bindings.Get(p); ok && !b.host() {
+		return b.Protocol, true
+	}
+	if s, ok := m.shortcuts.Get(p); ok && s.Route {
+		return s.NextHop, true
+	}
+	for _, s := range m.ranked() {
+		if slices.Contains(s.conf.Routes, p) {
+			return s.Protocol, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func (m *Machine) settleRoute(p netip.Prefix, reason string) {
+	want, wanted := m.wantRoute(p)
+	have, installed := m.routes[p]
+	switch {
+	case wanted && (!installed || want != have):
+		m.routes[p] = want
+		m.do(InstallRoute{Prefix: p, NextHop: want, Reason: reason})
+	case !wanted && installed:
+		delete(m.routes, p)
+		m.do(RemoveRoute{Prefix: p, Reason: reason})
+	}
+}
+
+// ranked gives the servers that are up, the best one first.
+func (m *Machine) ranked() []*server {
+	var up []*server
+	for _, s := range m.servers {
+		if s.Up {
+			up = append(up, s)
+		}
+	}
+	slices.SortStableFunc(up, func(a, b *server) int { return cmp.Compare(a.conf.Priority, b.conf.Priority) })
+	return up
+}
+
+// settleFallback makes the best server that is up the one that takes what is
+// unresolved.
+func (m *Machine) settleFallback() {
+	var want netip.Addr
+	if up := m.ranked(); len(up) > 0 {
+		want = up[0].Protocol
+	}
+	if want != m.fallback {
+		m.fallback = want
+		m.do(Fallback{NextHop: want})
+	}
+}
+
+// admit accepts GRE from an endpoint for a time.
+func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, reason string) {
+	a, ok := m.accepted.Get(from)
+	if !ok {
+		a = &acceptance{Endpoint: from}
+		m.do(Admit{From: from, Protocol: protocol, Reason: reason})
+	}
+	a.Until = max(a.Until, until)
+	m.accepted.Put(from, a, m.acceptedUntil(a))
+}
+
+// hold and release count the next hops that are bound to an endpoint. The last
+// one that goes leaves the endpoint accepted for what is on its way.
+func (m *Machine) hold(e Endpoint) {
+	a, ok := m.accepted.Get(e)
+	if !ok {
+		a = &acceptance{Endpoint: e}
+	}
+	a.Hops++
+	m.accepted.Put(e, a, m.acceptedUntil(a))
+}
+
+func (m *Machine) release(e Endpoint) {
+	if a, ok := m.accepted.Get(e); ok {
+		a.Hops--
+		a.Until = max(a.Until, m.now+drainTime)
+		m.accepted.Put(e, a, m.acceptedUntil(a))
+	}
+}
+
+// drain ends the time for which an endpoint is accepted, but for what is on its way.
+func (m *Machine) drain(e Endpoint) {
+	if a, ok := m.accepted.Get(e); ok {
+		a.Until = min(a.Until, m.now+drainTime)
+		m.accepted.Put(e, a, m.acceptedUntil(a))
+	}
+}
+
+// never is a deadline that does not come.
+const never = instant(1<<63 - 1)
+
+func (m *Machine) acceptedUntil(a *acceptance) instant {
+	if a.Hops > 0 {
+		return never
+	}
+	return a.Until
+}
+
+func (m *Machine) expireAcceptances() {
+	for {
+		e, _, ok := m.accepted.Due(m.now)
+		if !ok {
+			return
+		}
+		m.accepted.Delete(e)
+		m.do(Dismiss{From: e, Reason: "nobody is told to use it any more"})
+	}
+}
+
+// repeatAll says everything that stands: the caller of a machine that was
+// imported may know nothing of it.
+func (m *Machine) repeatAll() {
+	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
+		p := m.bound[hop]
+		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Reason: "known from before the restart"})
+	}
+	for e, a := range m.accepted.All() {
+		if a.Hops == 0 {
+			m.do(Admit{From: e, Reason: "known from before the restart"})
+		}
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
+		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], Reason: "known from before the restart"})
+	}
+	if m.fallback.IsValid() {
+		m.do(Fallback{NextHop: m.fallback})
+	}
+}
+
+// withdrawAll takes everything back: routes first, so that nothing is sent to a
+// next hop that is no more.
+func (m *Machine) withdrawAll() {
+	const reason = "the daemon withdraws"
+	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
+		m.do(RemoveRoute{Prefix: p, Reason: reason})
+	}
+	if m.fallback.IsValid() {
+		m.do(Fallback{})
+	}
+	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
+		m.do(Unbind{NextHop: hop, Reason: reason})
+	}
+	for e := range m.accepted.All() {
+		m.do(Dismiss{From: e, Reason: reason})
+	}
+	for _, s := range m.servers {
+		s.Up = false
+	}
+	m.tables = newTables()
+}
+
+// host is the prefix of one address.
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

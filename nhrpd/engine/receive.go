@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+
+	"dmvpn/nhrpd/wire"
+)
+
+// packet takes an NHRP packet. What holds for every type is checked here: rate,
+// form, reflection, authentication, extensions.
+func (m *Machine) packet(in Packet) {
+	if !in.From.NBMA.IsValid() || !m.local.IsValid() {
+		m.drop("no-address")
+		return
+	}
+	in.From.NBMA = in.From.NBMA.Unmap()
+	if !m.limits.packet(in.From, m.now, member(in.Data)) {
+		m.drop("rate")
+		return
+	}
+	if in.From.NBMA == m.local {
+		m.drop("reflected")
+		return
+	}
+	p, err := wire.Decode(in.Data)
+	if err != nil {
+		m.malformed(in, err)
+		return
+	}
+	m.count(typeName(p.Type) + "-received")
+	if wire.ProtocolOf(m.own()) != p.ProtocolType {
+		m.drop("protocol-type")
+		return
+	}
+	if !m.authentic(p) {
+		m.drop("authentication")
+		m.report(Warn, in.From, "%v from %v: authentication does not match ours", p.Type, p.SourceProtocol)
+		m.sendError(in, p, wire.ErrorAuthenticationFailure, extensionOffset(p, wire.ExtensionAuthentication))
+		return
+	}
+	for _, kind := range []wire.ExtensionType{
+		wire.ExtensionResponderAddress, wire.ExtensionForwardTransit, wire.ExtensionReverseTransit, wire.ExtensionNATAddress,
+	} {
+		if e := p.Extension(kind); e != nil && !p.Type.Indication() {
+			if _, err := p.Entries(e); err != nil {
+				m.drop("extension")
+				m.sendError(in, p, wire.ErrorInvalidExtension, extensionOffset(p, kind))
+				return
+			}
+		}
+	}
+	switch p.Type {
+	case wire.RegistrationRequest:
+		m.registrationRequest(in, p)
+	case wire.RegistrationReply:
+		m.replyReceived(in, p, m.registrationReply)
+	case wire.ResolutionRequest:
+		m.resolutionRequest(in, p)
+	case wire.ResolutionReply:
+		m.replyReceived(in, p, m.resolutionReply)
+	case wire.PurgeRequest:
+		m.purgeRequest(in, p)
+	case wire.PurgeReply:
+		m.replyReceived(in, p, m.purgeReply)
+	case wire.ErrorIndication:
+		m.errorIndication(in, p)
+	case wire.TrafficIndication:
+		m.trafficIndication(in, p)
+	}
+}
+
+// replyReceived gives a reply to its taker if it is for us, else passes it on
+// towards its request's source (RFC 2332, section 2.2).
+func (m *Machine) replyReceived(in Packet, p *wire.Packet, take func(Packet, *wire.Packet)) {
+	if p.SourceProtocol == m.own() {
+		take(in, p)
+		return
+	}
+	m.forwardReply(in, p)
+}
+
+// member says whether a packet is one of the types by which clients come and
+// go; data may be anything.
+func member(data []byte) bool {
+	const offType = 17
+	if len(data) <= offType {
+		return false
+	}
+	switch wire.Type(data[offType]) {
+	case wire.RegistrationRequest, wire.RegistrationReply, wire.PurgeRequest, wire.PurgeReply:
+		return true
+	}
+	return false
+}
+
+// malformed counts a packet that cannot be read, and tells its sender.
+func (m *Machine) malformed(in Packet, err error) {
+	m.drop("malformed")
+	var fault *wire.DecodeError
+	if !errors.As(err, &fault) || fault.Packet == nil || fault.Packet.Type.Indication() || fault.Packet.Type == 0 {
+		return
+	}
+	m.sendError(in, fault.Packet, fault.Code, fault.Offset)
+}
+
+// authentic checks the Authentication extension where one is configured; an
+// unwanted one is tolerated. Error Indications carry none (RFC 2332, section
+// 5.2.7).
+func (m *Machine) authentic(p *wire.Packet) bool {
+	if m.cfg.Authentication == "" || p.Type == wire.ErrorIndication {
+		return true
+	}
+	e := p.Extension(wire.ExtensionAuthentication)
+	if e == nil {
+		return false
+	}
+	a, err := e.Authentication()
+	return err == nil && a.CiscoSecret(m.cfg.Authentication)
+}
+
+// extensionOffset is the place of an extension, 0 if it is absent.
+func extensionOffset(p *wire.Packet, kind wire.ExtensionType) int {
+	if i := p.Index(kind); i >= 0 {
+		return p.ExtensionOffset(i)
+	}
+	return 0
+}
+
+// refusesExtension answers a packet for us with an extension that must be
+// understood and is not (RFC 2332, section 5.3).
+func (m *Machine) refusesExtension(in Packet, p *wire.Packet) bool {
+	i := p.UnknownCompulsory()
+	if i < 0 {
+		return false
+	}
+	m.drop("unknown-extension")
+	m.sendError(in, p, wire.ErrorUnrecognizedExtension, p.ExtensionOffset(i))
+	return true
+}

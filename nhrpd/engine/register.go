@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"dmvpn/nhrpd/wire"
+)
+
+// server is a next hop server of ours: the client's side of registration.
+type server struct {
+	conf  NHS
+	index int
+
+	Name          string       // NHS.NBMA, to know it again after a restart
+	Addresses     []netip.Addr // of the name
+	At            int          // which of them is tried
+	Resolving     bool         `json:",omitempty"`
+	ResolveNext   instant      // when to ask for the name again, 0: not
+	ResolvePause  instant
+	Protocol      netip.Addr // configured or learned
+	Public        netip.Addr // our NBMA address as the server sees it, invalid: as we do
+	Up            bool
+	Bound         Endpoint // where data to it goes while it is up
+	Since         instant  // of Up's last change
+	Registrations []*registration
+	Refreshed     instant // last registration that an error caused
+	Requests      uint64
+	Replies       uint64
+	Reason        string // of the last failure, "" since the last success
+}
+
+// registration is one Registration Request to a server: that of our own
+// address, or one of prefixes. It is repeated with the same id.
+type registration struct {
+	Prefixes   []netip.Prefix `json:",omitempty"` // none: our own address
+	ID         uint32
+	Source     netip.Addr // our NBMA address in it
+	Waiting    bool       `json:",omitempty"` // for an answer
+	Tries      int        `json:",omitempty"`
+	Next       instant    // 0: nothing is to be sent
+	Registered bool       `json:",omitempty"`
+	Until      instant
+	Reason     string         `json:",omitempty"` // of a refusal
+	Refused    []netip.Prefix `json:",omitempty"`
+}
+
+func newServer(index int, conf NHS, networks []netip.Prefix) *server {
+	s := &server{conf: conf, index: index, Name: conf.NBMA, Protocol: conf.Protocol}
+	s.Registrations = []*registration{{}}
+	for part := range slices.Chunk(networks, entriesPerTry) {
+		s.Registrations = append(s.Registrations, &registration{Prefixes: slices.Clone(part)})
+	}
+	return s
+}
+
+func (s *server) own() *registration { return s.Registrations[0] }
+
+// to is the endpoint that is tried, false if there is none.
+func (s *server) to() (Endpoint, bool) {
+	if len(s.Addresses) == 0 {
+		return Endpoint{}, false
+	}
+	return Endpoint{NBMA: s.Addresses[s.At%len(s.Addresses)]}, true
+}
+
+// next is when the server wants something done.
+func (s *server) next() (instant, bool) {
+	at, ok := s.ResolveNext, s.ResolveNext != 0
+	for _, r := range s.Registrations {
+		if r.Next != 0 && (!ok || r.Next < at) {
+			at, ok = r.Next, true
+		}
+	}
+	return at, ok
+}
+
+// startServer begins with a server that nothing is known of.
+func (m *Machine) startServer(s *server) {
+	if a, err := netip.ParseAddr(s.conf.NBMA); err == nil {
+		s.Addresses = []netip.Addr{a.Unmap()}
+		return
+	}
+	m.askName(s)
+}
+
+// askName asks for the addresses of a server's name; resolved takes the answer.
+func (m *Machine) askName(s *server) {
+	s.Resolving = true
+	s.ResolvePause = min(max(2*s.ResolvePause, firstPause), longestPause)
+	s.ResolveNext = m.now + s.ResolvePause + longestPause // if no answer ever comes
+	m.do(Resolve{Name: s.conf.NBMA})
+}
+
+func (m *Machine) resolved(in Resolved) {
+	for _, s := range m.servers {
+		if s.Name != in.Name || !s.Resolving {
+			continue
+		}
+		s.Resolving = false
+		var usable []netip.Addr
+		for _, a := range in.Addresses {
+			if a = a.Unmap(); validNBMA(a) {
+				usable = append(usable, a)
+			}
+		}
+		if len(usable) == 0 {
+			reason := in.Err
+			if reason == "" {
+				reason = "it has no address"
+			}
+			s.Reason = "name: " + reason
+			s.ResolveNext = m.now + s.ResolvePause
+			m.report(Warn, Endpoint{}, "NHS %s: %s; asked again in %v", s.Name, reason, s.ResolvePause)
+			continue
+		}
+		s.ResolveNext, s.ResolvePause = 0, 0
+		before, had := s.to()
+		s.Addresses = usable
+		// Stay with the address that is in use as long as the name has it.
+		s.At = max(0, slices.Index(usable, before.NBMA))
+		if now, _ := s.to(); !had || now != before {
+			m.registerNow(s)
+		}
+	}
+}
+
+// registerNow makes every registration with a server anew.
+func (m *Machine) registerNow(s *server) {
+	for _, r := range s.Registrations {
+		r.Waiting, r.Tries, r.Next = false, 0, 0
+	}
+	s.own().Next = max(m.now, 1)
+}
+
+// serverDue sends what is due to a server.
+func (m *Machine) serverDue(s *server) {
+	if s.ResolveNext != 0 && s.ResolveNext <= m.now {
+		m.askName(s)
+	}
+	for i, r := range s.Registrations {
+		if r.Next == 0 || r.Next > m.now {
+			continue
+		}
+		if _, ok := s.to(); !ok || !m.local.IsValid() {
+			r.Next = 0 // resolved or localNBMA begins again
+			continue
+		}
+		if i == 0 && r.Waiting {
+			m.unanswered(s, r)
+		}
+		if i > 0 && (!s.Up || r.Tries >= networksTries) {
+			m.giveUpNetworks(s, r)
+			continue
+		}
+		m.sendRegistration(s, r)
+	}
+}
+
+// unanswered looks at what the silence of a server means, before the next try.
+func (m *Machine) unanswered(s *server, r *registration) {
+	if r.Tries >= switchTries {
+		s.Reason = "no answer"
+	}
+	if s.Up {
+		others := slices.ContainsFunc(m.servers, func(o *server) bool { return o != s && o.Up && !o.own().Waiting })
+		switch {
+		case m.now >= r.Until:
+			m.serverDown(s, "the registration expired without an answer")
+		case others && r.Tries >= switchTries:
+			// Without another NHS the old path is kept: it may well carry data
+			// while only the NHS's daemon is away.
+			m.serverDown(s, "no answer, another NHS takes over")
+		}
+	}
+	if r.Tries%switchTries == 0 {
+		s.At++
+		if _, err := netip.ParseAddr(s.conf.NBMA); err != nil && !s.Resolving {
+			m.askName(s)
+		}
+	}
+}
+
+// giveUpNetworks leaves the prefixes until the next renewal: the server may be
+// one that takes none (FRR answers such a registration with 4 or 13, or not).
+func (m *Machine) giveUpNetworks(s *server, r *registration) {
+	if r.Waiting && s.Up {
+		r.Reason = "no answer"
+		m.report(Info, s.Bound, "NHS %s does not answer the registration of %v", s.Name, r.Prefixes)
+	}
+	r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
+}
+
+// sendRegistration sends a registration, for the first time or again
+// (RFC 2332, section 5.2.3).
+func (m *Machine) sendRegistration(s *server, r *registration) {
+	if !r.Waiting {
+		r.Waiting, r.Tries, r.ID, r.Source = true, 0, m.nextID(), m.local
+	}
+	p := m.request(wire.RegistrationRequest, s.Protocol)
+	if !s.Protocol.IsValid() {
+		p.DestinationProtocol = m.own() // whoever is the NHS there answers
+	}
+	p.RequestID, p.Flags = r.ID, wire.FlagNAT
+	if len(r.Prefixes) == 0 {
+		if m.cfg.Unique {
+			p.Flags |= wire.FlagRegistrationUnique
+		}
+		p.CIEs = []wire.CIE{{PrefixLength: wire.HostPrefix, HoldingTime: m.holdingSeconds(), MTU: m.cfg.MTU}}
+	}
+	for _, network := range r.Prefixes {
+		p.CIEs = append(p.CIEs, wire.CIE{
+			PrefixLength: uint8(network.Bits()), HoldingTime: m.holdingSeconds(), MTU: m.cfg.MTU,
+			Protocol: network.Masked().Addr(),
+		})
+	}
+	r.Tries++
+	r.Next = m.now + pause(r.Tries)
+	s.Requests++
+	to, _ := s.to()
+	m.send(to, p)
+}
+
+// pause is the time after a try until the next: 1, 2, 4 … 64 s.
+func pause(tries int) instant {
+	return min(firstPause<<min(tries-1, 6), longestPause)
+}
+
+// renewal is when a registration is made again: after a third of its holding
+// time, up to a tenth of it earlier, so that clients spread.
+func (m *Machine) renewal(holding instant) instant {
+	third := max(holding/renewals, time.Second)
+	return m.now + third - instant(m.env.Random()%uint64(third/10+1))
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"net/netip"
+)
+
+// routed is the routed path of a destination: that of the kernel's routes which
+// NHRP did not install, and of the routes that stand for it all the same: what
+// clients registered and what an NHS is configured to reach. Shortcuts are no
+// part of it.
+func (m *Machine) routed(destination netip.Addr) (Route, bool) {
+	if destination == m.own() {
+		return Route{Prefix: host(destination), Local: true}, true
+	}
+	r, ok := m.env.Routes.LookupWithout(destination)
+	if ok && r.Local {
+		return r, true
+	}
+	if p, b, found := m.bindings.Lookup(destination); found && (!ok || p.Bits() > r.Prefix.Bits() || r.Tunnel && p.Bits() == r.Prefix.Bits()) {
+		r, ok = Route{Prefix: p, NextHop: b.Protocol, Tunnel: true, NHRP: true}, true
+	}
+	for _, s := range m.ranked() {
+		for _, p := range s.conf.Routes {
+			if p.Contains(destination) && (!ok || p.Bits() > r.Prefix.Bits()) {
+				r, ok = Route{Prefix: p.Masked(), NextHop: s.Protocol, Tunnel: true, NHRP: true}, true
+			}
+		}
+	}
+	return r, ok
+}
+
+// egress says whether we are where a destination leaves the overlay, and for
+// which prefix around it that is true as well: the widest that has no more
+// specific route inside (RFC 2332, section 6.3), never a default route.
+func (m *Machine) egress(destination netip.Addr) (netip.Prefix, bool) {
+	r, ok := m.routed(destination)
+	if !ok || r.Tunnel && !r.Local {
+		return netip.Prefix{}, false
+	}
+	if r.Local && m.cfg.Address.Contains(destination) {
+		return host(destination), true
+	}
+	p := r.Prefix.Masked()
+	for _, n := range m.cfg.Networks {
+		if n.Contains(destination) && (r.Local || tooWide(p)) {
+			p = n.Masked()
+		}
+	}
+	if r.Local && p.IsSingleIP() {
+		return p, true
+	}
+	if tooWide(p) {
+		return netip.Prefix{}, false
+	}
+	return m.around(p, destination), true
+}
+
+// around narrows p until nothing in it, around the address, has a route of its
+// own, and nothing of it is on the underlay or in the overlay's own prefix.
+func (m *Machine) around(p netip.Prefix, a netip.Addr) netip.Prefix {
+	bits := p.Bits()
+	avoid := func(q netip.Prefix) {
+		if q.Addr().BitLen() == a.BitLen() && q.Bits() > p.Bits() && !q.Contains(a) && p.Overlaps(q) {
+			bits = max(bits, common(a, q.Masked().Addr())+1)
+		}
+	}
+	for _, q := range m.env.Routes.Inside(p) {
+		avoid(q)
+	}
+	for _, q := range m.bindings.Overlapping(p) {
+		avoid(q)
+	}
+	avoid(m.cfg.Address.Masked())
+	narrowed, _ := a.Prefix(bits)
+	return narrowed
+}
+
+// common is the number of leading bits that two addresses of one family share.
+func common(a, b netip.Addr) int {
+	x, y := a.AsSlice(), b.AsSlice()
+	for i := range x {
+		if d := x[i] ^ y[i]; d != 0 {
+			n := 8 * i
+			for d&0x80 == 0 {
+				d <<= 1
+				n++
+			}
+			return n
+		}
+	}
+	return 8 * len(x)
+}
+
+// hopEndpoint is where an overlay next hop is, if NHRP may be sent to it: a
+// client or an NHS.
+func (m *Machine) hopEndpoint(hop netip.Addr) (Endpoint, bool) {
+	if b, ok := m.bindings.Get(host(hop)); ok {
+		return b.To, true
+	}
+	for _, s := range m.ranked() {
+		if s.Protocol == hop {
+			return s.Bound, true
+		}
+	}
+	return Endpoint{}, false
+}
+
+// fromServer says that an endpoint is one of our next hop servers.
+func (m *Machine) fromServer(e Endpoint) bool {
+	for _, s := range m.servers {
+		if s.Up && s.Bound == e {
+			return true
+		}
+	}
+	return false
+}
+
+// speaksFor says whether a packet with that source protocol address may come
+// from the endpoint: it is the client that registered the address, the peer of
+// a shortcut, one whom we answered, or an NHS, which passes others' packets on.
+func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
+	if b, ok := m.bindings.Get(host(protocol)); ok {
+		return b.To == from
+	}
+	if m.fromServer(from) {
+		return true
+	}
+	if t, ok := m.told.Get(protocol); ok && t.To == from {
+		return true
+	}
+	for _, s := range m.via[protocol] {
+		if s.To == from {
+			return true
+		}
+	}
+	return false
+}
