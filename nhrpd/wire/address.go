@@ -33,8 +33,7 @@ func (p *Packet) families() (families, *DecodeError) {
 	return f, nil
 }
 
-// FamilyOf gives the address family of an NBMA address, ProtocolOf the protocol
-// type of a protocol address; 0 for an invalid one.
+// FamilyOf gives the address family of an NBMA address, 0 for an invalid one.
 func FamilyOf(a netip.Addr) uint16 {
 	switch a = a.Unmap(); {
 	case a.Is4():
@@ -56,8 +55,9 @@ func ProtocolOf(a netip.Addr) uint16 {
 	return 0
 }
 
-// Bounds of the type and length octet of NBMA addresses: the top bit is zero,
-// the next one is set for E.164 only, which no family of ours is.
+// maxSubaddress is what the type and length octet of an NBMA address leaves for
+// the length: its top bit is zero, and the next one, E.164, is of no family of
+// ours (RFC 2332, section 5.1).
 const maxSubaddress = 63
 
 // typeLength checks a type and length octet; want −1 takes any length.

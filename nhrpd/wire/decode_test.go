@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -32,6 +34,9 @@ func (r refused) check(t *testing.T) {
 	}
 	if p != nil {
 		t.Errorf("a packet comes with the error: %v", p)
+	}
+	if want := fmt.Sprintf("nhrp: octet %d: %v: ", r.offset, r.fault); !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("says %q, want %q", err, want)
 	}
 }
 

@@ -219,3 +219,18 @@ func TestPrefixOfAnEntry(t *testing.T) { // CM-04, CM-05
 		t.Errorf("no address is %v", got)
 	}
 }
+
+func TestFamiliesOfAddresses(t *testing.T) { // HD-11
+	for text, want := range map[string][2]uint16{
+		"192.0.2.1": {FamilyIPv4, ProtocolIPv4}, "::ffff:192.0.2.1": {FamilyIPv4, ProtocolIPv4},
+		"2001:db8::1": {FamilyIPv6, ProtocolIPv6},
+	} {
+		a := netip.MustParseAddr(text)
+		if FamilyOf(a) != want[0] || ProtocolOf(a) != want[1] {
+			t.Errorf("%v: family %d, protocol 0x%04x", a, FamilyOf(a), ProtocolOf(a))
+		}
+	}
+	if FamilyOf(netip.Addr{}) != 0 || ProtocolOf(netip.Addr{}) != 0 {
+		t.Error("no address has a family")
+	}
+}

@@ -9,7 +9,8 @@ import "fmt"
 // section 5.3.1), Forward and Reverse Transit NHS Record (5.3.2, 5.3.3) and
 // Cisco's NAT Address (the first counts). None is how a requester asks for
 // one. Subaddresses alias the value. Every error is a *DecodeError whose offset
-// counts from the extension's value; its code is that of an invalid extension.
+// counts from the extension's value; its code is that of a protocol error, but
+// of an invalid extension for a NAT Address and for two responders.
 func (p *Packet) Entries(e *Extension) ([]CIE, error) {
 	f, err := p.families()
 	if err != nil {
@@ -18,12 +19,15 @@ func (p *Packet) Entries(e *Extension) ([]CIE, error) {
 	entries, err := parseCIEs(e.Value, f, 0)
 	if err == nil && e.Type == ExtensionResponderAddress && len(entries) > 1 {
 		err = fault(ErrEntries, 0, "%d in a %v", len(entries), e.Type)
-	}
-	if err != nil {
 		err.Code = ErrorInvalidExtension
-		return nil, err
 	}
-	return entries, nil
+	if err == nil {
+		return entries, nil
+	}
+	if e.Type == ExtensionNATAddress {
+		err.Code = ErrorInvalidExtension
+	}
+	return nil, err
 }
 
 // NewEntries makes an extension of client information entries in the families

@@ -106,7 +106,7 @@ func TestTransitRecordsGrowByOneEntryAHop(t *testing.T) { // RC-07, RC-10
 	}
 }
 
-func TestMalformedValuesOfExtensionsAreInvalidExtensions(t *testing.T) { // NA-04, EX-12, AU-04
+func TestMalformedValuesOfExtensionsAreRefused(t *testing.T) { // NA-04, EX-12, AU-04
 	p := bare(ResolutionReply)
 	entries := func(e *Extension) error { _, err := p.Entries(e); return err }
 	authentication := func(e *Extension) error { _, err := e.Authentication(); return err }
@@ -124,8 +124,8 @@ func TestMalformedValuesOfExtensionsAreInvalidExtensions(t *testing.T) { // NA-0
 		{"NAT of 1 octet", entries, ExtensionNATAddress, []byte{1}, ErrTruncated, ErrorInvalidExtension, 0},
 		{"NAT of 11 octets", entries, ExtensionNATAddress, entry[:11], ErrTruncated, ErrorInvalidExtension, 0},
 		{"NAT with an NBMA address of 3", entries, ExtensionNATAddress, append([]byte{8: 3}, entry...), ErrLength, ErrorInvalidExtension, 8},
-		{"record whose second entry is cut", entries, ExtensionForwardTransit, append(bytes.Clone(entry), entry[:5]...), ErrTruncated, ErrorInvalidExtension, 12},
-		{"record of 300 elements", entries, ExtensionReverseTransit, bytes.Repeat(entry, 300), ErrTooMany, ErrorInvalidExtension, 12 * MaxCIEs},
+		{"record whose second entry is cut", entries, ExtensionForwardTransit, append(bytes.Clone(entry), entry[:5]...), ErrTruncated, ErrorProtocolError, 12},
+		{"record of 300 elements", entries, ExtensionReverseTransit, bytes.Repeat(entry, 300), ErrTooMany, ErrorProtocolError, 12 * MaxCIEs},
 		{"two responders", entries, ExtensionResponderAddress, bytes.Repeat(entry, 2), ErrEntries, ErrorInvalidExtension, 0},
 		{"authentication of no octets", authentication, ExtensionAuthentication, nil, ErrExtension, ErrorAuthenticationFailure, 0},
 		{"authentication of 3 octets", authentication, ExtensionAuthentication, entry[:3], ErrExtension, ErrorAuthenticationFailure, 0},

@@ -100,7 +100,7 @@ func FuzzExtension(f *testing.F) {
 			f.Add(uint16(e.Type), false, false, e.Value)
 		}
 	}
-	f.Add(uint16(ExtensionVendorPrivate), false, false, unhex(f, goldenPrivate))
+	f.Add(uint16(ExtensionVendorPrivate), false, false, goldenPrivate(f))
 	f.Add(uint16(0x3801), true, true, []byte{1})
 	f.Fuzz(func(t *testing.T, kind uint16, nbma6, protocol6 bool, value []byte) {
 		p := &Packet{AddressFamily: FamilyIPv4, ProtocolType: ProtocolIPv4}

@@ -5,17 +5,26 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
 
-// The golden octets of docs/nhrp-wire.md.
-const goldenPrivate = `
-	02444d 56504e 01            # vendor id, VPN, version 1
-	01 0002 c350                # port 50000
-	02 0012 7370 6f6b 6531 2e6c 6162 2e65 7861 6d70 6c65  # identity spoke1.lab.example
-	03 0002 0578                # mtu 1400
-	04 0006 6272 616e 6368      # group branch`
+// goldenPrivate is the octets that docs/nhrp-wire.md shows: the block that
+// begins with our vendor id.
+func goldenPrivate(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/nhrp-wire.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(b), "```\n02444d ")
+	text, _, ended := strings.Cut(text, "```")
+	if !found || !ended {
+		t.Fatal("docs/nhrp-wire.md shows no golden octets")
+	}
+	return unhex(t, "02444d "+text)
+}
 
 func TestOurVendorPrivateExtensionIsTheseOctets(t *testing.T) { // EX-11
 	own := Private{Port: 50000, Identity: "spoke1.lab.example", MTU: 1400, Group: "branch"}
@@ -23,7 +32,7 @@ func TestOurVendorPrivateExtensionIsTheseOctets(t *testing.T) { // EX-11
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := unhex(t, goldenPrivate); !bytes.Equal(e.Value, want) || e.Type != ExtensionVendorPrivate || e.Compulsory {
+	if want := goldenPrivate(t); !bytes.Equal(e.Value, want) || e.Type != ExtensionVendorPrivate || e.Compulsory {
 		t.Errorf("encoded\n%x, want\n%x", e.Value, want)
 	}
 	if got, err := e.Private(); err != nil || got != own {

@@ -151,3 +151,11 @@ func TestEveryNameIsOfItsOwn(t *testing.T) {
 		add(ExtensionType(i).String())
 	}
 }
+
+func TestEveryCodeButSuccessIsARefusal(t *testing.T) { // RR-03
+	for i := range 256 {
+		if Code(i).NAK() != (i != 0) {
+			t.Errorf("%v", Code(i))
+		}
+	}
+}
