@@ -180,3 +180,8 @@ func (p *Protection) Open(b []byte, m *wire.Message) ([]byte, error) {
 	}
 	return text[:n:n], nil
 }
+
+// Format shows no key: fmt does not ask the fields that others cannot name.
+func (p *Protection) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "protection by encryption %d, integrity %d", p.suite.Encryption, p.suite.Integrity)
+}
