@@ -140,7 +140,7 @@ func clearMap[K any](t *testing.T, m *ebpf.Map, key *K) {
 // observe reads counters and events into r.
 func (w *world) observe(t *testing.T, r *result) {
 	t.Helper()
-	r.Drops, r.Rx, r.Tx = w.drops(t), map[uint32]traffic{}, map[uint32]traffic{}
+	r.Drops, r.Rx, r.Tx = dropsOf(t, w.maps["dmvpn_drop"]), map[uint32]traffic{}, map[uint32]traffic{}
 	for id := range uint32(lastPeer + 1) {
 		var s []DmvpnPeerStats
 		must(t, w.maps["dmvpn_stats"].Lookup(id, &s))
@@ -164,23 +164,6 @@ func (w *world) observe(t *testing.T, r *result) {
 	for _, e := range w.events(t) {
 		r.Events = append(r.Events, fmt.Sprintf("event %d", e.Kind))
 	}
-}
-
-func (w *world) drops(t *testing.T) map[string]uint64 {
-	t.Helper()
-	found := map[string]uint64{}
-	var key DmvpnDropKey
-	var counts []DmvpnDropCount
-	it := w.maps["dmvpn_drop"].Iterate()
-	for it.Next(&key, &counts) {
-		for _, c := range counts {
-			if c.Packets > 0 {
-				found[fmt.Sprintf("peer %d reason %d", key.Peer, key.Reason)] += c.Packets
-			}
-		}
-	}
-	must(t, it.Err())
-	return found
 }
 
 // events reads what the ring buffer has.

@@ -141,7 +141,7 @@ func (r *result) take(t *testing.T, where place, b []byte, front int) {
 func (w *world) awaitDrop(t *testing.T) {
 	t.Helper()
 	for range 200 {
-		if len(w.drops(t)) > 0 {
+		if len(dropsOf(t, w.maps["dmvpn_drop"])) > 0 {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -30,7 +30,7 @@ const (
 func (w *world) plainTunnel() DmvpnTunnel {
 	v := DmvpnTunnel{Ifindex: uint32(w.tunnel), UnderlayIfindex: uint32(w.underlay), Key: key,
 		Flags: flagKey | flagMSSClamp, Mtu: 1400, FallbackPeer: hub}
-	v.Local.Octet = address(local)
+	v.Local.Octet = addr(local)
 	return v
 }
 
@@ -74,7 +74,7 @@ func (w *world) addPeers(t *testing.T) {
 		thinWire:  {"10.0.0.8", "192.168.99.8", flagUp, 0},
 	} {
 		v := DmvpnPeer{TunnelIfindex: uint32(w.tunnel), Flags: p.flags, Mtu: p.mtu}
-		v.Nbma.Octet, v.Protocol.Octet = address(p.nbma), address(p.overlay)
+		v.Nbma.Octet, v.Protocol.Octet = addr(p.nbma), addr(p.overlay)
 		must(t, w.maps["dmvpn_peer"].Put(id, v))
 		must(t, w.maps["dmvpn_nbma"].Put(DmvpnNbmaKey{Nbma: v.Nbma, TunnelIfindex: uint32(w.tunnel)}, id))
 		must(t, w.maps["dmvpn_nexthop"].Put(DmvpnNexthopKey{Nexthop: v.Protocol, TunnelIfindex: uint32(w.tunnel)}, id))

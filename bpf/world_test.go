@@ -234,8 +234,8 @@ func htons(v uint16) uint16 {
 	return *(*uint16)(unsafe.Pointer(&b))
 }
 
-// address gives the 16 octets of the maps.
-func address(s string) [16]byte { return netip.MustParseAddr(s).As16() }
+// addr gives the 16 octets of the maps.
+func addr(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 
 func must(t *testing.T, err error) {
 	t.Helper()

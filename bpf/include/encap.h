@@ -38,10 +38,18 @@ struct outer {
 	__be32 gre_key;
 };
 
+/* from_tunnel says whether the packet came in by a tunnel device of ours. */
+static __always_inline int from_tunnel(const struct __sk_buff *skb, const struct tunnel *t)
+{
+	__u32 device = skb->ingress_ifindex;
+
+	return device == t->ifindex || bpf_map_lookup_elem(&dmvpn_device, &device);
+}
+
 /* grow makes room for outer IP and GRE between link header and inner packet, -1
  * without harm to the packet if it cannot. A packet that was encapsulated
- * already, and came out of a tunnel, still bears the kernel's marks of that;
- * they fit the new headers, whatever the length of the old ones. For other
+ * already, and came out of a tunnel of ours, still bears the kernel's marks of
+ * that; they fit the new headers, whatever the length of the old ones. For other
  * packets the marks belong to headers that are still there. */
 static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, __u32 octets)
 {
@@ -51,7 +59,7 @@ static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, _
 
 	if (err != -EALREADY)
 		return err ? -1 : 0;
-	if (skb->gso_size && skb->ingress_ifindex != t->ifindex)
+	if (skb->gso_size && !from_tunnel(skb, t))
 		return -1;
 	return bpf_skb_adjust_room(skb, octets, BPF_ADJ_ROOM_MAC, fixed) ? -1 : 0;
 }
