@@ -103,34 +103,56 @@ type Entry struct {
 	Claimed netip.Addr   `json:"claimed_nbma,omitzero"` // behind NAT: the address that the peer believes to have
 	Type    string       `json:"type"`
 	Flags   []string     `json:"flags,omitempty"`
+	Reason  string       `json:"reason,omitempty"` // why there is none, of EntryNegative
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"` // absent: never
 }
 
-// FlagRoute marks an Entry whose prefix is installed as a route.
-const FlagRoute = "rib"
-
-// States of an NHS. What is not up is being tried.
+// Flags of an Entry.
 const (
-	NHSUp      = "up"
-	NHSTrying  = "trying"
-	NHSUnknown = "unresolved" // its DNS name has no address yet
+	FlagNHS        = "nhs"        // a next hop server
+	FlagRegistered = "registered" // its client registered it with us
+	FlagRouter     = "router"     // resolved: its next hop owns the prefix
+	FlagUsed       = "used"       // data goes there
+	FlagUnique     = "unique"     // no other client may register it
+	FlagNAT        = "nat"        // the client is behind a NAT
+	FlagRoute      = "rib"        // the prefix is installed as a route
+)
+
+// States of an NHS. One that is renewing is up, and was asked again.
+const (
+	NHSUp          = "up"
+	NHSRenewing    = "renewing"
+	NHSRegistering = "registering" // asked, no answer yet
+	NHSRefused     = "refused"     // LastError says why
+	NHSResolving   = "resolving"   // its name has no address yet
+	NHSNoAddress   = "no address"  // we have no underlay address
+)
+
+// States of a Shortcut.
+const (
+	ShortcutInUse      = "in use"
+	ShortcutIdle       = "idle"
+	ShortcutRefreshing = "refreshing" // asked for again, no answer yet; used meanwhile
 )
 
 // NHS is one next hop server of GET /v1/nhs.
 type NHS struct {
-	Tunnel    string         `json:"tunnel"`
-	Name      string         `json:"name"` // as configured: address or DNS name
-	NBMA      netip.Addr     `json:"nbma,omitzero"`
-	Protocol  netip.Addr     `json:"protocol,omitzero"`
-	State     string         `json:"state"`
-	Since     time.Time      `json:"since,omitzero"`
-	Priority  int            `json:"priority"`
-	Routes    []netip.Prefix `json:"routes,omitempty"`
-	Requests  uint64         `json:"requests"`
-	Replies   uint64         `json:"replies"`
-	NextTry   time.Time      `json:"next_try,omitzero"`
-	LastError string         `json:"last_error,omitempty"`
+	Tunnel     string         `json:"tunnel"`
+	Name       string         `json:"name"` // as configured: address or DNS name
+	NBMA       netip.Addr     `json:"nbma,omitzero"`
+	Protocol   netip.Addr     `json:"protocol,omitzero"`
+	State      string         `json:"state"`
+	Since      time.Time      `json:"since,omitzero"` // it is up, or down
+	Registered time.Time      `json:"registered_until,omitzero"`
+	Priority   int            `json:"priority"`
+	Routes     []netip.Prefix `json:"routes,omitempty"`   // that it is asked for
+	Networks   []netip.Prefix `json:"networks,omitempty"` // of ours, that it took
+	Refused    []netip.Prefix `json:"refused,omitempty"`  // of ours, that it did not take
+	Requests   uint64         `json:"requests"`
+	Replies    uint64         `json:"replies"`
+	NextTry    time.Time      `json:"next_try,omitzero"`
+	LastError  string         `json:"last_error,omitempty"`
 }
 
 // Shortcut is one direct path of GET /v1/shortcuts.
@@ -141,6 +163,8 @@ type Shortcut struct {
 	NBMA    netip.Addr   `json:"nbma"`
 	Port    uint16       `json:"port,omitempty"`
 	State   string       `json:"state"`
+	Route   bool         `json:"route"`           // installed; else the routed path has this next hop anyway
+	Active  time.Time    `json:"active,omitzero"` // when it last carried something
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"`
 }

@@ -76,7 +76,7 @@ func (d DMVPN) rows(tunnel string) []row {
 		}
 		servers[s.NBMA] = true
 		r := row{entries: max(1, d.leadTo(tunnel, s.NBMA)), nbma: s.NBMA, protocol: s.Protocol, state: "NHRP", since: s.Since, flags: "S"}
-		if s.State == control.NHSUp {
+		if s.State == control.NHSUp || s.State == control.NHSRenewing {
 			r.state = "UP"
 		}
 		rows = append(rows, r)
@@ -148,6 +148,9 @@ func ShowIPNHRP(w io.Writer, now time.Time, entries []control.Entry) error {
 			kind += ", Flags: " + strings.Join(e.Flags, " ")
 		}
 		out = append(out, kind)
+		if e.Reason != "" {
+			out = append(out, "   Reason: "+e.Reason)
+		}
 		if e.NBMA.IsValid() {
 			out = append(out, "   NBMA address: "+endpoint(e.NBMA, e.Port))
 		}

@@ -72,7 +72,7 @@ var (
 			Since: ago(12*time.Minute + 33*time.Second), Routes: []netip.Prefix{pfx("10.10.0.0/16")}, Requests: 3, Replies: 2, NextTry: in(27 * time.Minute),
 		},
 		{
-			Tunnel: "dmvpn0", Name: "192.0.2.2", NBMA: addr("192.0.2.2"), State: control.NHSTrying, Since: ago(40 * 24 * time.Hour),
+			Tunnel: "dmvpn0", Name: "192.0.2.2", NBMA: addr("192.0.2.2"), State: control.NHSRegistering, Since: ago(40 * 24 * time.Hour),
 			Requests: 5, NextTry: in(16 * time.Second), LastError: "administratively prohibited",
 		},
 	}
@@ -103,7 +103,7 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 		"show-nhrp-none": func(w io.Writer) error { return ShowIPNHRP(w, now, nil) },
 		"shortcut": func(w io.Writer) error {
 			return Shortcuts(w, now, []control.Shortcut{{
-				Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"), State: "installed",
+				Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"), State: control.ShortcutInUse,
 				Created: ago(20 * time.Second), Expires: in(7180 * time.Second),
 			}})
 		},

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/pump"
+	"dmvpn/loader/tables"
+	"dmvpn/loader/underlay"
+	"dmvpn/nhrpd/engine"
+)
+
+// connect takes the tunnel to an underlay: its entry in the tables, the program
+// on the device, the raw socket. Without an address it only remembers the
+// underlay: what stands goes on.
+func (t *tunnel) connect(now kernel.Underlay) error {
+	if !now.Address.IsValid() || now.Index == 0 {
+		t.mu.Lock()
+		t.underlay = now
+		t.mu.Unlock()
+		return nil
+	}
+	d := t.daemon
+	k, err := d.sockets.take(socketKey{now.Address, now.Device, now.Mark})
+	if err != nil {
+		return err
+	}
+	if err := d.plane.Tables.SetTunnel(t.entry(now)); err != nil {
+		return fmt.Errorf("%w; is another tunnel's underlay address and key the same?", err)
+	}
+	if err := d.plane.AttachUnderlay(now.Index); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	old, before := t.socket, t.attached
+	t.underlay, t.socket, t.attached = now, k, now.Index
+	if t.pump == nil {
+		t.pump = t.newPump(k)
+		if t.running {
+			t.runPump()
+		}
+	} else {
+		t.pump.SetConn(k.conn)
+	}
+	p := t.pump
+	t.mu.Unlock()
+	k.receiver.Add(p)
+	if old != nil && old != k {
+		old.receiver.Remove(p)
+	}
+	if old != nil {
+		d.quietly("close the raw socket of the address before", d.sockets.release(old))
+	}
+	if before != 0 && before != now.Index {
+		d.quietly("detach from the underlay before", d.plane.ReleaseUnderlay(before))
+	}
+	return nil
+}
+
+// entry is the tunnel as the programs see it.
+func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
+	return tables.Tunnel{
+		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Key: t.config.Key, HasKey: t.config.HasKey,
+		Redirect: t.config.Redirect, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
+	}
+}
+
+func (t *tunnel) newPump(k *socket) *pump.Pump {
+	return pump.New(pump.Config{
+		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
+		MTU: t.mtu, Queue: t.device.Queue, Conn: k.conn, Tables: t.daemon.plane.Tables,
+		NHRP: func(from netip.Addr, packet []byte) {
+			t.service.Deliver(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
+		},
+		Report: func(message string) { t.log.Warn().Msg(message) },
+	})
+}
+
+// followUnderlay takes up what happens to the underlay device.
+func (t *tunnel) followUnderlay() {
+	for e := range t.watcher.Events() {
+		now := e.Now
+		log := t.log.Info().Str("device", now.Device)
+		switch e.Kind {
+		case kernel.AddressChanged:
+			log.Stringer("before", e.Before.Address).Stringer("now", now.Address).Msg("underlay address")
+		case kernel.DeviceGone:
+			log.Msg("underlay device is gone")
+		case kernel.DeviceCame:
+			log.Msg("underlay device is there")
+		case kernel.DeviceDown:
+			log.Msg("underlay device is down")
+		case kernel.DeviceUp:
+			log.Msg("underlay device is up")
+		case kernel.MTUChanged:
+			log.Int("mtu", now.MTU).Msg("underlay MTU")
+		}
+		t.underlayIs(e.Kind, now)
+	}
+}
+
+func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
+	t.daemon.lookAgain()
+	switch kind {
+	case kernel.DeviceDown, kernel.DeviceUp, kernel.MTUChanged:
+		t.mu.Lock()
+		t.underlay = now
+		t.mu.Unlock()
+		if t.mtu+overhead(t.config) > now.MTU && now.MTU > 0 {
+			t.problem("mtu", fmt.Sprintf("MTU %d and %d octets of GRE are above the %d of %s: packets that large are lost; set mtu, or restart dmvpnd", t.mtu, overhead(t.config), now.MTU, now.Device))
+		} else {
+			t.problem("mtu", "")
+		}
+		return
+	}
+	if err := t.connect(now); err != nil {
+		t.problem("address", fmt.Sprintf("underlay %s: %v", now.Device, err))
+		t.service.SetLocalNBMA(netip.Addr{})
+		return
+	}
+	switch {
+	case now.Index == 0:
+		t.problem("address", fmt.Sprintf("the underlay device %s is gone: nothing is sent until it is back", now.Device))
+	case !now.Address.IsValid():
+		t.problem("address", fmt.Sprintf("the underlay device %s has no address: nothing is sent until it has one", now.Device))
+	default:
+		t.problem("address", "")
+	}
+	t.service.SetLocalNBMA(now.Address)
+}

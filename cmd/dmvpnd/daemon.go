@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/cmd/internal/config"
+	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/instance"
+	"dmvpn/loader"
+	"dmvpn/loader/holder"
+	"dmvpn/loader/kernel"
+	"dmvpn/nhrpd"
+)
+
+// daemon is everything that runs.
+type daemon struct {
+	config  *config.Config
+	log     zerolog.Logger
+	started time.Time
+	paths   instance.Paths
+	options loader.Options
+
+	lock    *instance.Lock
+	host    *kernel.Host
+	plane   *loader.Plane
+	holder  *holder.Client
+	mirror  *kernel.Routes
+	state   *nhrpd.StateFile
+	sockets *sockets
+	tunnels []*tunnel
+	server  *control.Server
+
+	asked  chan request  // Stop and Teardown of the control API
+	failed chan error    // a part ended that should not
+	look   chan struct{} // look for recursion
+	run    sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// start makes everything and takes up what a daemon before left. What it made
+// is gone again when it fails.
+func start(c *config.Config, log zerolog.Logger) (d *daemon, err error) {
+	d = &daemon{
+		config: c, log: log, started: time.Now(),
+		paths:   instance.PathsOf(c.Daemon.RunDir, c.Daemon.Instance),
+		options: loader.Options{BPFFS: c.Daemon.BPFFS, Instance: c.Daemon.Instance},
+		asked:   make(chan request), failed: make(chan error, 16), look: make(chan struct{}, 1),
+	}
+	var u undo
+	defer func() {
+		if err != nil {
+			u.run()
+		}
+	}()
+	if err := loader.Probe(d.options); err != nil {
+		return nil, err
+	}
+	if d.lock, err = instance.Take(c.Daemon.RunDir, c.Daemon.Instance, d.owner()); err != nil {
+		return nil, err
+	}
+	u.push(func() { d.unlock() })
+	if d.host, err = kernel.Open(); err != nil {
+		return nil, err
+	}
+	u.push(d.host.Close)
+	if err := d.checkUnderlays(); err != nil {
+		return nil, err
+	}
+	if err := d.open(&u); err != nil {
+		return nil, err
+	}
+	if d.mirror, err = d.host.MirrorRoutes(); err != nil {
+		return nil, err
+	}
+	u.push(d.mirror.Close)
+	if d.state, err = nhrpd.OpenState(d.paths.State); err != nil {
+		log.Warn().Err(err).Msg("saved state not taken up: peers stay for now and are expected to register again")
+	}
+	if err := d.plane.Tables.Sweep(d.host.DeviceExists); err != nil {
+		return nil, err
+	}
+	for _, t := range c.Tunnels {
+		if err := d.bringUp(t, &u); err != nil {
+			return nil, fmt.Errorf("tunnel %s: %w", t.Name, err)
+		}
+	}
+	if d.server, err = control.Listen(d.paths.Socket, &source{d}); err != nil {
+		return nil, err
+	}
+	// From here on nothing fails: what is not wanted any more may go.
+	d.removeUnnamed()
+	return d, nil
+}
+
+func (d *daemon) owner() instance.Owner {
+	return instance.Owner{PID: os.Getpid(), BPFFS: d.config.Daemon.BPFFS, Config: d.config.File}
+}
+
+// unlock gives the lock back, and the folder with it if it was made for this
+// start alone.
+func (d *daemon) unlock() {
+	end := d.lock.Unlock
+	if d.lock.Made {
+		end = d.lock.Remove
+	}
+	if err := end(); err != nil {
+		d.log.Warn().Err(err).Msg("run directory")
+	}
+}
+
+// checkUnderlays looks at every underlay device before anything is made.
+func (d *daemon) checkUnderlays() error {
+	for _, t := range d.config.Tunnels {
+		if _, err := d.host.Underlay(spec(t)); err != nil && !errors.Is(err, kernel.ErrNoAddress) {
+			return fmt.Errorf("tunnel %s: underlay: %w; name a device that is there in underlay = { device = … }", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// open loads the programs and finds or starts the holder.
+func (d *daemon) open(u *undo) (err error) {
+	_, err = os.Stat(filepath.Join(d.options.BPFFS, "dmvpn", d.options.Instance))
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if d.plane, err = loader.Open(d.options); err != nil {
+		return err
+	}
+	u.push(func() {
+		d.quietly("close the data plane", d.plane.Close())
+		if fresh {
+			d.quietly("remove the data plane", loader.Teardown(d.options))
+		}
+	})
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	old, err := holder.Dial(d.paths.Holder)
+	if err == nil {
+		d.holder = old
+		u.push(func() { d.quietly("holder", d.holder.Close()) })
+	} else {
+		if d.holder, err = holder.Start(d.paths.Holder, []string{self, "hold", d.paths.Holder}, d.paths.HolderLog); err != nil {
+			return err
+		}
+		u.push(func() { d.quietly("end the holder", d.holder.Stop()) })
+	}
+	d.sockets = &sockets{holder: d.holder, tables: d.plane.Tables, failed: d.fail, open: map[socketKey]*socket{}}
+	u.push(d.sockets.close)
+	return nil
+}
+
+// removeUnnamed removes tunnels that a daemon before had and the configuration
+// does not name any more.
+func (d *daemon) removeUnnamed() {
+	named := map[string]bool{}
+	index := map[int]bool{}
+	for _, t := range d.tunnels {
+		named[t.config.Name], index[t.device.Index] = true, true
+	}
+	d.state.Keep(func(tunnel string) bool { return named[tunnel] })
+	tunnels, err := d.plane.Tables.Tunnels()
+	d.quietly("read the tunnels of the run before", err)
+	for _, old := range tunnels {
+		if index[old.IfIndex] {
+			continue
+		}
+		name := d.host.DeviceName(old.IfIndex)
+		d.quietly("remove "+name, d.plane.Tables.DeleteTunnel(old.IfIndex))
+		d.quietly("remove "+name, d.holder.Drop(queueName(name)))
+		d.quietly("remove "+name, d.host.RemoveTunnel(name))
+		d.quietly("detach from the underlay", d.plane.ReleaseUnderlay(old.UnderlayIfIndex))
+		d.log.Info().Str("tunnel", name).Msg("removed: the configuration does not name it any more")
+	}
+}
+
+// quietly logs an error that changes nothing of what is being done.
+func (d *daemon) quietly(what string, err error) {
+	if err != nil {
+		d.log.Warn().Err(err).Msg(what)
+	}
+}
+
+// fail ends the daemon with an error.
+func (d *daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"dmvpn/loader/tables"
+	"dmvpn/nhrpd/engine"
+)
+
+// dataPlane is one tunnel's part of the tables, as nhrpd wants it. Only the
+// tunnel's loop changes it; Traffic may be called from anywhere.
+type dataPlane struct {
+	tables   *tables.Tables
+	tunnel   int        // index of the device
+	fallback netip.Addr // next hop that takes what is unresolved
+}
+
+func at(e engine.Endpoint) tables.Endpoint { return tables.Endpoint{NBMA: e.NBMA, Port: e.Port} }
+
+// Bind implements nhrpd.DataPlane.
+func (d *dataPlane) Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error {
+	id, err := d.tables.Admit(d.tunnel, at(to), nextHop, int(mtu))
+	if err != nil {
+		return err
+	}
+	if err := d.tables.Bind(d.tunnel, nextHop, id); err != nil {
+		return err
+	}
+	if nextHop == d.fallback {
+		return d.tables.SetFallback(d.tunnel, id)
+	}
+	return nil
+}
+
+// Unbind implements nhrpd.DataPlane.
+func (d *dataPlane) Unbind(nextHop netip.Addr) error {
+	if nextHop == d.fallback {
+		if err := d.tables.SetFallback(d.tunnel, 0); err != nil {
+			return err
+		}
+	}
+	return d.tables.Unbind(d.tunnel, nextHop)
+}
+
+// Admit implements nhrpd.DataPlane.
+func (d *dataPlane) Admit(from engine.Endpoint, protocol netip.Addr) error {
+	mtu := 0
+	if id, ok := d.tables.ID(d.tunnel, at(from)); ok {
+		if p, ok := d.tables.Peer(id); ok {
+			mtu = p.MTU
+		}
+	}
+	_, err := d.tables.Admit(d.tunnel, at(from), protocol, mtu)
+	return err
+}
+
+// Dismiss implements nhrpd.DataPlane.
+func (d *dataPlane) Dismiss(from engine.Endpoint) error { return d.tables.Dismiss(d.tunnel, at(from)) }
+
+// Fallback implements nhrpd.DataPlane. A next hop that is not bound yet takes
+// over when it is.
+func (d *dataPlane) Fallback(nextHop netip.Addr) error {
+	d.fallback = nextHop
+	id, _ := d.tables.Bound(d.tunnel, nextHop)
+	return d.tables.SetFallback(d.tunnel, id)
+}
+
+// Traffic implements nhrpd.DataPlane.
+func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {
+	id, ok := d.tables.ID(d.tunnel, at(e))
+	if !ok {
+		return engine.Traffic{}
+	}
+	s, err := d.tables.Stats(id)
+	if err != nil {
+		return engine.Traffic{}
+	}
+	return engine.Traffic{
+		Packets: s.RxPackets + s.TxPackets, Bytes: s.RxBytes + s.TxBytes,
+		LastReceived: s.RxLast, LastSent: s.TxLast,
+	}
+}
+
+// Admitted implements nhrpd.DataPlane.
+func (d *dataPlane) Admitted() map[engine.Endpoint][]netip.Addr {
+	byID := map[tables.PeerID][]netip.Addr{}
+	for _, n := range d.tables.NextHops() {
+		if n.Tunnel == d.tunnel {
+			byID[n.Peer] = append(byID[n.Peer], n.Address)
+		}
+	}
+	out := map[engine.Endpoint][]netip.Addr{}
+	for _, p := range d.tables.Peers() {
+		if p.Tunnel == d.tunnel {
+			out[engine.Endpoint{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}] = byID[p.ID]
+		}
+	}
+	return out
+}

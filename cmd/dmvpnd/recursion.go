@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dmvpn/loader/kernel"
+)
+
+// Implementation constants of the look at the routes of outer packets.
+const (
+	lookEvery = 15 * time.Second
+	lookDelay = 300 * time.Millisecond // routes change in crowds
+	lookMost  = 256                    // addresses of one tunnel
+)
+
+// lookAgain asks for a look soon.
+func (d *daemon) lookAgain() {
+	select {
+	case d.look <- struct{}{}:
+	default:
+	}
+}
+
+// watchRecursion looks, when routes change and now and then, whether outer
+// packets would go into a tunnel of ours: a default route learned through the
+// tunnel does that.
+func (d *daemon) watchRecursion(ctx context.Context) {
+	ours := map[int]bool{}
+	for _, t := range d.tunnels {
+		ours[t.device.Index] = true
+	}
+	every := time.NewTicker(lookEvery)
+	defer every.Stop()
+	for {
+		for _, t := range d.tunnels {
+			t.lookForRecursion(func(ifindex int) bool { return ours[ifindex] })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		case <-d.look:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(lookDelay):
+			}
+		}
+	}
+}
+
+func (t *tunnel) lookForRecursion(ours func(int) bool) {
+	t.mu.Lock()
+	u := t.underlay
+	t.mu.Unlock()
+	if !u.Address.IsValid() || u.Index == 0 {
+		return // that is the problem that there is
+	}
+	recursion, unreachable := "", ""
+	for _, nbma := range t.outerDestinations() {
+		err := t.daemon.host.CheckRecursion(u, nbma, ours)
+		switch {
+		case err == nil:
+		case errors.Is(err, kernel.ErrRecursion):
+			if recursion == "" {
+				recursion = fmt.Sprintf("%v; give %s a route of its own by %s, or set underlay mark or vrf", err, nbma, u.Device)
+			}
+		case unreachable == "":
+			unreachable = err.Error()
+		}
+	}
+	t.problem("recursion", recursion)
+	t.problem("underlay route", unreachable)
+}
+
+// outerDestinations are the addresses that outer packets go to: the configured
+// servers and the peers.
+func (t *tunnel) outerDestinations() []netip.Addr {
+	seen := map[netip.Addr]bool{}
+	var out []netip.Addr
+	add := func(a netip.Addr) {
+		if !seen[a] && len(out) < lookMost {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	for _, n := range t.config.NHS {
+		if a, err := netip.ParseAddr(n.NBMA); err == nil {
+			add(a)
+		}
+	}
+	for _, p := range t.daemon.plane.Tables.Peers() {
+		if p.Tunnel == t.device.Index {
+			add(p.Endpoint.NBMA)
+		}
+	}
+	return out
+}

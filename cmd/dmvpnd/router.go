@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/nhrpd/engine"
+)
+
+// router is the kernel's routes as one tunnel sees them.
+type router struct {
+	host   *kernel.Host
+	mirror *kernel.Routes
+	tunnel int // index of the device
+}
+
+// Lookup implements engine.Routes.
+func (r *router) Lookup(destination netip.Addr) (engine.Route, bool) {
+	return r.seen(r.mirror.Lookup(destination))
+}
+
+// LookupWithout implements engine.Routes.
+func (r *router) LookupWithout(destination netip.Addr) (engine.Route, bool) {
+	return r.seen(r.mirror.LookupWithout(destination))
+}
+
+// seen turns a kernel's route into the machine's. One that says unreachable is
+// none: what it covers is not ours to offer.
+func (r *router) seen(route kernel.Route, ok bool) (engine.Route, bool) {
+	if !ok || route.Unreachable {
+		return engine.Route{}, false
+	}
+	out := engine.Route{Prefix: route.Prefix, Local: route.Local, NHRP: route.NHRP}
+	if route.IfIndex == r.tunnel && !route.Local {
+		out.Tunnel, out.NextHop = true, route.NextHop
+	}
+	return out, true
+}
+
+// Inside implements engine.Routes.
+func (r *router) Inside(p netip.Prefix) []netip.Prefix { return r.mirror.Inside(p) }
+
+// Install implements nhrpd.Router.
+func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
+	return r.host.InstallRoute(prefix, nextHop, r.tunnel)
+}
+
+// Remove implements nhrpd.Router.
+func (r *router) Remove(prefix netip.Prefix) error { return r.host.RemoveRoute(prefix, r.tunnel) }
+
+// Installed implements nhrpd.Router.
+func (r *router) Installed() (map[netip.Prefix]netip.Addr, error) {
+	routes, err := r.host.OwnRoutes(r.tunnel)
+	if err != nil {
+		return nil, err
+	}
+	out := map[netip.Prefix]netip.Addr{}
+	for _, route := range routes {
+		out[route.Prefix] = route.NextHop
+	}
+	return out, nil
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+
+	"dmvpn/loader/holder"
+	"dmvpn/loader/pump"
+	"dmvpn/loader/tables"
+	"dmvpn/loader/underlay"
+)
+
+// socketKey is what a raw GRE socket is bound to. Tunnels that differ only in
+// their GRE key share one.
+type socketKey struct {
+	local  netip.Addr
+	device string
+	mark   uint32
+}
+
+// name is the socket's in the holder.
+func (k socketKey) name() string { return fmt.Sprintf("gre/%s/%s/%d", k.local, k.device, k.mark) }
+
+type socket struct {
+	key      socketKey
+	conn     *underlay.Conn
+	receiver *pump.Receiver
+	users    int
+	done     chan struct{} // the receiver has ended
+}
+
+// sockets are the raw GRE sockets of the daemon.
+type sockets struct {
+	holder *holder.Client
+	tables *tables.Tables
+	failed func(error) // a receiver ended that was not asked to
+
+	mu   sync.Mutex
+	open map[socketKey]*socket
+}
+
+// take gives the socket of the key, the holder's if it has one.
+func (s *sockets) take(key socketKey) (*socket, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.open[key]; k != nil {
+		k.users++
+		return k, nil
+	}
+	conn, err := s.adopt(key)
+	if err != nil {
+		return nil, err
+	}
+	k := &socket{key: key, conn: conn, receiver: pump.NewReceiver(conn, s.tables), users: 1, done: make(chan struct{})}
+	s.open[key] = k
+	go func() {
+		defer close(k.done)
+		if err := k.receiver.Run(); err != nil && !errors.Is(err, os.ErrClosed) {
+			s.failed(fmt.Errorf("raw GRE socket of %s: %w", key.local, err))
+		}
+	}()
+	return k, nil
+}
+
+func (s *sockets) adopt(key socketKey) (*underlay.Conn, error) {
+	c := underlay.Config{Local: key.local, Device: key.device, Mark: key.mark}
+	if f, err := s.holder.Get(key.name()); err == nil {
+		c.Adopt = f
+	} else if !errors.Is(err, holder.ErrAbsent) {
+		return nil, err
+	}
+	conn, err := underlay.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.holder.Put(key.name(), conn.File()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// release ends one use of the socket; after the last it is closed, in the holder
+// too.
+func (s *sockets) release(k *socket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k.users--; k.users > 0 {
+		return nil
+	}
+	delete(s.open, k.key)
+	err := k.conn.Close()
+	<-k.done
+	return errors.Join(err, s.holder.Drop(k.key.name()))
+}
+
+// close closes all sockets of this process; the holder keeps its own.
+func (s *sockets) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, k := range s.open {
+		// Nothing is buffered in a raw socket that closing could lose.
+		_ = k.conn.Close()
+		<-k.done
+		delete(s.open, key)
+	}
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/cmd/internal/config"
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/pump"
+	"dmvpn/nhrpd"
+	"dmvpn/nhrpd/engine"
+)
+
+// Implementation constants.
+const (
+	maxDefaultMTU = 1400
+	outerHeaders  = 24 // octets of outer IPv4 and GRE
+	keyOctets     = 4
+	withdrawTime  = 2 * time.Second
+)
+
+// tunnel is one mGRE cloud that runs.
+type tunnel struct {
+	daemon  *daemon
+	config  config.Tunnel
+	log     zerolog.Logger
+	device  *kernel.Device
+	mtu     int
+	watcher *kernel.Watcher
+	service *nhrpd.Service
+	halted  sync.WaitGroup
+
+	mu       sync.Mutex
+	underlay kernel.Underlay
+	attached int        // index of the underlay device that dmvpn_decap is attached to for us; 0: none
+	pump     *pump.Pump // nil until there is an underlay address
+	running  bool
+	socket   *socket
+	problems map[string]string // by what they are about
+}
+
+func spec(t config.Tunnel) kernel.UnderlaySpec {
+	return kernel.UnderlaySpec{Device: t.Underlay.Device, Address: t.Underlay.Address, Mark: t.Underlay.Mark, VRF: t.Underlay.VRF}
+}
+
+// queueName is the name of a device's queue in the holder.
+func queueName(device string) string { return "tun/" + device }
+
+// bringUp makes one tunnel, or takes it over from the daemon before.
+func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
+	under, err := d.host.Underlay(spec(c))
+	if err != nil && !errors.Is(err, kernel.ErrNoAddress) {
+		return fmt.Errorf("underlay: %w", err)
+	}
+	t := &tunnel{daemon: d, config: c, log: d.log.With().Str("tunnel", c.Name).Logger(), mtu: mtu(c, under), problems: map[string]string{}}
+	if err != nil {
+		t.problem("address", fmt.Sprintf("%v: nothing is sent until it has one", err))
+	}
+	if t.mtu+overhead(c) > under.MTU {
+		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets of GRE are above the %d of %s: packets that large are lost", t.mtu, overhead(c), under.MTU, under.Device))
+	}
+	if err := t.makeDevice(u); err != nil {
+		return err
+	}
+	t.service = nhrpd.New(nhrpd.Config{
+		Engine: machine(c, t.mtu), Random: random, Log: d.log,
+		DataPlane: &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index},
+		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
+		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
+	})
+	if err := t.connect(under); err != nil {
+		return err
+	}
+	if err := d.plane.AttachTunnel(t.device.Index); err != nil {
+		return err
+	}
+	if t.watcher, err = d.host.Watch(spec(c), under); err != nil {
+		return err
+	}
+	u.push(t.watcher.Close)
+	if c.Redirect && !d.host.Forwarding() {
+		t.problem("forwarding", "the kernel does not forward IPv4, so spokes cannot reach each other: sysctl net.ipv4.ip_forward=1")
+	}
+	d.tunnels = append(d.tunnels, t)
+	return nil
+}
+
+// makeDevice makes the tunnel device on the queue that the holder kept.
+func (t *tunnel) makeDevice(u *undo) (err error) {
+	d, c := t.daemon, t.config
+	s := kernel.TunnelSpec{Name: c.Name, Address: c.Address, MTU: t.mtu}
+	// Without a queue in the holder one is opened.
+	s.Queue, _ = d.holder.Get(queueName(c.Name))
+	t.device, err = d.host.EnsureTunnel(s)
+	if err != nil && s.Queue != nil {
+		// It may be of a device that someone deleted.
+		d.quietly("holder", d.holder.Drop(queueName(c.Name)))
+		s.Queue = nil
+		t.device, err = d.host.EnsureTunnel(s)
+	}
+	if err != nil {
+		return err
+	}
+	u.push(func() {
+		if !t.device.Adopted {
+			d.quietly("remove the tunnel", d.plane.Tables.DeleteTunnel(t.device.Index))
+			d.quietly("remove the tunnel", d.holder.Drop(queueName(c.Name)))
+			d.quietly("remove the tunnel", d.host.RemoveTunnel(c.Name))
+		}
+		_ = t.device.Close() // closed with its device
+	})
+	return d.holder.Put(queueName(c.Name), t.device.Queue)
+}
+
+func overhead(c config.Tunnel) int {
+	if c.HasKey {
+		return outerHeaders + keyOctets
+	}
+	return outerHeaders
+}
+
+// mtu is the tunnel's: what was configured, else what fits the underlay.
+func mtu(c config.Tunnel, u kernel.Underlay) int {
+	if c.MTU != 0 {
+		return c.MTU
+	}
+	return min(maxDefaultMTU, u.MTU-overhead(c))
+}
+
+// machine is the NHRP machine's view of the configuration.
+func machine(c config.Tunnel, mtu int) engine.Config {
+	e := engine.Config{
+		Tunnel: c.Name, Address: c.Address, Networks: c.Networks, Authentication: c.Authentication,
+		HoldingTime: c.HoldingTime, Unique: c.Unique, Redirect: c.Redirect, Shortcut: c.Shortcut,
+		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
+	}
+	for _, n := range c.NHS {
+		e.NHS = append(e.NHS, engine.NHS{NBMA: n.NBMA, Protocol: n.Protocol, Routes: n.Routes, Priority: n.Priority})
+	}
+	return e
+}
+
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails: crypto/rand ends the program instead
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// Send implements nhrpd.Sender.
+func (t *tunnel) Send(to engine.Endpoint, packet []byte) error {
+	t.mu.Lock()
+	p := t.pump
+	t.mu.Unlock()
+	if p == nil {
+		return kernel.ErrNoAddress
+	}
+	return p.SendNHRP(to.NBMA, packet)
+}
+
+// launch starts the tunnel's goroutines.
+func (t *tunnel) launch(ctx context.Context) {
+	t.mu.Lock()
+	local := t.underlay.Address
+	t.running = true
+	if t.pump != nil {
+		t.runPump()
+	}
+	t.mu.Unlock()
+	t.halted.Go(func() {
+		if err := t.service.Run(ctx, local); err != nil {
+			t.log.Error().Err(err).Msg("state is not saved")
+		}
+	})
+	t.halted.Go(t.followUnderlay)
+}
+
+// runPump starts the pump. t.mu is held.
+func (t *tunnel) runPump() {
+	p := t.pump
+	t.halted.Go(func() {
+		if err := p.Run(); err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.daemon.fail(fmt.Errorf("tunnel %s: queue of the device: %w", t.config.Name, err))
+		}
+	})
+}
+
+// halt ends the tunnel's goroutines; the service's context has ended. The queue
+// stays open: the holder has it too.
+func (t *tunnel) halt() {
+	t.watcher.Close()
+	t.mu.Lock()
+	t.running = false
+	t.mu.Unlock()
+	if err := t.device.Queue.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.log.Warn().Err(err).Msg("queue of the device")
+		_ = t.device.Close()
+	}
+	t.halted.Wait()
+}
+
+// problem notes, and logs once, what needs the operator; "" says it is over.
+func (t *tunnel) problem(about, text string) {
+	t.mu.Lock()
+	before := t.problems[about]
+	if text == "" {
+		delete(t.problems, about)
+	} else {
+		t.problems[about] = text
+	}
+	t.mu.Unlock()
+	switch {
+	case text == before:
+	case text == "":
+		t.log.Info().Str("was", before).Msg("it is over")
+	default:
+		t.log.Warn().Msg(text)
+	}
+}
+
+// nbma gives our underlay address, invalid if there is none.
+func (t *tunnel) nbma() netip.Addr {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.underlay.Address
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nhrpd runs the NHRP machine of a tunnel: it owns the event loop, the
+// timers, the resolver's goroutines and the saved state, and carries out what
+// the machine asks for through interfaces that it declares. It knows no map, no
+// socket and no netlink: cmd hands those in.
+package nhrpd
+
+import (
+	"context"
+	"net/netip"
+
+	"dmvpn/nhrpd/engine"
+)
+
+// DataPlane is the peers and next hops of one tunnel. The loop alone calls it,
+// but for Traffic, which is safe for concurrent use.
+type DataPlane interface {
+	// Bind makes the endpoint the peer of the next hop; MTU 0 is the tunnel's.
+	Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error
+	// Unbind ends data to the next hop; one that is not bound is no error.
+	Unbind(nextHop netip.Addr) error
+	// Admit accepts data from the endpoint; protocol may be invalid.
+	Admit(from engine.Endpoint, protocol netip.Addr) error
+	// Dismiss ends Admit and Bind of the endpoint.
+	Dismiss(from engine.Endpoint) error
+	// Fallback names the bound next hop that takes what is unresolved; invalid: none.
+	Fallback(nextHop netip.Addr) error
+	// Traffic gives an endpoint's counters, zero for one that is not known.
+	Traffic(engine.Endpoint) engine.Traffic
+	// Admitted gives every endpoint whose data is accepted, with its next hops.
+	Admitted() map[engine.Endpoint][]netip.Addr
+}
+
+// Router is the routes of one tunnel. The lookups follow what Install did
+// within milliseconds.
+type Router interface {
+	engine.Routes
+	// Install installs PREFIX via NEXTHOP, replacing one of ours.
+	Install(prefix netip.Prefix, nextHop netip.Addr) error
+	// Remove removes a route of ours; one that is not there is no error.
+	Remove(netip.Prefix) error
+	// Installed gives the routes of ours that the kernel has.
+	Installed() (map[netip.Prefix]netip.Addr, error)
+}
+
+// Sender sends an NHRP packet in GRE to an endpoint, without blocking.
+type Sender interface {
+	Send(to engine.Endpoint, packet []byte) error
+}
+
+// Resolver looks DNS names up; *net.Resolver is one. network is "ip4".
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// State keeps what a tunnel's machine exports between two runs.
+type State interface {
+	// Load gives what was saved last, nil if there is nothing.
+	Load(tunnel string) ([]byte, error)
+	// Save replaces it.
+	Save(tunnel string, state []byte) error
+}

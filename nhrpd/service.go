@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nhrpd
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/nhrpd/engine"
+)
+
+// Implementation constants.
+const (
+	inputQueue  = 256  // inputs that wait; the caller of a full one waits too
+	packetQueue = 4096 // packets, redirects and misses that wait; further ones are dropped
+	saveDelay   = 200 * time.Millisecond
+	resolveTime = 5 * time.Second
+	failedDelay = 5 * time.Second // until a save that failed is tried again
+	// Grace is how long a peer of the run before is kept that nobody has asked for.
+	Grace = 2 * time.Minute
+	// routesDelay is how long changes of routes are gathered; checkDelay and
+	// checkEvery say when routes that someone else removed are put back: soon
+	// after a change, and now and then.
+	routesDelay = 20 * time.Millisecond
+	checkDelay  = time.Second
+	checkEvery  = 30 * time.Second
+)
+
+// ErrStopped says that the service's loop has ended.
+var ErrStopped = errors.New("nhrp: the service has stopped")
+
+// Config is what a Service is made of. Every field is needed.
+type Config struct {
+	Engine    engine.Config
+	Random    func() uint64
+	DataPlane DataPlane
+	Router    Router
+	Sender    Sender
+	Resolver  Resolver
+	State     State
+	Log       zerolog.Logger
+}
+
+// A Service runs one tunnel. Its methods are safe for concurrent use.
+type Service struct {
+	config  Config
+	log     zerolog.Logger
+	machine *engine.Machine
+
+	inputs  chan engine.Input // in order, none is lost
+	packets chan engine.Input // dropped when they come too fast
+	routes  chan struct{}     // RoutesChanged, any number of them as one
+	calls   chan func(time.Time)
+	done    chan struct{}
+
+	resolving sync.WaitGroup
+	inLookup  map[string]bool // of the loop
+	wanted    wanted          // of the loop
+	withdrawn bool            // of the loop: nothing is saved any more
+	dirty     time.Time       // since when there is something to save; zero: nothing
+	delay     time.Duration   // from dirty to the save
+	counters  counters
+}
+
+type counters struct {
+	received, queueDropped, sent, sendFailed, failed, saves atomic.Uint64
+}
+
+// Counters are the service's own, beside those of the machine.
+type Counters struct {
+	Received     uint64 // NHRP packets, redirects and misses handed in
+	QueueDropped uint64 // of them, dropped because the loop did not keep up
+	Sent         uint64 // NHRP packets
+	SendFailed   uint64
+	Failed       uint64 // actions that the data plane or the kernel refused
+	Saves        uint64 // of the state
+}
+
+// New makes a service and takes up what an earlier one saved: the machine knows
+// it when New returns. State that cannot be read is logged and left behind.
+func New(c Config) *Service {
+	s := &Service{
+		config: c,
+		log:    c.Log.With().Str("tunnel", c.Engine.Tunnel).Logger(),
+		inputs: make(chan engine.Input, inputQueue), packets: make(chan engine.Input, packetQueue),
+		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
+		inLookup: map[string]bool{}, wanted: newWanted(), delay: saveDelay,
+	}
+	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random})
+	return s
+}
+
+// Run is the loop; it returns when ctx ends, with the state saved and every
+// goroutine of it ended. local is our underlay address, invalid if there is none.
+func (s *Service) Run(ctx context.Context, local netip.Addr) error {
+	defer close(s.done)
+	defer s.resolving.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	now := time.Now()
+	s.restore(now)
+	s.handle(ctx, now, engine.LocalNBMA{Address: local})
+	reconcile, check := time.NewTimer(Grace), time.NewTimer(checkEvery)
+	defer reconcile.Stop()
+	defer check.Stop()
+	timer, routes := time.NewTimer(0), newStoppedTimer()
+	defer timer.Stop()
+	defer routes.Stop()
+	gathering, soon := false, false
+	for {
+		s.arm(timer)
+		select {
+		case <-ctx.Done():
+			return s.save(time.Now())
+		case call := <-s.calls:
+			call(time.Now())
+		case input := <-s.inputs:
+			s.handle(ctx, time.Now(), input)
+		case input := <-s.packets:
+			s.handle(ctx, time.Now(), input)
+		case <-s.routes:
+			if !gathering {
+				gathering = true
+				routes.Reset(routesDelay)
+			}
+		case <-routes.C:
+			gathering = false
+			s.handle(ctx, time.Now(), engine.RoutesChanged{})
+			if !soon {
+				soon = true
+				check.Reset(checkDelay)
+			}
+		case <-check.C:
+			soon = false
+			s.keepRoutes()
+			check.Reset(checkEvery)
+		case <-reconcile.C:
+			s.reconcile()
+		case <-timer.C:
+			s.wake(ctx, time.Now())
+		}
+	}
+}
+
+func newStoppedTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// arm sets the timer to the machine's next deadline or the next save, the
+// earlier of the two.
+func (s *Service) arm(timer *time.Timer) {
+	next, ok := s.machine.Next()
+	if save := s.dirty.Add(s.delay); !s.dirty.IsZero() && (!ok || save.Before(next)) {
+		next, ok = save, true
+	}
+	if !ok {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, time.Until(next)))
+}
+
+// wake does what the timer was armed for.
+func (s *Service) wake(ctx context.Context, now time.Time) {
+	if next, ok := s.machine.Next(); ok && !next.After(now) {
+		s.handle(ctx, now, engine.Tick{})
+	}
+	if !s.dirty.IsZero() && !s.dirty.Add(s.delay).After(now) {
+		if err := s.save(now); err != nil {
+			s.log.Error().Err(err).Msg("state is not saved: a restart would forget what has changed since")
+		}
+	}
+}
+
+// Deliver hands in a Packet, a Redirect or a Miss without waiting: one that
+// finds the queue full is dropped, counted and reported as false.
+func (s *Service) Deliver(input engine.Input) bool {
+	s.counters.received.Add(1)
+	select {
+	case s.packets <- input:
+		return true
+	default:
+		s.counters.queueDropped.Add(1)
+		return false
+	}
+}
+
+// SetLocalNBMA says that our underlay address is now this; invalid: there is none.
+func (s *Service) SetLocalNBMA(a netip.Addr) { s.put(engine.LocalNBMA{Address: a}) }
+
+func (s *Service) put(input engine.Input) {
+	select {
+	case s.inputs <- input:
+	case <-s.done:
+	}
+}
+
+// RoutesChanged says that the kernel's routes are no longer the same.
+func (s *Service) RoutesChanged() {
+	select {
+	case s.routes <- struct{}{}:
+	default:
+	}
+}
+
+// Snapshot gives what the machine knows.
+func (s *Service) Snapshot(ctx context.Context) (engine.Snapshot, error) {
+	var snapshot engine.Snapshot
+	err := s.call(ctx, func(now time.Time) { snapshot = s.machine.Snapshot(now) })
+	return snapshot, err
+}
+
+// Withdraw tells the peers that we go, for a teardown: the machine purges what
+// it registered and resolved. The state is not saved any more.
+func (s *Service) Withdraw(ctx context.Context) error {
+	return s.call(ctx, func(now time.Time) {
+		s.withdrawn = true
+		s.handle(ctx, now, engine.Stop{})
+	})
+}
+
+// call runs f in the loop and waits for it.
+func (s *Service) call(ctx context.Context, f func(time.Time)) error {
+	ran := make(chan struct{})
+	select {
+	case s.calls <- func(now time.Time) { f(now); close(ran) }:
+		<-ran
+		return nil
+	case <-s.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Counters gives the service's counters.
+func (s *Service) Counters() Counters {
+	c := &s.counters
+	return Counters{
+		Received: c.received.Load(), QueueDropped: c.queueDropped.Load(), Sent: c.sent.Load(),
+		SendFailed: c.sendFailed.Load(), Failed: c.failed.Load(), Saves: c.saves.Load(),
+	}
+}

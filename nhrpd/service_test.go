@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nhrpd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/nhrpd/engine"
+)
+
+var (
+	hubNBMA   = engine.Endpoint{NBMA: netip.MustParseAddr("192.0.2.1")}
+	spokeNBMA = engine.Endpoint{NBMA: netip.MustParseAddr("198.51.100.11")}
+)
+
+func hubConfig() engine.Config {
+	return engine.Config{
+		Tunnel: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.1/24"), Authentication: "hush-hus", Redirect: true,
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/24")}, HoldingTime: 600 * time.Second, MTU: 1400,
+	}
+}
+
+func spokeConfig(nhs string) engine.Config {
+	return engine.Config{
+		Tunnel: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), Authentication: "hush-hus", Shortcut: true,
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")}, HoldingTime: 600 * time.Second, MTU: 1400,
+		NHS: []engine.NHS{{NBMA: nhs, Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}}},
+	}
+}
+
+// pair is a hub and a spoke, not yet running.
+func pair(nhs string) (hub, spoke *node) {
+	w := &wires{nodes: map[netip.Addr]*node{}}
+	return w.node("hub", "192.0.2.1", hubConfig()), w.node("spoke", "198.51.100.11", spokeConfig(nhs))
+}
+
+// registered checks both ends of a registration.
+func registered(t *testing.T, hub, spoke *node) {
+	t.Helper()
+	if got := hub.hop("10.0.0.11"); got != spokeNBMA {
+		t.Errorf("hub: 10.0.0.11 is bound to %v, want %v", got, spokeNBMA)
+	}
+	if got := hub.route("10.10.1.0/24"); got != netip.MustParseAddr("10.0.0.11") {
+		t.Errorf("hub: 10.10.1.0/24 by %v, want 10.0.0.11", got)
+	}
+	if got := spoke.hop("10.0.0.1"); got != hubNBMA {
+		t.Errorf("spoke: 10.0.0.1 is bound to %v, want %v", got, hubNBMA)
+	}
+	if got := spoke.route("10.10.0.0/16"); got != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("spoke: 10.10.0.0/16 by %v, want 10.0.0.1", got)
+	}
+}
+
+func TestASpokeRegistersAndBothEndsForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		defer hub.run(t, zerolog.Nop())()
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		registered(t, hub, spoke)
+		if c := spoke.service.Counters(); c.Sent == 0 || c.SendFailed != 0 || c.Failed != 0 {
+			t.Errorf("counters: %+v", c)
+		}
+	})
+}
+
+func TestAServersNameIsLookedUpUntilItIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("hub.example.net")
+		defer hub.run(t, zerolog.Nop())()
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(10 * time.Second)
+		if got := spoke.hop("10.0.0.1"); got.NBMA.IsValid() {
+			t.Fatalf("bound to %v before the name was known", got)
+		}
+		spoke.mu.Lock()
+		spoke.names["hub.example.net"] = []netip.Addr{netip.AddrFrom16(hubNBMA.NBMA.As16())}
+		spoke.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		registered(t, hub, spoke)
+	})
+}
+
+func TestARestartKnowsItsPeersAndSweepsWhatNobodyWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		endHub := hub.run(t, zerolog.Nop())
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		endHub()
+
+		// What is left in the data plane that no state speaks of.
+		stale := engine.Endpoint{NBMA: netip.MustParseAddr("203.0.113.9")}
+		old := netip.MustParseAddr("10.0.0.99")
+		_ = hub.Bind(old, stale, 0)
+		_ = hub.Bind(netip.MustParseAddr("10.0.0.98"), spokeNBMA, 0)
+		_ = hub.Install(netip.MustParsePrefix("10.99.0.0/16"), old)
+
+		defer hub.run(t, zerolog.Nop())()
+		time.Sleep(Grace - time.Second)
+		registered(t, hub, spoke)
+		if !hub.accepted[stale] || hub.hop("10.0.0.99") != stale {
+			t.Error("a peer of the run before went before its grace was over")
+		}
+		time.Sleep(2 * time.Second)
+		registered(t, hub, spoke)
+		if hub.accepted[stale] {
+			t.Error("a peer of the run before that nobody wants is still there")
+		}
+		if got := hub.hop("10.0.0.98"); got.NBMA.IsValid() {
+			t.Errorf("a next hop that nobody wants is still bound to %v", got)
+		}
+		if got := hub.route("10.99.0.0/16"); got.IsValid() {
+			t.Errorf("a route that nobody wants is still there by %v", got)
+		}
+	})
+}
+
+func TestARouteThatSomeoneElseRemovedIsPutBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		defer hub.run(t, zerolog.Nop())()
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		_ = spoke.Remove(netip.MustParsePrefix("10.10.0.0/16"))
+		spoke.service.RoutesChanged()
+		_ = hub.Remove(netip.MustParsePrefix("10.10.1.0/24"))
+		time.Sleep(checkEvery + time.Second) // the hub is told nothing
+		registered(t, hub, spoke)
+	})
+}
+
+func TestStateIsSavedSoonAndAgainAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		defer hub.run(t, zerolog.Nop())()
+		spoke.failSave = errors.New("no space left on device")
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		spoke.mu.Lock()
+		if spoke.saves == 0 || spoke.saves > 3 {
+			t.Errorf("%d attempts to save in the first second, want 1 and no storm", spoke.saves)
+		}
+		spoke.failSave = nil
+		spoke.mu.Unlock()
+		time.Sleep(failedDelay)
+		spoke.mu.Lock()
+		defer spoke.mu.Unlock()
+		if spoke.state == nil {
+			t.Error("not saved after the failure was over")
+		}
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		if hub.state == nil {
+			t.Error("the hub's state is not saved")
+		}
+	})
+}
+
+func TestBrokenStateIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		hub.state = []byte(`{"version": 99999}`)
+		var log bytes.Buffer
+		endHub := hub.run(t, zerolog.New(&log))
+		endSpoke := spoke.run(t, zerolog.Nop())
+		time.Sleep(time.Second)
+		registered(t, hub, spoke)
+		endSpoke()
+		endHub()
+		if !strings.Contains(log.String(), "saved state not taken up") {
+			t.Errorf("nothing in the log:\n%s", &log)
+		}
+	})
+}
+
+func TestNoSecretIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		spoke.config.Authentication = "wrongkey"
+		var log bytes.Buffer
+		endHub := hub.run(t, zerolog.New(&log).Level(zerolog.TraceLevel))
+		endSpoke := spoke.run(t, zerolog.New(&log).Level(zerolog.TraceLevel))
+		time.Sleep(time.Minute)
+		endSpoke()
+		endHub()
+		if log.Len() == 0 {
+			t.Error("nothing was logged")
+		}
+		for _, secret := range []string{"hush-hus", "wrongkey"} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("%q is in the log:\n%s", secret, &log)
+			}
+			if bytes.Contains(hub.state, []byte(secret)) || bytes.Contains(spoke.state, []byte(secret)) {
+				t.Errorf("%q is in the saved state", secret)
+			}
+		}
+	})
+}
+
+func TestWithdrawTellsTheHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		defer hub.run(t, zerolog.Nop())()
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		registered(t, hub, spoke)
+		if err := spoke.service.Withdraw(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := hub.hop("10.0.0.11"); got.NBMA.IsValid() {
+			t.Errorf("hub: 10.0.0.11 is still bound to %v", got)
+		}
+		if got := hub.route("10.10.1.0/24"); got.IsValid() {
+			t.Errorf("hub: 10.10.1.0/24 is still routed by %v", got)
+		}
+	})
+}
+
+func TestAFloodIsDroppedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, _ := pair("192.0.2.1")
+		s := New(Config{Engine: hub.config, Random: func() uint64 { return 7 }, DataPlane: hub, Router: hub, Sender: hub, Resolver: hub, State: hub, Log: zerolog.Nop()})
+		taken := 0
+		for range packetQueue + 100 {
+			if s.Deliver(engine.Packet{From: spokeNBMA, Data: []byte{1}}) {
+				taken++
+			}
+		}
+		if c := s.Counters(); taken != packetQueue || c.QueueDropped != 100 || c.Received != packetQueue+100 {
+			t.Errorf("taken %d, %+v", taken, c)
+		}
+	})
+}
+
+func TestAfterTheEndEveryCallReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, _ := pair("192.0.2.1")
+		hub.run(t, zerolog.Nop())()
+		if _, err := hub.service.Snapshot(context.Background()); !errors.Is(err, ErrStopped) {
+			t.Errorf("snapshot: %v, want ErrStopped", err)
+		}
+		for range 2 * inputQueue {
+			hub.service.SetLocalNBMA(netip.Addr{})
+			hub.service.RoutesChanged()
+		}
+	})
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nhrpd
+
+import (
+	"net/netip"
+
+	"dmvpn/nhrpd/engine"
+)
+
+// wanted is what the machine asked for and has not taken back.
+type wanted struct {
+	hops     map[netip.Addr]engine.Endpoint
+	accepted map[engine.Endpoint]bool
+	routes   map[netip.Prefix]netip.Addr
+}
+
+func newWanted() wanted {
+	return wanted{
+		hops: map[netip.Addr]engine.Endpoint{}, accepted: map[engine.Endpoint]bool{},
+		routes: map[netip.Prefix]netip.Addr{},
+	}
+}
+
+func (w *wanted) bind(nextHop netip.Addr, to engine.Endpoint) {
+	w.hops[nextHop] = to
+	w.accepted[to] = true
+}
+
+func (w *wanted) unbind(nextHop netip.Addr) { delete(w.hops, nextHop) }
+
+func (w *wanted) admit(from engine.Endpoint) { w.accepted[from] = true }
+
+func (w *wanted) dismiss(from engine.Endpoint) {
+	delete(w.accepted, from)
+	for hop, to := range w.hops {
+		if to == from {
+			delete(w.hops, hop)
+		}
+	}
+}
+
+// keepRoutes puts back routes of ours that someone else took: a device that
+// went down and came up has lost them all.
+func (s *Service) keepRoutes() {
+	if len(s.wanted.routes) == 0 {
+		return
+	}
+	have, err := s.config.Router.Installed()
+	if err != nil {
+		s.log.Debug().Err(err).Msg("routes not read")
+		return
+	}
+	for prefix, nextHop := range s.wanted.routes {
+		if have[prefix] == nextHop {
+			continue
+		}
+		if err := s.config.Router.Install(prefix, nextHop); err != nil {
+			s.counters.failed.Add(1)
+			s.log.Debug().Err(err).Stringer("prefix", prefix).Msg("route not put back")
+			continue
+		}
+		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route put back that was removed from outside")
+	}
+}
+
+// reconcile ends what the run before left in the data plane and in the kernel's
+// routes that this one has not asked for within Grace.
+func (s *Service) reconcile() {
+	installed, err := s.config.Router.Installed()
+	if err != nil {
+		s.log.Warn().Err(err).Msg("routes of the run before are not known, and stay")
+	}
+	for prefix, nextHop := range installed {
+		if _, ok := s.wanted.routes[prefix]; ok {
+			continue
+		}
+		if err := s.config.Router.Remove(prefix); err != nil {
+			s.log.Warn().Err(err).Stringer("prefix", prefix).Msg("route of the run before not removed")
+			continue
+		}
+		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route of the run before removed: nobody asked for it again")
+	}
+	for endpoint, hops := range s.config.DataPlane.Admitted() {
+		if !s.wanted.accepted[endpoint] {
+			err := s.config.DataPlane.Dismiss(endpoint)
+			peer(s.log.Info().Err(err), endpoint).Msg("peer of the run before dismissed: it has not been heard of again")
+			continue
+		}
+		for _, hop := range hops {
+			if s.wanted.hops[hop] != endpoint {
+				err := s.config.DataPlane.Unbind(hop)
+				peer(s.log.Info().Err(err).Stringer("nexthop", hop), endpoint).Msg("next hop of the run before unbound: nobody asked for it again")
+			}
+		}
+	}
+}
