@@ -5,59 +5,197 @@
 package underlay
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrTooBig says that an outer packet is above the path's MTU.
 var ErrTooBig = errors.New("underlay: packet is above the path's MTU")
 
+// Implementation.
+const (
+	outerTTL = 64
+	// receiveBuffer is what waits while the daemon is away, in octets.
+	receiveBuffer = 4 << 20
+	// MaxPacket is the size of the buffer that Read needs for every packet.
+	MaxPacket = 65535
+)
+
 // Config says where outer packets leave.
 type Config struct {
-	Local  netip.Addr // outer source, and destination of what is received
-	Device string     // bound to it; "": not bound
-	Mark   uint32
-	Adopt  *os.File // the socket that a holder kept; nil: one is opened
-}
-
-// Header is of GRE what this version uses, RFC 2784 and RFC 2890.
-type Header struct {
-	Protocol uint16 // EtherType of the payload; 0x2001 is NHRP
-	Key      uint32 // meaningful with HasKey
-	HasKey   bool
-}
-
-// Packet is one GRE packet that arrived.
-type Packet struct {
-	Header
-	Source, Destination netip.Addr // outer
-	TOS                 uint8      // outer, with the ECN bits
-	Payload             []byte     // into the buffer of Read
+	Local  netip.Addr // outer source, and destination of what is received; IPv4
+	Device string     // bound to it, with its VRF; "": not bound
+	Mark   uint32     // of what is sent; 0: none
+	Adopt  *os.File   // the socket that a holder kept; nil: one is opened
 }
 
 // Conn is a raw GRE socket. Send may be called together with Read and itself;
 // Read by one goroutine at a time.
-type Conn struct{}
+type Conn struct {
+	file  *os.File
+	raw   syscall.RawConn
+	local netip.Addr
+}
 
 // Open opens the socket or takes over the adopted one, and binds it to the
-// local address, device and mark. It needs CAP_NET_RAW.
-func Open(c Config) (*Conn, error) { return nil, errors.New("underlay: not built") }
+// local address, device and mark. An adopted one that is bound elsewhere is
+// closed and a new one opened. It needs CAP_NET_RAW.
+func Open(c Config) (*Conn, error) {
+	f := c.Adopt
+	if f != nil && !boundTo(f, c) {
+		_ = f.Close()
+		f = nil
+	}
+	if f == nil {
+		var err error
+		if f, err = open(c); err != nil {
+			return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
+		}
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
+	}
+	return &Conn{file: f, raw: raw, local: c.Local}, nil
+}
 
-// File gives a duplicate of the descriptor for a holder.
-func (c *Conn) File() (*os.File, error) { return nil, errors.New("underlay: not built") }
+func open(c Config) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE)
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "gre "+c.Local.String())
+	if err := set(fd, c); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
 
-// Read waits for the next packet; buf should have 65536 octets. Outer fragments
-// are put together by the kernel, outer IP options, GRE checksum and sequence
-// number are stepped over. A *Malformed error is about one packet: read on.
-// Every other ends the Conn; after Close it is os.ErrClosed.
-func (c *Conn) Read(buf []byte) (Packet, error) { return Packet{}, errors.New("underlay: not built") }
+// set makes the socket what the Config says: bound to the device before the
+// address, which may exist in several VRFs.
+func set(fd int, c Config) error {
+	if c.Device != "" {
+		if err := unix.BindToDevice(fd, c.Device); err != nil {
+			return fmt.Errorf("bind to device %s: %w", c.Device, err)
+		}
+	}
+	if c.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.Mark)); err != nil {
+			return fmt.Errorf("set mark %d: %w", c.Mark, err)
+		}
+	}
+	for _, option := range []struct{ name, value int }{
+		{unix.IP_TTL, outerTTL},
+		{unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO}, // DF
+	} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option.name, option.value); err != nil {
+			return fmt.Errorf("set IP option %d: %w", option.name, err)
+		}
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+// boundTo says whether the socket is already what the Config asks for.
+func boundTo(f *os.File, c Config) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	err = raw.Control(func(fd uintptr) {
+		protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		if err != nil || protocol != unix.IPPROTO_GRE {
+			return
+		}
+		device, err := unix.GetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		if err != nil || device != c.Device {
+			return
+		}
+		mark, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK)
+		if err != nil || uint32(mark) != c.Mark {
+			return
+		}
+		address, err := unix.Getsockname(int(fd))
+		in4, ok := address.(*unix.SockaddrInet4)
+		same = err == nil && ok && netip.AddrFrom4(in4.Addr) == c.Local
+	})
+	return err == nil && same
+}
+
+// Local gives the address that the socket is bound to.
+func (c *Conn) Local() netip.Addr { return c.local }
+
+// File gives the socket for a holder to duplicate. It stays the Conn's.
+func (c *Conn) File() *os.File { return c.file }
+
+// Read waits for the next packet; buf should have MaxPacket octets. Outer
+// fragments are put together by the kernel. A *Malformed error is about one
+// packet: read on. Every other ends the Conn; after Close it wraps
+// os.ErrClosed.
+func (c *Conn) Read(buf []byte) (Packet, error) {
+	n, err := c.file.Read(buf)
+	if err != nil {
+		return Packet{}, fmt.Errorf("underlay: read raw GRE socket on %s: %w", c.local, err)
+	}
+	return parse(buf[:n])
+}
 
 // Send sends the payload in GRE with TTL 64, DF set and the TOS octet. It wraps
 // ErrTooBig where the packet is above the path's MTU.
 func (c *Conn) Send(to netip.Addr, h Header, tos uint8, payload []byte) error {
-	return errors.New("underlay: not built")
+	if !to.Is4() {
+		return fmt.Errorf("underlay: send to %s: not an IPv4 address", to)
+	}
+	head := h.appendTo(make([]byte, 0, baseLength+wordLength))
+	control := make([]byte, unix.CmsgSpace(4))
+	putTOS(control, tos)
+	address := &unix.SockaddrInet4{Addr: to.As4()}
+	var err error
+	writeErr := c.raw.Write(func(fd uintptr) bool {
+		_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case writeErr != nil:
+		err = writeErr
+	case errors.Is(err, unix.EMSGSIZE):
+		err = ErrTooBig
+	}
+	if err != nil {
+		return fmt.Errorf("underlay: send GRE from %s to %s: %w", c.local, to, err)
+	}
+	return nil
+}
+
+// putTOS writes the control message that sets the TOS octet of one packet.
+func putTOS(control []byte, tos uint8) {
+	data := unix.CmsgLen(0)
+	if data == 16 {
+		binary.NativeEndian.PutUint64(control, uint64(unix.CmsgLen(4)))
+	} else {
+		binary.NativeEndian.PutUint32(control, uint32(unix.CmsgLen(4)))
+	}
+	binary.NativeEndian.PutUint32(control[data-8:], unix.IPPROTO_IP)
+	binary.NativeEndian.PutUint32(control[data-4:], unix.IP_TOS)
+	binary.NativeEndian.PutUint32(control[data:], uint32(tos))
 }
 
 // Close ends a Read that waits.
-func (c *Conn) Close() error { return nil }
+func (c *Conn) Close() error { return c.file.Close() }
