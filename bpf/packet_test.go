@@ -44,6 +44,7 @@ func outer(source, destination string, change ...func(*layers.IPv4)) *layers.IPv
 func df(h *layers.IPv4)              { h.Flags = layers.IPv4DontFragment }
 func tos(v uint8) func(*layers.IPv4) { return func(h *layers.IPv4) { h.TOS = v } }
 func id(v uint16) func(*layers.IPv4) { return func(h *layers.IPv4) { h.Id = v } }
+func older(h *layers.IPv4)           { h.TTL-- }
 func firstFragment(h *layers.IPv4)   { h.Flags = layers.IPv4MoreFragments }
 func laterFragment(h *layers.IPv4)   { h.FragOffset = 185 }
 func routerAlert(h *layers.IPv4) {

@@ -90,10 +90,8 @@ func (w *world) send(t *testing.T, c packetCase, egress bool) result {
 	t.Helper()
 	w.fresh(t, c)
 	if egress {
-		to := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: w.tunnel}
-		// A drop at egress comes back to the sender as ENOBUFS.
-		if err := unix.Sendto(w.inside, c.packet, 0, to); !errors.Is(err, unix.ENOBUFS) || c.to != nowhere {
-			must(t, err)
+		if err := w.into(t, c.packet); err != nil && c.to != nowhere {
+			t.Fatal(err)
 		}
 	} else {
 		frame := append(bytes.Clone(w.linkTo), c.packet...)
@@ -125,6 +123,17 @@ func (w *world) send(t *testing.T, c packetCase, egress bool) result {
 	}
 	w.observe(t, &r)
 	return r
+}
+
+// into sends a packet into the tunnel device. A drop at egress comes back as an
+// error.
+func (w *world) into(t *testing.T, packet []byte) error {
+	t.Helper()
+	err := unix.Sendto(w.inside, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: w.tunnel})
+	if err != nil && !errors.Is(err, unix.ENOBUFS) {
+		t.Fatal(err)
+	}
+	return err
 }
 
 // take notes a packet that was read, without the octets in front of it.

@@ -85,6 +85,7 @@ func (w *world) addPeers(t *testing.T) {
 	forbid(t, "192.168.88.0/24", unix.RTN_UNREACHABLE)
 	routeMTU(t, "192.168.99.0/24", gateway, w.underlay, 1200)
 	route(t, "10.10.2.0/24", "10.0.0.2", w.tunnel)
+	route(t, "10.10.3.0/24", "10.0.0.1", w.tunnel)
 	route(t, "10.10.9.0/24", "10.0.0.99", w.tunnel)
 	forbid(t, "10.66.0.0/16", unix.RTN_UNREACHABLE)
 	forbid(t, "10.10.1.0/24", unix.RTN_BLACKHOLE) // the LAN: quiet, what goes there was seen in the tunnel

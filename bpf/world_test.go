@@ -52,11 +52,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.here.Close(); w.there.Close() })
-	for _, s := range []string{"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv4/ip_forward"} {
-		if err := os.WriteFile("/proc/sys/net/"+s, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-	}
+	quiet(t)
 	w.queue = openTUN(t, "dmvpn0")
 	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "u0", MTU: 1500}, PeerName: "v0",
 		PeerNamespace: netlink.NsFd(w.there), PeerMTU: 1500}

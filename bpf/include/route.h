@@ -57,7 +57,7 @@ static __always_inline enum drop_reason overlay_nexthop(struct __sk_buff *skb,
 /* The way of an outer packet. */
 struct way {
 	__u32 ifindex;
-	__be32 gateway; /* 0: let the kernel look it up, with mark and device */
+	__be32 gateway; /* its neighbour is known; 0: let the kernel look it up */
 };
 
 /* underlay_way routes towards nbma by the underlay device of the tunnel alone,
@@ -86,12 +86,15 @@ static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, cons
 	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);
 	if (lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED && octets)
 		return DROP_TOO_BIG;
-	if (found(lookup)) {
+	if (lookup == BPF_FIB_LKUP_RET_SUCCESS || lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		way->gateway = fib.ipv4_dst;
 		return DROP_NONE;
 	}
-	/* The device does not forward: redirection will not mind. */
-	if (lookup == BPF_FIB_LKUP_RET_FWD_DISABLED || lookup == BPF_FIB_LKUP_RET_UNSUPP_LWT)
+	/* A packet that waits for its neighbour is sent on by its route: it must have
+	 * that of the underlay, which only the kernel's own lookup gives it. That
+	 * lookup does not mind a device that does not forward, either. */
+	if (lookup == BPF_FIB_LKUP_RET_NO_NEIGH || lookup == BPF_FIB_LKUP_RET_FWD_DISABLED ||
+	    lookup == BPF_FIB_LKUP_RET_UNSUPP_LWT)
 		return DROP_NONE;
 	if (refused(lookup))
 		return DROP_NO_ROUTE;
