@@ -53,13 +53,7 @@ func (m *Machine) errorIndication(in Packet, p *wire.Packet) {
 	case wire.ResolutionRequest:
 		m.resolutionError(in, p.ErrorCode, id)
 	case wire.PurgeRequest:
-		// The purge is repeated; it may be that the NHS does not know us.
-		if q, ok := m.purges.Get(id); ok && p.ErrorCode == wire.ErrorProtocolAddressUnreachable && m.fromServer(in.From) {
-			if q.Tries > 1 {
-				m.purges.Delete(id)
-			}
-			m.registerAgain(in.From)
-		}
+		m.purgeError(in, p.ErrorCode, id)
 	default:
 		m.drop("error-about-nothing")
 	}
@@ -87,6 +81,22 @@ func (m *Machine) registrationError(in Packet, code wire.ErrorCode, id uint32) {
 		}
 	}
 	m.drop("error-about-nothing")
+}
+
+// purgeError takes an error about a purge. A peer that says that it does not
+// know us has nothing left to purge; an NHS may have forgotten us, and the purge
+// is repeated.
+func (m *Machine) purgeError(in Packet, code wire.ErrorCode, id uint32) {
+	q, ok := m.purges.Get(id)
+	if !ok || code != wire.ErrorProtocolAddressUnreachable {
+		return
+	}
+	if in.From == q.To {
+		m.purges.Delete(id)
+		m.purged(q)
+		return
+	}
+	m.registerAgain(in.From)
 }
 
 // quotedRequest reads type, id and source protocol address of the request that

@@ -20,6 +20,7 @@ type exported struct {
 	Version int
 	Wall    time.Time // when Clock was read
 	Clock   instant
+	Started bool
 	Stopped bool `json:",omitempty"`
 
 	Address   netip.Prefix // of the configuration: state of another address is worth nothing
@@ -64,7 +65,7 @@ type pairUntil struct {
 // imports it goes on like this one.
 func (m *Machine) Export() []byte {
 	e := exported{
-		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Stopped: m.stopped,
+		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
 		Address: m.cfg.Address, Local: m.local, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Late: m.late,
 		Redirects: m.limits.redirects, Counters: m.counts,
 	}
@@ -132,6 +133,10 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	}
 	if err := e.check(); err != nil {
 		return err
+	}
+	if !e.Started { // it knows nothing yet
+		m.lastID = e.LastID
+		return nil
 	}
 	elapsed := max(now.Round(0).Sub(e.Wall), 0)
 	m.now = e.Clock + elapsed
@@ -247,7 +252,7 @@ func (m *Machine) importServers(saved []*server) {
 		o.conf, o.index = s.conf, s.index
 		if !sameNetworks(o.Registrations, s.Registrations) {
 			o.Registrations = append([]*registration{o.own()}, s.Registrations[1:]...)
-			o.own().Next, o.own().Waiting, o.own().Tries = max(m.now, 1), false, 0
+			o.own().Next, o.own().Waiting, o.own().Tries = m.now, false, 0
 		}
 		m.servers[i] = o
 	}

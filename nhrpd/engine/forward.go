@@ -26,13 +26,21 @@ func (m *Machine) forwardRequest(in Packet, p *wire.Packet) {
 	m.transit(in, q, to, wire.ExtensionForwardTransit)
 }
 
-// onward is the endpoint of the next NHS on the routed path.
+// onward is the endpoint of the next NHS on the routed path: the client or
+// server that its next hop is, else our best server, which knows more of the
+// overlay than we do.
 func (m *Machine) onward(destination netip.Addr) (Endpoint, bool) {
 	r, ok := m.routed(destination)
-	if !ok || !r.Tunnel {
+	if !ok || !r.Tunnel || r.Local {
 		return Endpoint{}, false
 	}
-	return m.hopEndpoint(r.NextHop)
+	if to, ok := m.hopEndpoint(r.NextHop); ok {
+		return to, true
+	}
+	if up := m.ranked(); len(up) > 0 {
+		return up[0].Bound, true
+	}
+	return Endpoint{}, false
 }
 
 // unreachable says that a request goes nowhere from here.

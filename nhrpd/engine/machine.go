@@ -102,7 +102,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 func (m *Machine) advance(now time.Time) {
 	if !m.started {
 		m.started = true
-		m.epoch = now
+		m.epoch = now.Add(-time.Second) // instant 0 is before everything: it stands for none
 		for _, s := range m.servers {
 			m.startServer(s)
 		}
@@ -214,7 +214,9 @@ func (m *Machine) stop() {
 	m.purgeRegistrations()
 	for protocol, t := range m.told.All() {
 		m.told.Delete(protocol)
-		m.sendPurge(&purge{Protocol: protocol, To: t.To, Direct: true, Prefixes: prefixes(t.Answers)}, wire.FlagPurgeNoReply)
+		m.sendPurge(&purge{
+			ID: m.nextID(), Protocol: protocol, To: t.To, Direct: true, Prefixes: prefixes(t.Answers), Tries: 1,
+		}, wire.FlagPurgeNoReply)
 	}
 	m.withdrawAll()
 	m.stopped = true

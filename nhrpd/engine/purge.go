@@ -196,7 +196,7 @@ func (m *Machine) purgeRegistrations() {
 	own := append([]netip.Prefix{host(m.own())}, m.cfg.Networks...)
 	for _, s := range m.ranked() {
 		for part := range slices.Chunk(own, purgedCIEs) {
-			q := &purge{ID: m.nextID(), Protocol: s.Protocol, To: s.Bound, Direct: true, Prefixes: part}
+			q := &purge{ID: m.nextID(), Protocol: s.Protocol, To: s.Bound, Direct: true, Prefixes: part, Tries: 1}
 			m.sendPurge(q, wire.FlagPurgeNoReply)
 		}
 	}

@@ -133,7 +133,7 @@ func (m *Machine) registerNow(s *server) {
 	for _, r := range s.Registrations {
 		r.Waiting, r.Tries, r.Next = false, 0, 0
 	}
-	s.own().Next = max(m.now, 1)
+	s.own().Next = m.now
 }
 
 // serverDue sends what is due to a server.

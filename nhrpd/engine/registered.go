@@ -77,7 +77,7 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	m.serverUp(s, protocol, in.From)
 	for _, other := range s.Registrations[1:] {
 		other.Waiting, other.Tries = false, 0
-		other.Next = max(m.now, 1)
+		other.Next = m.now
 	}
 }
 
@@ -190,7 +190,7 @@ func (m *Machine) settleServer(s *server, reason string) {
 func (m *Machine) registerAgain(at Endpoint) {
 	for _, s := range m.servers {
 		if s.Up && s.Bound == at && !s.own().Waiting && (s.Refreshed == 0 || m.now-s.Refreshed >= pauseRenewal) {
-			s.Refreshed = max(m.now, 1)
+			s.Refreshed = m.now
 			m.registerNow(s)
 		}
 	}

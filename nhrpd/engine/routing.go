@@ -130,6 +130,11 @@ func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
 	if t, ok := m.told.Get(protocol); ok && t.To == from {
 		return true
 	}
+	for _, q := range m.purges.All() {
+		if q.Protocol == protocol && q.To == from {
+			return true
+		}
+	}
 	for _, s := range m.via[protocol] {
 		if s.To == from {
 			return true

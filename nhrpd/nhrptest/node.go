@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nhrptest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"dmvpn/nhrpd/engine"
+)
+
+// Route is one of the kernel's routes that NHRP did not install.
+type Route struct {
+	Prefix  netip.Prefix
+	NextHop netip.Addr // by the tunnel; invalid: on link
+	Tunnel  bool       // else the prefix is on a LAN, or the underlay
+}
+
+// Node is a machine, its kernel and its data plane.
+type Node struct {
+	Name    string
+	Config  engine.Config
+	Machine *engine.Machine // nil: the daemon is away, the data plane goes on
+	NBMA    netip.Addr
+	NAT     netip.Addr // what others see instead of NBMA; invalid: NBMA
+	Kernel  []Route
+
+	// What the machine asked for.
+	Bound     map[netip.Addr]engine.Endpoint
+	Accepted  map[engine.Endpoint]bool
+	Installed map[netip.Prefix]netip.Addr
+	Fallback  netip.Addr
+
+	Reports []string
+	octets  map[engine.Endpoint]uint64
+	random  Random
+	world   *World
+}
+
+// Add puts a node into the world. Its tunnel's prefix is a route on link, its
+// networks are LANs, and a default route leads to the underlay.
+func (w *World) Add(name, nbma string, config engine.Config) *Node {
+	n := &Node{Name: name, Config: config, NBMA: netip.MustParseAddr(nbma), world: w, random: Random{State: w.random.Next()}}
+	n.Kernel = []Route{
+		{Prefix: config.Address.Masked(), Tunnel: true},
+		{Prefix: netip.PrefixFrom(n.NBMA, 24).Masked()},
+		{Prefix: netip.MustParsePrefix("0.0.0.0/0")},
+	}
+	for _, p := range config.Networks {
+		n.Kernel = append(n.Kernel, Route{Prefix: p})
+	}
+	w.Nodes = append(w.Nodes, n)
+	n.clear()
+	n.Machine = engine.New(config, n.env())
+	n.Input(engine.LocalNBMA{Address: n.NBMA})
+	return n
+}
+
+func (n *Node) env() engine.Env {
+	return engine.Env{
+		Routes:  n,
+		Traffic: func(e engine.Endpoint) engine.Traffic { return engine.Traffic{Bytes: n.octets[e]} },
+		Random:  n.random.Next,
+	}
+}
+
+// clear empties the data plane.
+func (n *Node) clear() {
+	n.Bound, n.Accepted = map[netip.Addr]engine.Endpoint{}, map[engine.Endpoint]bool{}
+	n.Installed, n.octets = map[netip.Prefix]netip.Addr{}, map[engine.Endpoint]uint64{}
+	n.Fallback = netip.Addr{}
+}
+
+func (n *Node) outside() netip.Addr {
+	if n.NAT.IsValid() && n.NBMA.IsValid() {
+		return n.NAT
+	}
+	return n.NBMA
+}
+
+// Own is the node's overlay address.
+func (n *Node) Own() netip.Addr { return n.Config.Address.Addr() }
+
+// Input gives the machine an input and carries out what it answers.
+func (n *Node) Input(in engine.Input) {
+	if n.world.Reimport {
+		n.reimport()
+	}
+	for _, a := range n.Machine.Handle(n.world.Now, in) {
+		n.perform(a)
+	}
+}
+
+func (n *Node) reimport() {
+	state := n.Machine.Export()
+	random := n.random
+	m := engine.New(n.Config, n.env())
+	n.random = random // New's own draw is no part of the run
+	if err := m.Import(n.world.Now, state); err != nil {
+		panic(err)
+	}
+	n.Machine = m
+}
+
+// Kill ends the daemon: its data plane goes on. Start begins again with what
+// Kill gave, or with nothing if that is nil, and an empty data plane then.
+func (n *Node) Kill() []byte {
+	state := n.Machine.Export()
+	n.Machine = nil
+	return state
+}
+
+// Start begins a killed daemon again.
+func (n *Node) Start(state []byte) {
+	n.Machine = engine.New(n.Config, n.env())
+	if state == nil {
+		n.clear()
+	} else if err := n.Machine.Import(n.world.Now, state); err != nil {
+		panic(err)
+	}
+	n.Input(engine.LocalNBMA{Address: n.NBMA})
+}
+
+// Move gives the node another underlay address.
+func (n *Node) Move(nbma string) {
+	n.NBMA = netip.Addr{}
+	if nbma != "" {
+		n.NBMA = netip.MustParseAddr(nbma)
+	}
+	if n.Machine != nil {
+		n.Input(engine.LocalNBMA{Address: n.NBMA})
+	}
+}
+
+// SetKernel replaces the kernel's routes.
+func (n *Node) SetKernel(routes []Route) {
+	n.Kernel = routes
+	if n.Machine != nil {
+		n.Input(engine.RoutesChanged{})
+	}
+}
+
+// perform carries out an action; what is so already is not traced.
+func (n *Node) perform(a engine.Action) {
+	w := n.world
+	switch a := a.(type) {
+	case engine.Send:
+		w.send(n, a.To, a.Data)
+	case engine.Bind:
+		if n.Bound[a.NextHop] != a.To {
+			w.trace(n, "binds %v to %v", a.NextHop, a.To.NBMA)
+		}
+		n.Bound[a.NextHop], n.Accepted[a.To] = a.To, true
+	case engine.Unbind:
+		w.trace(n, "unbinds %v", a.NextHop)
+		delete(n.Bound, a.NextHop)
+	case engine.Admit:
+		if !n.Accepted[a.From] {
+			w.trace(n, "admits %v", a.From.NBMA)
+		}
+		n.Accepted[a.From] = true
+	case engine.Dismiss:
+		w.trace(n, "dismisses %v", a.From.NBMA)
+		delete(n.Accepted, a.From)
+	case engine.InstallRoute:
+		if n.Installed[a.Prefix] != a.NextHop {
+			w.trace(n, "installs %v via %v", a.Prefix, a.NextHop)
+		}
+		n.Installed[a.Prefix] = a.NextHop
+	case engine.RemoveRoute:
+		w.trace(n, "removes %v", a.Prefix)
+		delete(n.Installed, a.Prefix)
+	case engine.Fallback:
+		if n.Fallback != a.NextHop {
+			w.trace(n, "falls back to %v", a.NextHop)
+		}
+		n.Fallback = a.NextHop
+	case engine.Resolve:
+		answer := engine.Resolved{Name: a.Name, Addresses: slices.Clone(w.Names[a.Name])}
+		if len(answer.Addresses) == 0 {
+			answer.Err = "no such host"
+		}
+		w.trace(n, "looks %s up", a.Name)
+		w.After(w.Wire.Delay, func() {
+			if n.Machine != nil {
+				n.Input(answer)
+			}
+		})
+	case engine.Report:
+		n.Reports = append(n.Reports, fmt.Sprintf("%v: %s", a.Peer.NBMA, a.Message))
+	}
+}
+
+// Lookup implements engine.Routes.
+func (n *Node) Lookup(a netip.Addr) (engine.Route, bool) {
+	r, ok := n.LookupWithout(a)
+	if r.Local {
+		return r, ok
+	}
+	for p, hop := range n.Installed {
+		if p.Contains(a) && (!ok || p.Bits() > r.Prefix.Bits() || p.Bits() == r.Prefix.Bits() && (!r.NHRP || r.Tunnel)) {
+			r, ok = engine.Route{Prefix: p, NextHop: hop, Tunnel: true, NHRP: true}, true
+		}
+	}
+	return r, ok
+}
+
+// LookupWithout implements engine.Routes.
+func (n *Node) LookupWithout(a netip.Addr) (engine.Route, bool) {
+	if a == n.Own() {
+		return engine.Route{Prefix: netip.PrefixFrom(a, a.BitLen()), Local: true}, true
+	}
+	var best engine.Route
+	found := false
+	for _, k := range n.Kernel {
+		if k.Prefix.Contains(a) && (!found || k.Prefix.Bits() > best.Prefix.Bits()) {
+			best, found = engine.Route{Prefix: k.Prefix, NextHop: k.NextHop, Tunnel: k.Tunnel}, true
+			if k.Tunnel && !k.NextHop.IsValid() {
+				best.NextHop = a
+			}
+		}
+	}
+	return best, found
+}
+
+// Inside implements engine.Routes.
+func (n *Node) Inside(p netip.Prefix) []netip.Prefix {
+	var found []netip.Prefix
+	for _, k := range n.Kernel {
+		if k.Prefix.Bits() > p.Bits() && p.Contains(k.Prefix.Addr()) {
+			found = append(found, k.Prefix)
+		}
+	}
+	for q := range n.Installed {
+		if q.Bits() > p.Bits() && p.Contains(q.Addr()) {
+			found = append(found, q)
+		}
+	}
+	slices.SortFunc(found, netip.Prefix.Compare)
+	return found
+}
