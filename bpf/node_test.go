@@ -80,7 +80,8 @@ func wire(t *testing.T, a *node, nameA, addressA string, b *node, nameB, address
 		must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nameA}, PeerName: nameB, PeerNamespace: netlink.NsFd(b.ns)}))
 		up(t, nameA, addressA, 1500)
 	})
-	b.in(t, func() { up(t, nameB, addressB, 1500) })
+	b.in(t, func() { up(t, nameB, addressB, 1500); ready(t, nameB) })
+	a.in(t, func() { ready(t, nameA) })
 }
 
 // addTunnel makes a tunnel device over an underlay device, both with their

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -65,6 +66,7 @@ func newWorld(t *testing.T) *world {
 	w.load(t)
 	w.addPeers(t)
 	w.wire = w.listenThere(t, "v0")
+	ready(t, "u0")
 	w.inside = listen(t, w.tunnel)
 	if w.raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE); err != nil {
 		t.Fatal(err)
@@ -92,6 +94,7 @@ func (w *world) listenThere(t *testing.T, name string) int {
 	}
 	link, err := netlink.LinkByName(name)
 	must(t, err)
+	ready(t, name)
 	return listen(t, link.Attrs().Index)
 }
 
@@ -172,6 +175,21 @@ func up(t *testing.T, name, address string, mtu int) int {
 	}
 	must(t, netlink.LinkSetUp(link))
 	return link.Attrs().Index
+}
+
+// ready waits until the kernel has noticed that a wire is plugged in at both
+// ends: packets are lost before.
+func ready(t *testing.T, name string) {
+	t.Helper()
+	for range 400 {
+		link, err := netlink.LinkByName(name)
+		must(t, err)
+		if link.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("%s is not up after 2 s", name)
 }
 
 // route adds one: to a prefix, via a gateway if there is one, by a device.
