@@ -28,9 +28,10 @@ func TestMain(m *testing.M) {
 //
 //	netns NAME…           namespaces with their loopback up, gone with the test
 //	in NAME COMMAND…      runs a command in one; as "in NAME -- COMMAND… &" it stays
-//	until COMMAND…        runs "in" again and again until it succeeds, for 10 s
+//	out PATTERN           the standard output of the last "in" matches; err: standard error
+//	until NAME COMMAND…   runs "in" again and again until it succeeds, for 10 s
 //	expand FILE…          replaces $WORK, $BPFFS and the like in files
-//	kill -SIGNAL NAME     signals what stays in a namespace, and waits until it ends
+//	signal -TERM NAME     signals what stays in a namespace, and waits until it ends
 //	nothing-left NAME     no tunnel device, program, route or process of ours is there
 //	said NAME PATTERN     what stays there has written a line that matches, within 10 s
 func TestScripts(t *testing.T) {
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return unix.Mount("bpf", e.Getenv("BPFFS"), "bpf", 0, "")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"netns": netnsCmd, "in": inCmd, "until": untilCmd, "expand": expandCmd, "kill": killCmd, "said": saidCmd, "nothing-left": nothingLeftCmd,
+			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "said": saidCmd, "nothing-left": nothingLeftCmd,
 		},
 	})
 }
@@ -71,6 +72,8 @@ type world struct {
 	env   *testscript.Env
 	names map[string]string  // namespaces by the script's name
 	stay  map[string]*stayer // by namespace
+
+	stdout, stderr string // of the last "in"
 }
 
 // stayer is a command that stays.
@@ -143,10 +146,27 @@ func inCmd(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	ts.Logf("%s%s", stdout.String(), stderr.String())
-	ts.Check(os.WriteFile(ts.MkAbs("stdout"), stdout.Bytes(), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs("stderr"), stderr.Bytes(), 0o600))
+	w.stdout, w.stderr = stdout.String(), stderr.String()
 	if (err != nil) != neg {
 		ts.Fatalf("in %s: %v", strings.Join(args, " "), err)
+	}
+}
+
+func saysCmd(stderr bool) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if len(args) != 1 {
+			ts.Fatalf("usage: out|err PATTERN")
+		}
+		text := worldOf(ts).stdout
+		if stderr {
+			text = worldOf(ts).stderr
+		}
+		pattern, err := regexp.Compile("(?m)" + args[0])
+		ts.Check(err)
+		if pattern.MatchString(text) == neg {
+			worldOf(ts).logs(ts)
+			ts.Fatalf("%q matches: %v, want %v\n%s", args[0], neg, !neg, text)
+		}
 	}
 }
 
@@ -206,11 +226,11 @@ func expandCmd(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func killCmd(ts *testscript.TestScript, neg bool, args []string) {
+func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	signals := map[string]syscall.Signal{"-TERM": syscall.SIGTERM, "-KILL": syscall.SIGKILL, "-HUP": syscall.SIGHUP}
 	if len(args) != 2 || signals[args[0]] == 0 || w.stay[args[1]] == nil {
-		ts.Fatalf("usage: kill -TERM|-KILL|-HUP NAME")
+		ts.Fatalf("usage: signal -TERM|-KILL|-HUP NAME")
 	}
 	s := w.stay[args[1]]
 	ts.Check(s.cmd.Process.Signal(signals[args[0]]))
