@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	w.linkTo = append(append([]byte(u0.Attrs().HardwareAddr), 2, 0, 0, 0, 0, 2), 8, 0)
 	w.load(t)
 	w.addPeers(t)
-	w.wire = w.listenThere(t, "v0")
+	w.atOtherEnd(t, func(v0 int) { w.wire = listen(t, v0) })
 	ready(t, "u0")
 	w.inside = listen(t, w.tunnel)
 	if w.raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE); err != nil {
@@ -82,20 +82,20 @@ func (w *world) enter(t *testing.T) {
 	must(t, netns.Set(w.here))
 }
 
-// listenThere opens AF_PACKET on a device at the other end and sets it up.
-func (w *world) listenThere(t *testing.T, name string) int {
+// atOtherEnd calls do in the other namespace with the index of v0.
+func (w *world) atOtherEnd(t *testing.T, do func(v0 int)) {
 	t.Helper()
 	must(t, netns.Set(w.there))
 	defer func() { must(t, netns.Set(w.here)) }()
-	for _, n := range []string{"lo", name} {
-		link, err := netlink.LinkByName(n)
+	for _, name := range []string{"lo", "v0"} {
+		link, err := netlink.LinkByName(name)
 		must(t, err)
 		must(t, netlink.LinkSetUp(link))
 	}
-	link, err := netlink.LinkByName(name)
+	ready(t, "v0")
+	link, err := netlink.LinkByName("v0")
 	must(t, err)
-	ready(t, name)
-	return listen(t, link.Attrs().Index)
+	do(link.Attrs().Index)
 }
 
 // load loads the object twice over the same maps: as it runs, and with a link
