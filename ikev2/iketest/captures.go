@@ -19,8 +19,9 @@ var files embed.FS
 type Capture struct {
 	Name      string
 	Datagrams []Datagram
-	IKESAs    []IKESA `json:"ike_sas"`
-	ESPSAs    []ESPSA `json:"esp_sas"`
+	Swanctl   map[string]string `json:"swanctl"` // swanctl.conf of hub, spoke1 and so on
+	IKESAs    []IKESA           `json:"ike_sas"`
+	ESPSAs    []ESPSA           `json:"esp_sas"`
 }
 
 // Hex is a field of octets that the key files have in hexadecimal.
