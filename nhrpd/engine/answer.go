@@ -64,7 +64,7 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
 	if r.Extension(wire.ExtensionNATAddress) != nil {
 		var public []wire.CIE
 		if a := m.public(); a.IsValid() && wire.FamilyOf(a) == r.AddressFamily {
-			public = []wire.CIE{{PrefixLength: wire.HostPrefix, NBMA: a, Protocol: m.own()}}
+			public = []wire.CIE{{PrefixLength: uint8(a.BitLen()), NBMA: a, Protocol: m.own()}}
 		}
 		m.setEntries(r, wire.ExtensionNATAddress, public...)
 	}

@@ -148,5 +148,5 @@ func (m *Machine) addNAT(in Packet, p *wire.Packet, client, claimed netip.Addr) 
 	if len(entries(p, wire.ExtensionNATAddress)) > 0 || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
 		return
 	}
-	m.setEntries(p, wire.ExtensionNATAddress, wire.CIE{PrefixLength: wire.HostPrefix, NBMA: in.From.NBMA, Protocol: client})
+	m.setEntries(p, wire.ExtensionNATAddress, wire.CIE{PrefixLength: uint8(client.BitLen()), NBMA: in.From.NBMA, Protocol: client})
 }

@@ -257,7 +257,9 @@ func (m *Machine) answerNAT(in Packet, p *wire.Packet) {
 	if e == nil || in.From.NBMA == p.SourceNBMA || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
 		return
 	}
-	if p.AddEntries(e, wire.CIE{PrefixLength: wire.HostPrefix, NBMA: in.From.NBMA, Protocol: p.SourceProtocol}) != nil {
+	if p.AddEntries(e, wire.CIE{
+		PrefixLength: uint8(p.SourceProtocol.BitLen()), NBMA: in.From.NBMA, Protocol: p.SourceProtocol,
+	}) != nil {
 		m.count("encode-failed")
 	}
 }
