@@ -1,29 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package pump is the slow path in Go: what BPF does not finish. It reads the
-// tunnel device's queue (multicast, hairpin GSO, what has no way) and the raw
-// GRE socket (NHRP, outer fragments, outer IP options), by the rules that hold
-// in BPF, and counts in the same tables.
+// tunnel device's queue (multicast, hairpin GSO, what is too big or has no way)
+// and the raw GRE socket (NHRP, outer fragments, outer IP options), by the rules
+// that hold in BPF, and counts in the same tables.
 package pump
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
 )
 
+// Specification: RFC 791, the precedence of routing and control traffic.
+const tosControl = 0xc0
+
+// The tag in front of what BPF left to us, bpf/include/structs.h.
+const (
+	tagLength = 8
+	tagMagic  = 0xd0
+
+	tagData      = 1
+	tagMiss      = 2
+	tagGSO       = 3
+	tagMulticast = 4
+	tagTooBig    = 5
+)
+
+// queueBuffer holds the largest GSO packet with what stands in front of it.
+const queueBuffer = 128 << 10
+
+const defaultMulticastRate = 2000
+
 // Config is one tunnel.
 type Config struct {
-	Tunnel        int             // index of the device
-	Header        underlay.Header // key of the tunnel; Protocol is not looked at
-	MTU           int
+	Tunnel        int                // index of the device
+	Header        underlay.Header    // key of the tunnel; Protocol is not looked at
+	MTU           int                // of the device
+	Protected     bool               // GRE in clear is refused
+	MSSClamp      bool               // of what arrives here
 	Queue         io.ReadWriteCloser // of the device, with virtio_net_hdr
 	Conn          *underlay.Conn     // may be shared with other tunnels
 	Tables        *tables.Tables
 	MulticastRate int // copies a second that are sent at most; 0: 2000
+	// Multicast gives the peers that get a copy; nil: the fallback peer of the
+	// tunnel if it has one (a spoke's server), else every peer.
+	Multicast func() []tables.PeerID
 	// NHRP takes the NHRP packets that arrive; the slice is the callee's. It
 	// must not block for long.
 	NHRP func(from netip.Addr, packet []byte)
@@ -32,33 +64,131 @@ type Config struct {
 }
 
 // Pump is the slow path of one tunnel.
-type Pump struct{}
+type Pump struct {
+	config    Config
+	conn      atomic.Pointer[underlay.Conn]
+	multicast bucket
+	icmp      *icmp // nil: no answers
 
-// New makes the pump; nothing runs yet.
-func New(c Config) *Pump { return nil }
+	writing sync.Mutex
+	out     []byte // what is written into the queue
 
-// Run reads the queue until it is closed or its read deadline passes; the
-// descriptor stays the caller's. Another pump may then take it over.
-func (p *Pump) Run() error { return errors.New("pump: not built") }
+	raising sync.Mutex
+	raise   map[tables.PeerID]*time.Timer // back to the tunnel's MTU
+}
 
-// SendNHRP sends an NHRP packet to the NBMA address.
-func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error { return errors.New("pump: not built") }
+// New makes the pump; nothing runs yet. It must run in the network namespace of
+// the tunnel.
+func New(c Config) *Pump {
+	if c.MulticastRate == 0 {
+		c.MulticastRate = defaultMulticastRate
+	}
+	if c.Report == nil {
+		c.Report = func(string) {}
+	}
+	p := &Pump{config: c, multicast: bucket{rate: float64(c.MulticastRate)}, raise: map[tables.PeerID]*time.Timer{}}
+	p.conn.Store(c.Conn)
+	var err error
+	if p.icmp, err = openICMP(); err != nil {
+		c.Report(fmt.Sprintf("packets that are too big will not be answered: %v", err))
+	}
+	return p
+}
 
 // SetConn changes the socket: the underlay address is another one.
-func (p *Pump) SetConn(c *underlay.Conn) {}
+func (p *Pump) SetConn(c *underlay.Conn) { p.conn.Store(c) }
 
-// Receiver reads a raw GRE socket for the tunnels that share it.
-type Receiver struct{}
+// SendNHRP sends an NHRP packet to the NBMA address.
+func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
+	h := p.config.Header
+	h.Protocol = underlay.ProtocolNHRP
+	return p.conn.Load().Send(to, h, tosControl, packet)
+}
 
-// NewReceiver makes the receiver; nothing runs yet.
-func NewReceiver(c *underlay.Conn, t *tables.Tables) *Receiver { return nil }
+// Run reads the queue until it is closed or its read deadline passes, and gives
+// the error that says so; the descriptor stays the caller's. Another pump may
+// then take it over.
+func (p *Pump) Run() error {
+	buf := make([]byte, queueBuffer)
+	for {
+		n, err := p.config.Queue.Read(buf)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+		case err != nil:
+			p.forget()
+			return fmt.Errorf("pump: read the queue: %w", err)
+		case n > vnetHeader:
+			p.leave(parseVnet(buf), buf[vnetHeader:n])
+		}
+	}
+}
 
-// Add gives the packets of the pump's key to the pump, Remove ends it. Both may
-// be called while Run runs.
-func (r *Receiver) Add(p *Pump) {}
+// leave handles what the kernel routed into the tunnel and BPF left to us.
+func (p *Pump) leave(v vnet, b []byte) {
+	t := p.config.Tables
+	if len(b) < tagLength || b[0] != tagMagic {
+		// No program stood there, or it let by what it does not know.
+		t.CountDrop(0, tables.DropInnerProtocol, len(b))
+		return
+	}
+	why, id := b[1], tables.PeerID(binary.NativeEndian.Uint32(b[4:]))
+	reason := tables.Reason(binary.NativeEndian.Uint16(b[2:]))
+	packet, ok := parseInner(b[tagLength:])
+	if !ok {
+		t.CountDrop(id, tables.DropInnerHeader, len(b)-tagLength)
+		return
+	}
+	// A GSO packet gets its checksums when it is cut.
+	if v.gsoType == gsoNone && !packet.complete(v, tagLength) {
+		t.CountDrop(id, tables.DropInnerHeader, len(packet.b))
+		return
+	}
+	switch why {
+	case tagMulticast:
+		p.replicate(v, packet)
+	case tagGSO:
+		p.sendAll(id, v, packet)
+	case tagTooBig:
+		p.learn(id)
+		p.sendAll(id, v, packet)
+	default: // tagMiss; tagData needs ESP, which this version does not have
+		t.CountDrop(id, reason, len(packet.b))
+	}
+}
 
-// Remove undoes Add.
-func (r *Receiver) Remove(p *Pump) {}
+// replicate sends a copy to everyone who gets multicast.
+func (p *Pump) replicate(v vnet, packet inner) {
+	peers := p.listeners()
+	if len(peers) == 0 {
+		p.config.Tables.CountDrop(0, tables.DropMulticast, len(packet.b))
+	}
+	for _, id := range peers {
+		if !p.multicast.take(time.Now()) {
+			p.config.Tables.CountDrop(id, tables.DropQueueFull, len(packet.b))
+			continue
+		}
+		p.sendAll(id, v, packet)
+	}
+}
 
-// Run reads until the socket is closed.
-func (r *Receiver) Run() error { return errors.New("pump: not built") }
+func (p *Pump) listeners() []tables.PeerID {
+	if p.config.Multicast != nil {
+		return p.config.Multicast()
+	}
+	tunnels, err := p.config.Tables.Tunnels()
+	if err != nil {
+		return nil
+	}
+	for _, t := range tunnels {
+		if t.IfIndex == p.config.Tunnel && t.Fallback != 0 {
+			return []tables.PeerID{t.Fallback}
+		}
+	}
+	var all []tables.PeerID
+	for _, peer := range p.config.Tables.Peers() {
+		if peer.Tunnel == p.config.Tunnel && peer.Up {
+			all = append(all, peer.ID)
+		}
+	}
+	return all
+}

@@ -83,6 +83,26 @@ func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) 
 	return id, nil
 }
 
+// SetMTU sets the MTU of the peer, 0 for the tunnel's: inner packets above it
+// are too big. Admit sets it anew.
+func (t *Tables) SetMTU(id PeerID, mtu int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	value, ok := t.peers[id]
+	if !ok {
+		return fmt.Errorf("tables: MTU of peer %d: %w", id, ErrUnknown)
+	}
+	if value.MTU == uint32(mtu) {
+		return nil
+	}
+	value.MTU = uint32(mtu)
+	if err := t.peer.Put(uint32(id), value); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapPeer, err)
+	}
+	t.peers[id] = value
+	return nil
+}
+
 // lowestFree gives the lowest id that is not taken, 0 if there is none.
 func (t *Tables) lowestFree() PeerID {
 	for id := t.free; id < t.limit; id++ {

@@ -38,9 +38,11 @@ type Config struct {
 // Conn is a raw GRE socket. Send may be called together with Read and itself;
 // Read by one goroutine at a time.
 type Conn struct {
-	file  *os.File
-	raw   syscall.RawConn
-	local netip.Addr
+	file   *os.File
+	raw    syscall.RawConn
+	local  netip.Addr
+	device string
+	mark   uint32
 }
 
 // Open opens the socket or takes over the adopted one, and binds it to the
@@ -63,7 +65,7 @@ func Open(c Config) (*Conn, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
 	}
-	return &Conn{file: f, raw: raw, local: c.Local}, nil
+	return &Conn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark}, nil
 }
 
 func open(c Config) (*os.File, error) {

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pump
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Specification: RFC 791, RFC 9293.
+const (
+	protocolICMP = 1
+	protocolTCP  = 6
+	protocolUDP  = 17
+
+	flagDF     = 0x4000
+	flagMF     = 0x2000
+	offsetMask = 0x1fff
+
+	ipHeader  = 20
+	tcpHeader = 20
+	udpHeader = 8
+)
+
+// inner is an IPv4 packet whose header was checked against its octets.
+type inner struct {
+	b      []byte // the packet, no more
+	header int    // octets of its header
+}
+
+// parseInner checks what the header says; octets after the packet are cut off.
+func parseInner(b []byte) (inner, bool) {
+	if len(b) < ipHeader || b[0]>>4 != 4 {
+		return inner{}, false
+	}
+	p := inner{b, int(b[0]&0x0f) * 4}
+	total := int(binary.BigEndian.Uint16(b[2:]))
+	if total == 0 { // GSO above 64 KiB
+		total = len(b)
+	}
+	if p.header < ipHeader || total < p.header || total > len(b) {
+		return inner{}, false
+	}
+	p.b = b[:total]
+	return p, true
+}
+
+func (p inner) tos() uint8              { return p.b[1] }
+func (p inner) protocol() uint8         { return p.b[9] }
+func (p inner) fragment() uint16        { return binary.BigEndian.Uint16(p.b[6:]) }
+func (p inner) mayFragment() bool       { return p.fragment()&flagDF == 0 }
+func (p inner) first() bool             { return p.fragment()&offsetMask == 0 }
+func (p inner) source() netip.Addr      { return netip.AddrFrom4([4]byte(p.b[12:16])) }
+func (p inner) destination() netip.Addr { return netip.AddrFrom4([4]byte(p.b[16:20])) }
+func (p inner) payload() []byte         { return p.b[p.header:] }
+
+// seal writes length and checksum of the header.
+func (p inner) seal() {
+	binary.BigEndian.PutUint16(p.b[2:], uint16(len(p.b)))
+	binary.BigEndian.PutUint16(p.b[10:], 0)
+	binary.BigEndian.PutUint16(p.b[10:], ^fold(sum(0, p.b[:p.header])))
+}
+
+// pseudo begins the checksum of TCP and UDP over the payload.
+func (p inner) pseudo() uint32 {
+	return sum(uint32(p.protocol())+uint32(len(p.b)-p.header), p.b[12:20])
+}
+
+// sum adds the octets to a checksum that is not yet folded.
+func sum(s uint32, b []byte) uint32 {
+	for len(b) >= 2 {
+		s += uint32(b[0])<<8 | uint32(b[1])
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		s += uint32(b[0]) << 8
+	}
+	return s
+}
+
+func fold(s uint32) uint16 {
+	for s > 0xffff {
+		s = s>>16 + s&0xffff
+	}
+	return uint16(s)
+}
+
+// setECN writes the field and corrects the header checksum, RFC 1624 equation 3.
+func (p inner) setECN(ecn uint8) {
+	before := binary.BigEndian.Uint16(p.b)
+	p.b[1] = p.b[1]&^3 | ecn
+	after := binary.BigEndian.Uint16(p.b)
+	checksum := binary.BigEndian.Uint16(p.b[10:])
+	binary.BigEndian.PutUint16(p.b[10:], ^fold(uint32(^checksum)+uint32(^before)+uint32(after)))
+}
+
+// ecnExit gives the ECN field of a packet that leaves a tunnel, RFC 6040 section
+// 4.2; false: drop it.
+func ecnExit(in, out uint8) (uint8, bool) {
+	const notECT, ect1, ect0, ce = 0, 1, 2, 3
+	in, out = in&3, out&3
+	switch {
+	case in == notECT:
+		return notECT, out != ce
+	case out == ce:
+		return ce, true
+	case in == ect0 && out == ect1:
+		return ect1, true
+	}
+	return in, true
+}
+
+// clampMSS lowers the MSS of a TCP SYN to limit.
+func (p inner) clampMSS(limit int) {
+	tcp := p.payload()
+	if p.protocol() != protocolTCP || !p.first() || len(tcp) < tcpHeader || tcp[13]&0x02 == 0 {
+		return
+	}
+	end := int(tcp[12]>>4) * 4
+	if end < tcpHeader || end > len(tcp) {
+		return
+	}
+	for at := tcpHeader; at+4 <= end; {
+		switch kind, length := tcp[at], int(tcp[at+1]); {
+		case kind == 0:
+			return
+		case kind == 1:
+			at++
+		case kind == 2 && length == 4:
+			p.setMSS(tcp, at+2, limit)
+			return
+		case length < 2:
+			return
+		default:
+			at += length
+		}
+	}
+}
+
+// setMSS writes the value at an offset that may be odd, where its octets stand
+// swapped in the sum.
+func (p inner) setMSS(tcp []byte, at, limit int) {
+	before, after := binary.BigEndian.Uint16(tcp[at:]), uint16(limit)
+	if before <= after {
+		return
+	}
+	binary.BigEndian.PutUint16(tcp[at:], after)
+	if at%2 == 1 {
+		before, after = before<<8|before>>8, after<<8|after>>8
+	}
+	checksum := binary.BigEndian.Uint16(tcp[16:])
+	binary.BigEndian.PutUint16(tcp[16:], ^fold(uint32(^checksum)+uint32(^before)+uint32(after)))
+}
