@@ -55,7 +55,7 @@ func tooWide(p netip.Prefix) bool {
 // holdsUnderlay says that a prefix holds an address of the underlay: routed
 // into the tunnel it would run in itself.
 func (m *Machine) holdsUnderlay(p netip.Prefix, peer Endpoint) bool {
-	if p.Contains(peer.NBMA) || m.local.IsValid() && p.Contains(m.local) {
+	if peer.NBMA.IsValid() && p.Contains(peer.NBMA) || m.local.IsValid() && p.Contains(m.local) {
 		return true
 	}
 	for _, s := range m.servers {
@@ -65,6 +65,10 @@ func (m *Machine) holdsUnderlay(p netip.Prefix, peer Endpoint) bool {
 	}
 	return false
 }
+
+// underlay says that an address is our own, or an NHS's, on the underlay: a
+// shortcut to it would run in itself.
+func (m *Machine) underlay(a netip.Addr) bool { return m.holdsUnderlay(host(a), Endpoint{}) }
 
 // innerAddresses reads source and destination of an IP packet's beginning.
 func innerAddresses(b []byte) (source, destination netip.Addr, ok bool) {

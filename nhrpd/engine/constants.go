@@ -62,7 +62,7 @@ const (
 
 // Rates per endpoint.
 const (
-	errorsAtOnce   = 5    // Error Indications to one endpoint, and one a second
+	errorsAtOnce   = 5    // Error Indications to one endpoint, and one a second; lines in the log, and one in 5 s
 	endpointsRated = 8192 // endpoints whose rates are remembered
 )
 

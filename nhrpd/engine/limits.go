@@ -33,6 +33,7 @@ type rated struct {
 	Members  bucket // registrations and purges
 	Others   bucket
 	Errors   bucket  // Error Indications to it
+	Reports  bucket  // lines in the log about it
 	Quiet    instant // when all of them are full again
 }
 
@@ -81,9 +82,10 @@ func (r *rates) of(e Endpoint, now instant) *rated {
 		}
 		x = &rated{
 			Endpoint: e, Members: bucket{r.perPeer, now}, Others: bucket{r.perPeer, now}, Errors: bucket{errorsAtOnce, now},
+			Reports: bucket{errorsAtOnce, now},
 		}
 	}
-	x.Quiet = now + errorsAtOnce*time.Second
+	x.Quiet = now + 5*errorsAtOnce*time.Second
 	r.endpoints.Put(e, x, x.Quiet)
 	return x
 }
@@ -100,6 +102,11 @@ func (r *rates) packet(e Endpoint, now instant, member bool) bool {
 // error says whether an endpoint may be told of an error.
 func (r *rates) error(e Endpoint, now instant) bool {
 	return r.of(e, now).Errors.take(now, 1, errorsAtOnce)
+}
+
+// report says whether an endpoint's doings are worth another line in the log.
+func (r *rates) report(e Endpoint, now instant) bool {
+	return r.of(e, now).Reports.take(now, 0.2, errorsAtOnce)
 }
 
 // redirect says whether a flow may be redirected: once in redirectPause, and

@@ -163,6 +163,13 @@ func (m *Machine) report(level Level, peer Endpoint, format string, args ...any)
 
 func (m *Machine) count(name string) { m.counts[name]++ }
 
+// complain reports what a peer does wrong, not more often than is bearable.
+func (m *Machine) complain(peer Endpoint, format string, args ...any) {
+	if m.limits.report(peer, m.now) {
+		m.report(Warn, peer, format, args...)
+	}
+}
+
 // drop counts a packet that was not processed, by its reason.
 func (m *Machine) drop(reason string) { m.count("dropped-" + reason) }
 

@@ -36,7 +36,7 @@ func (m *Machine) packet(in Packet) {
 	}
 	if !m.authentic(p) {
 		m.drop("authentication")
-		m.report(Warn, in.From, "%v from %v: authentication does not match ours", p.Type, p.SourceProtocol)
+		m.complain(in.From, "%v from %v: authentication does not match ours", p.Type, p.SourceProtocol)
 		m.sendError(in, p, wire.ErrorAuthenticationFailure, extensionOffset(p, wire.ExtensionAuthentication))
 		return
 	}

@@ -49,7 +49,7 @@ func (m *Machine) miss(in Miss) {
 // resolve asks for a destination, unless the answer is there, is known to be
 // none, or is on its way (RFC 2332, sections 2.2 and 6.2.1).
 func (m *Machine) resolve(destination netip.Addr) {
-	if !validDestination(destination) || destination == m.own() || wire.ProtocolOf(destination) != wire.ProtocolOf(m.own()) ||
+	if !validDestination(destination) || destination == m.own() || m.underlay(destination) || wire.ProtocolOf(destination) != wire.ProtocolOf(m.own()) ||
 		m.cfg.Address.Contains(destination) && !m.inCloud(destination) {
 		m.count("resolution-nonsense")
 		return

@@ -23,7 +23,8 @@ func (m *Machine) routed(destination netip.Addr) (Route, bool) {
 	}
 	for _, s := range m.ranked() {
 		for _, p := range s.conf.Routes {
-			if p.Contains(destination) && (!ok || p.Bits() > r.Prefix.Bits()) {
+			// A default route by the tunnel is meant to win over the underlay's.
+			if p.Contains(destination) && (!ok || p.Bits() > r.Prefix.Bits() || p.Bits() == 0 && !r.Tunnel && r.Prefix.Bits() == 0) {
 				r, ok = Route{Prefix: p.Masked(), NextHop: s.Protocol, Tunnel: true, NHRP: true}, true
 			}
 		}
@@ -36,7 +37,7 @@ func (m *Machine) routed(destination netip.Addr) (Route, bool) {
 // specific route inside (RFC 2332, section 6.3), never a default route.
 func (m *Machine) egress(destination netip.Addr) (netip.Prefix, bool) {
 	r, ok := m.routed(destination)
-	if !ok || r.Tunnel && !r.Local {
+	if !ok || r.Tunnel && !r.Local || destination == m.local {
 		return netip.Prefix{}, false
 	}
 	if r.Local && m.cfg.Address.Contains(destination) {
@@ -73,6 +74,9 @@ func (m *Machine) around(p netip.Prefix, a netip.Addr) netip.Prefix {
 		avoid(q)
 	}
 	avoid(m.cfg.Address.Masked())
+	if m.local.IsValid() {
+		avoid(host(m.local))
+	}
 	narrowed, _ := a.Prefix(bits)
 	return narrowed
 }

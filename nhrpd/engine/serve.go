@@ -43,7 +43,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 		if code.NAK() {
 			c.HoldingTime = 0
 			m.count("registration-refused")
-			m.report(Warn, in.From, "registration of %v refused: %s (%v)", c.Prefix(clientAddress(p, *c)), reason, code)
+			m.complain(in.From, "registration of %v refused: %s (%v)", c.Prefix(clientAddress(p, *c)), reason, code)
 		}
 	}
 	m.answerNAT(in, r)
@@ -62,7 +62,7 @@ func (m *Machine) refuseRegistration(in Packet, p *wire.Packet, code wire.Code, 
 		r.CIEs[i].Code, r.CIEs[i].HoldingTime = code, 0
 	}
 	m.count("registration-refused")
-	m.report(Warn, in.From, "registration of %v refused: %s (%v)", p.SourceProtocol, reason, code)
+	m.complain(in.From, "registration of %v refused: %s (%v)", p.SourceProtocol, reason, code)
 	m.send(in.From, r)
 }
 

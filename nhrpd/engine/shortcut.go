@@ -26,6 +26,8 @@ func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint) {
 		reason = "the next hop is ourselves"
 	case !m.inCloud(hop):
 		reason = "the next hop " + hop.String() + " is not in the overlay"
+	case to.NBMA == q.Destination:
+		reason = "the destination is on the underlay"
 	case !validNBMA(to.NBMA) || m.cfg.Address.Contains(to.NBMA):
 		reason = "no such NBMA address"
 	}
