@@ -19,9 +19,7 @@ func (s *Service) handle(ctx context.Context, now time.Time, input engine.Input)
 	}
 	// A tick or a packet may change what is exported without an action to show
 	// for it: a renewed binding, a packet that began a retry.
-	if s.dirty.IsZero() {
-		s.dirty = now
-	}
+	s.dirty = !s.withdrawn
 }
 
 // perform carries out one action. One that fails is logged and counted; the

@@ -63,8 +63,10 @@ type Service struct {
 	inLookup  map[string]bool // of the loop
 	wanted    wanted          // of the loop
 	withdrawn bool            // of the loop: nothing is saved any more
-	dirty     time.Time       // since when there is something to save; zero: nothing
-	delay     time.Duration   // from dirty to the save
+	dirty     bool            // of the loop: there is something to save
+	saving    bool            // of the loop
+	saveAt    time.Time       // of the loop: not before
+	saved     chan error      // how the save that is under way ended
 	counters  counters
 }
 
@@ -90,7 +92,7 @@ func New(c Config) *Service {
 		log:    c.Log.With().Str("tunnel", c.Engine.Tunnel).Logger(),
 		inputs: make(chan engine.Input, inputQueue), packets: make(chan engine.Input, packetQueue),
 		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
-		inLookup: map[string]bool{}, wanted: newWanted(), delay: saveDelay,
+		saved: make(chan error, 1), inLookup: map[string]bool{}, wanted: newWanted(),
 	}
 	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random})
 	return s
@@ -117,7 +119,9 @@ func (s *Service) Run(ctx context.Context, local netip.Addr) error {
 		s.arm(timer)
 		select {
 		case <-ctx.Done():
-			return s.save(time.Now())
+			return s.lastSave()
+		case err := <-s.saved:
+			s.endSave(time.Now(), err)
 		case call := <-s.calls:
 			call(time.Now())
 		case input := <-s.inputs:
@@ -158,8 +162,8 @@ func newStoppedTimer() *time.Timer {
 // earlier of the two.
 func (s *Service) arm(timer *time.Timer) {
 	next, ok := s.machine.Next()
-	if save := s.dirty.Add(s.delay); !s.dirty.IsZero() && (!ok || save.Before(next)) {
-		next, ok = save, true
+	if s.dirty && !s.saving && (!ok || s.saveAt.Before(next)) {
+		next, ok = s.saveAt, true
 	}
 	if !ok {
 		timer.Stop()
@@ -173,10 +177,8 @@ func (s *Service) wake(ctx context.Context, now time.Time) {
 	if next, ok := s.machine.Next(); ok && !next.After(now) {
 		s.handle(ctx, now, engine.Tick{})
 	}
-	if !s.dirty.IsZero() && !s.dirty.Add(s.delay).After(now) {
-		if err := s.save(now); err != nil {
-			s.log.Error().Err(err).Msg("state is not saved: a restart would forget what has changed since")
-		}
+	if s.dirty && !s.saving && !s.saveAt.After(now) {
+		s.beginSave()
 	}
 }
 

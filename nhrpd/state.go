@@ -131,23 +131,38 @@ func (s *Service) restore(now time.Time) {
 	s.log.Info().Msg("saved state taken up")
 }
 
-// save writes what the machine exports. It takes longer the more there is: the
-// next one waits twenty times as long, so that saving never takes more than a
-// twentieth of the loop's time.
-func (s *Service) save(now time.Time) error {
-	if s.dirty.IsZero() {
-		return nil
+// beginSave writes what the machine exports, beside the loop: the disk may be
+// slow. Exporting takes longer the more there is: the next one waits twenty
+// times as long, so that it never takes more than a twentieth of the loop's time.
+func (s *Service) beginSave() {
+	s.dirty, s.saving = false, true
+	begin := time.Now()
+	state := s.machine.Export()
+	s.saveAt = begin.Add(max(saveDelay, 20*time.Since(begin)))
+	go func() { s.saved <- s.config.State.Save(s.config.Engine.Tunnel, state) }()
+}
+
+func (s *Service) endSave(now time.Time, err error) {
+	s.saving = false
+	if err == nil {
+		s.counters.saves.Add(1)
+		return
 	}
-	s.dirty = time.Time{}
-	if s.withdrawn {
+	s.log.Error().Err(err).Msg("state is not saved: a restart would forget what has changed since")
+	s.dirty, s.saveAt = !s.withdrawn, now.Add(failedDelay)
+}
+
+// lastSave is the one at the end, which is waited for.
+func (s *Service) lastSave() error {
+	if s.saving {
+		s.endSave(time.Now(), <-s.saved)
+	}
+	if !s.dirty {
 		return nil
 	}
 	if err := s.config.State.Save(s.config.Engine.Tunnel, s.machine.Export()); err != nil {
-		s.dirty = now // it stays to be done
-		s.delay = failedDelay
 		return err
 	}
 	s.counters.saves.Add(1)
-	s.delay = max(saveDelay, 20*time.Since(now))
 	return nil
 }

@@ -92,7 +92,7 @@ func (d *daemon) reload() {
 		return
 	}
 	setLevel(c.Daemon.LogLevel)
-	d.log.WithLevel(d.log.GetLevel()).Str("log-level", c.Daemon.LogLevel).
+	d.log.Info().Str("log-level", c.Daemon.LogLevel).
 		Msg("SIGHUP: log-level is read again; everything else takes effect with a restart, which loses no packet")
 }
 

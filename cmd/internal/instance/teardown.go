@@ -29,7 +29,7 @@ func endHolder(p Paths) error {
 		return fmt.Errorf("end the holder: %w", err)
 	}
 	if err := c.Stop(); err != nil {
-		return errors.Join(fmt.Errorf("end the holder: %w", err), c.Close())
+		return fmt.Errorf("end the holder: %w", err)
 	}
-	return c.Close()
+	return nil
 }
