@@ -50,57 +50,60 @@ type daemon struct {
 
 // start makes everything and takes up what a daemon before left. What it made
 // is gone again when it fails.
-func start(c *config.Config, log zerolog.Logger) (d *daemon, err error) {
-	d = &daemon{
+func start(c *config.Config, log zerolog.Logger) (*daemon, error) {
+	d := &daemon{
 		config: c, log: log, started: time.Now(),
 		paths:   instance.PathsOf(c.Daemon.RunDir, c.Daemon.Instance),
 		options: loader.Options{BPFFS: c.Daemon.BPFFS, Instance: c.Daemon.Instance},
 		asked:   make(chan request), failed: make(chan error, 16), look: make(chan struct{}, 1),
 	}
 	var u undo
-	defer func() {
-		if err != nil {
-			u.run()
-		}
-	}()
+	if err := d.make(&u); err != nil {
+		u.run()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *daemon) make(u *undo) (err error) {
 	if err := loader.Probe(d.options); err != nil {
-		return nil, err
+		return err
 	}
-	if d.lock, err = instance.Take(c.Daemon.RunDir, c.Daemon.Instance, d.owner()); err != nil {
-		return nil, err
+	if d.lock, err = instance.Take(d.config.Daemon.RunDir, d.config.Daemon.Instance, d.owner()); err != nil {
+		return err
 	}
-	u.push(func() { d.unlock() })
+	u.push(d.unlock)
 	if d.host, err = kernel.Open(); err != nil {
-		return nil, err
+		return err
 	}
 	u.push(d.host.Close)
 	if err := d.checkUnderlays(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := d.open(&u); err != nil {
-		return nil, err
+	if err := d.open(u); err != nil {
+		return err
 	}
 	if d.mirror, err = d.host.MirrorRoutes(); err != nil {
-		return nil, err
+		return err
 	}
 	u.push(d.mirror.Close)
 	if d.state, err = nhrpd.OpenState(d.paths.State); err != nil {
-		log.Warn().Err(err).Msg("saved state not taken up: peers stay for now and are expected to register again")
+		d.log.Warn().Err(err).Msg("saved state not taken up: peers stay for now and are expected to register again")
 	}
 	if err := d.plane.Tables.Sweep(d.host.DeviceExists); err != nil {
-		return nil, err
+		return err
 	}
-	for _, t := range c.Tunnels {
-		if err := d.bringUp(t, &u); err != nil {
-			return nil, fmt.Errorf("tunnel %s: %w", t.Name, err)
+	for _, t := range d.config.Tunnels {
+		if err := d.bringUp(t, u); err != nil {
+			return fmt.Errorf("tunnel %s: %w", t.Name, err)
 		}
 	}
 	if d.server, err = control.Listen(d.paths.Socket, &source{d}); err != nil {
-		return nil, err
+		return err
 	}
 	// From here on nothing fails: what is not wanted any more may go.
 	d.removeUnnamed()
-	return d, nil
+	return nil
 }
 
 func (d *daemon) owner() instance.Owner {

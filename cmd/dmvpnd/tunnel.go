@@ -110,7 +110,12 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 		s.Queue = nil
 		t.device, err = d.host.EnsureTunnel(s)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, kernel.ErrAddressInUse):
+		return fmt.Errorf("%w; give the tunnel an address of its own", err)
+	case errors.Is(err, kernel.ErrNameTaken):
+		return fmt.Errorf("%w; give the tunnel another name: [tunnel.NAME]", err)
+	case err != nil:
 		return err
 	}
 	u.push(func() {
