@@ -81,6 +81,9 @@ func packetTable(peers, rounds, packets, cpu int) (err error) {
 	if err := measurePackets(g, t, list, cpu, rounds, packets); err != nil {
 		return err
 	}
+	if err := measurePrograms(g, t, list, cpu, packets); err != nil {
+		return err
+	}
 	printPackets(list)
 	for _, p := range list {
 		if lost := p.proven(); lost != nil {

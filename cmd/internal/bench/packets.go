@@ -26,6 +26,7 @@ type path struct {
 	sent      [variants]uint64
 	delivered [variants]uint64
 	seen      uint64
+	alone     time.Duration // our programs' part of a packet, by the kernel's account
 }
 
 // What is measured of a path. The idle ones are their generators alone, whose

@@ -5,8 +5,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/loader"
@@ -74,9 +78,18 @@ func (t *tunnel) peer(overlay, nbma netip.Addr) error {
 	return t.plane.Tables.Bind(t.device.Index, overlay, id)
 }
 
-// route leads a network to an overlay address.
+// route leads a network to an overlay address, by a route such as the daemon's.
+// It does not look for others of the network first: there are none.
 func (t *tunnel) route(network netip.Prefix, via netip.Addr) error {
-	return t.host.InstallRoute(network, via, t.device.Index)
+	err := t.node.Net.RouteAdd(&netlink.Route{
+		LinkIndex: t.device.Index, Protocol: kernel.Protocol, Flags: int(netlink.FLAG_ONLINK),
+		Dst: &net.IPNet{IP: network.Addr().AsSlice(), Mask: net.CIDRMask(network.Bits(), 32)},
+		Gw:  via.AsSlice(),
+	})
+	if err != nil {
+		return fmt.Errorf("route %v via %v: %w", network, via, err)
+	}
+	return nil
 }
 
 // counted sums what the programs have counted for all peers.
@@ -92,6 +105,18 @@ func (t *tunnel) counted() (sum tables.Stats, err error) {
 		sum.TxBytes += s.TxBytes
 	}
 	return sum, nil
+}
+
+// programs opens the two programs by their pins.
+func (t *tunnel) programs(underlay string) (encap, decap *ebpf.Program, err error) {
+	devices := filepath.Join(t.options.BPFFS, "dmvpn", t.options.Instance, "dev")
+	if encap, err = ebpf.LoadPinnedProgram(filepath.Join(devices, "dmvpn0", "dmvpn_encap"), nil); err != nil {
+		return nil, nil, err
+	}
+	if decap, err = ebpf.LoadPinnedProgram(filepath.Join(devices, underlay, "dmvpn_decap"), nil); err != nil {
+		return nil, nil, errors.Join(err, encap.Close())
+	}
+	return encap, decap, nil
 }
 
 // drops words what the programs dropped, "" if nothing.

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestEveryPathIsProved runs the whole benchmark, in small: it fails by itself
+// where a packet did not take its path.
+func TestEveryPathIsProved(t *testing.T) {
+	if err := run(300, 1, 2000, runtime.NumCPU()-1, time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFramesAreWhatTheirHeadersSay(t *testing.T) {
+	mac := []byte{2, 0, 0, 0, 0, 1}
+	inner := plainFrame(mac, 64, fixed("10.0.0.1"), random(plainSites))
+	if got, want := len(inner.data), ethernetLength+64; got != want {
+		t.Errorf("plain: %d octets, want %d", got, want)
+	}
+	if got, want := inner.headers(), ethernetLength+ipv4Length; got != want {
+		t.Errorf("plain: headers are %d octets, want %d", got, want)
+	}
+	outer := greFrame(mac, 1400, random(nbma), fixed("192.0.2.1"), tunnelKey, random(tunnelSites), partnerOf(tunnelSites))
+	if got, want := len(outer.data), ethernetLength+ipv4Length+greLength+1400; got != want {
+		t.Errorf("GRE: %d octets, want %d", got, want)
+	}
+	if got, want := outer.headers(), ethernetLength+ipv4Length+greLength+ipv4Length; got != want {
+		t.Errorf("GRE: headers are %d octets, want %d", got, want)
+	}
+	if len(outer.fields) != 3 {
+		t.Errorf("GRE: %d addresses change, want 3", len(outer.fields))
+	}
+}
+
+func TestPatternsGiveEachPeerItsOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for n := range 10000 {
+		seen[tunnelSites.network(n).String()] = true
+	}
+	if len(seen) != 10000 {
+		t.Errorf("%d networks for 10000 peers", len(seen))
+	}
+}
