@@ -79,6 +79,28 @@ func Other(t testing.TB) (run func(command string) string, pid string) {
 	return run, pid
 }
 
+// In runs fn in the namespace of the process, on a goroutine that it waits for.
+// What fn opens stays there.
+func In(t testing.TB, pid string, fn func()) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with us
+		ns, err := netns.GetFromPath("/proc/" + pid + "/ns/net")
+		if err == nil {
+			err = netns.Set(ns)
+			_ = ns.Close()
+		}
+		if err == nil {
+			fn()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("netnstest: enter the namespace of process %s: %v", pid, err)
+	}
+}
+
 func threadNamespace(t testing.TB) string {
 	s, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {

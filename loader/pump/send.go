@@ -58,7 +58,12 @@ func (p *Pump) sendOne(peer tables.Peer, packet inner) bool {
 			return true
 		}
 	}
-	if !packet.mayFragment() || !packet.fragments(mtu, func(f inner) { p.transmit(peer, f) }) {
+	fragment := func(f inner) {
+		if p.transmit(peer, f) {
+			p.config.Tables.CountDrop(peer.ID, tables.DropTooBig, len(f.b))
+		}
+	}
+	if !packet.mayFragment() || !packet.fragments(mtu, fragment) {
 		p.config.Tables.CountDrop(peer.ID, tables.DropTooBig, len(packet.b))
 		p.icmp.tooBig(packet, mtu)
 		return false

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pump
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dmvpn/loader/netnstest"
+	"dmvpn/loader/tables"
+	"dmvpn/loader/underlay"
+)
+
+func TestOuterFragmentsArriveByTheTunnelDevice(t *testing.T) {
+	w := newWire(t)
+	id := w.admit(t, peer1, "10.0.0.1")
+	c := listen(t, "10.0.0.11:5000")
+	data := bytes.Repeat([]byte("ab"), 600)
+	w.sendFragments(t, peer1, udp4("10.0.0.1", "10.0.0.11", 5000, data))
+	b := make([]byte, 2000)
+	n, err := c.Read(b)
+	if err != nil || !bytes.Equal(b[:n], data) {
+		t.Fatalf("got %d octets, %v; drops: %s", n, err, w.drops(t))
+	}
+	if s := must(w.tables.Stats(id))(t); s.RxPackets != 1 || s.RxBytes != uint64(len(data)+28) || s.RxLast.IsZero() {
+		t.Errorf("counted %+v", s)
+	}
+}
+
+func TestFragmentsFromAStrangerAreDropped(t *testing.T) {
+	w := newWire(t)
+	w.sendFragments(t, peer2, udp4("10.0.0.2", "10.0.0.11", 5000, make([]byte, 800)))
+	netnstest.Eventually(t, "it is counted", func() bool { return w.drops(t) == "unknown-peer" })
+}
+
+func TestWhatIsWrongInsideFragmentsIsDroppedByItsReason(t *testing.T) {
+	w := newWire(t)
+	w.admit(t, peer1, "10.0.0.1")
+	short := udp4("10.0.0.1", "10.0.0.11", 5000, make([]byte, 800))
+	w.sendFragments(t, peer1, short[:len(short)-1])
+	netnstest.Eventually(t, "inner-header", func() bool { return w.drops(t) == "inner-header" })
+}
+
+func TestNHRPGoesBothWays(t *testing.T) {
+	w := newWire(t)
+	h := header
+	h.Protocol = underlay.ProtocolNHRP
+	check(t, w.far[peer2].Send(local, h, 0, []byte("registration request")))
+	select {
+	case got := <-w.nhrp:
+		if got != "192.0.2.2 registration request" {
+			t.Errorf("got %q", got)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatalf("nothing came; drops: %s", w.drops(t))
+	}
+	check(t, w.pump.SendNHRP(peer2, []byte("registration reply")))
+	check(t, w.far[peer2].File().SetReadDeadline(time.Now().Add(5*time.Second)))
+	got := must(w.far[peer2].Read(make([]byte, 2000)))(t)
+	if got.Protocol != underlay.ProtocolNHRP || got.Key != key || got.TOS != tosControl || string(got.Payload) != "registration reply" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMulticastGoesToEveryPeerOnAHubAndToTheServerOnASpoke(t *testing.T) {
+	w := newWire(t)
+	first, second := w.admit(t, peer1, "10.0.0.1"), w.admit(t, peer2, "10.0.0.2")
+	netnstest.Run(t, "ip route add 224.0.0.0/4 dev dmvpn0")
+	c := must(net.Dial("udp4", "224.0.0.5:5001"))(t)
+	defer c.Close()
+	must(c.Write([]byte("hello")))(t)
+	for _, at := range []netip.Addr{peer1, peer2} {
+		if got := w.arrives(t, at); string(got.payload()[udpHeader:]) != "hello" || fold(sum(got.pseudo(), got.payload())) != 0xffff {
+			t.Errorf("at %s: %x", at, got.b)
+		}
+	}
+	check(t, w.tables.SetFallback(w.tunnel, second))
+	must(c.Write([]byte("again")))(t)
+	if got := w.arrives(t, peer2); string(got.payload()[udpHeader:]) != "again" {
+		t.Errorf("got %x", got.b)
+	}
+	if a, b := must(w.tables.Stats(first))(t), must(w.tables.Stats(second))(t); a.TxPackets != 1 || b.TxPackets != 2 {
+		t.Errorf("sent %d and %d", a.TxPackets, b.TxPackets)
+	}
+}
+
+func TestMulticastIsLimited(t *testing.T) {
+	w := newWire(t)
+	w.admit(t, peer1, "10.0.0.1")
+	w.pump.multicast.rate = 3
+	netnstest.Run(t, "ip route add 224.0.0.0/4 dev dmvpn0")
+	c := must(net.Dial("udp4", "224.0.0.5:5001"))(t)
+	defer c.Close()
+	for range 50 {
+		must(c.Write([]byte("hello")))(t)
+	}
+	netnstest.Eventually(t, "the rest is dropped", func() bool { return w.drops(t) == "queue-full" })
+}
+
+func TestWhatHasNoPeerIsCounted(t *testing.T) {
+	w := newWire(t)
+	c := must(net.Dial("udp4", "10.0.0.77:5001"))(t)
+	defer c.Close()
+	must(c.Write([]byte("hello")))(t)
+	netnstest.Eventually(t, "it is counted", func() bool { return w.drops(t) == "no-nexthop" })
+}
+
+// pmtu opens a UDP socket to 10.0.0.1 with the kernel's path MTU discovery on or
+// off.
+func pmtu(t *testing.T, discover int) *net.UDPConn {
+	t.Helper()
+	c := must(net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.1:5001"))))(t)
+	t.Cleanup(func() { _ = c.Close() })
+	raw := must(c.SyscallConn())(t)
+	check(t, raw.Control(func(fd uintptr) {
+		check(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover))
+	}))
+	return c
+}
+
+func TestWhatIsTooBigForThePeerIsAnsweredWithItsMTU(t *testing.T) {
+	w := newWire(t)
+	check(t, w.tables.SetMTU(w.admit(t, peer1, "10.0.0.1"), 1000))
+	c := pmtu(t, unix.IP_PMTUDISC_DO)
+	must(c.Write(make([]byte, 1200)))(t)
+	netnstest.Eventually(t, "the sender knows", func() bool {
+		_, err := c.Write(make([]byte, 1200))
+		return errors.Is(err, unix.EMSGSIZE)
+	})
+	if got := netnstest.Run(t, "ip route get 10.0.0.1"); !strings.Contains(got, "mtu 1000") {
+		t.Errorf("the sender learned another MTU: %s", got)
+	}
+	netnstest.Eventually(t, "what fits is sent", func() bool {
+		_, err := c.Write(make([]byte, 1000-28))
+		return err == nil // errors about those before come first
+	})
+	if got := w.arrives(t, peer1); len(got.b) != 1000 {
+		t.Errorf("got %d octets", len(got.b))
+	}
+}
+
+func TestWhatMayBeCutIsCut(t *testing.T) {
+	w := newWire(t)
+	check(t, w.tables.SetMTU(w.admit(t, peer1, "10.0.0.1"), 700))
+	c := pmtu(t, unix.IP_PMTUDISC_DONT)
+	data := bytes.Repeat([]byte("0123"), 300)
+	must(c.Write(data))(t)
+	var whole []byte
+	for len(whole) < len(data)+udpHeader {
+		f := w.arrives(t, peer1)
+		if len(f.b) > 700 || int(f.fragment()&offsetMask)*8 != len(whole) {
+			t.Fatalf("fragment of %d octets at %d", len(f.b), f.fragment()&offsetMask*8)
+		}
+		whole = append(whole, f.payload()...)
+	}
+	if !bytes.Equal(whole[udpHeader:], data) {
+		t.Error("the pieces do not fit")
+	}
+}
+
+// TestANarrowPathLowersThePeersMTU: a route with a lower MTU stands for what
+// ICMP teaches the kernel.
+func TestANarrowPathLowersThePeersMTU(t *testing.T) {
+	w := newWire(t)
+	id := w.admit(t, peer1, "10.0.0.1")
+	netnstest.Run(t, "ip route add 192.0.2.1/32 dev w0 mtu 1100")
+	now := func() int { peer, _ := w.tables.Peer(id); return peer.MTU }
+	w.pump.learn(id)
+	if got := now(); got != 1100-28 {
+		t.Errorf("MTU %d", got)
+	}
+	w.pump.restore(tables.Endpoint{NBMA: peer2}, id, 0) // the id is another's
+	if got := now(); got != 1100-28 {
+		t.Errorf("another endpoint's MTU: %d", got)
+	}
+	w.pump.learn(id)
+	w.pump.restore(tables.Endpoint{NBMA: peer1}, id, 0)
+	if got := now(); got != 0 {
+		t.Errorf("after ten minutes: %d", got)
+	}
+	w.pump.learn(id)
+	w.pump.forget()
+	if got := now(); got != 0 {
+		t.Errorf("after the end: %d", got)
+	}
+}
