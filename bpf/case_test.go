@@ -92,7 +92,7 @@ func dump(b []byte) string {
 }
 
 // check compares, after a case ran one way.
-func check(t *testing.T, want, got result) {
+func check(t testing.TB, want, got result) {
 	t.Helper()
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(DmvpnTag{}), cmp.Comparer(sameTag)); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -108,7 +108,7 @@ func sameTag(a, b *DmvpnTag) bool {
 
 // fresh empties counters and buckets, writes the tunnel as the case wants it and
 // throws away what is still under way.
-func (w *world) fresh(t *testing.T, c packetCase) {
+func (w *world) fresh(t testing.TB, c packetCase) {
 	t.Helper()
 	value := w.plainTunnel()
 	if c.tunnel != nil {
@@ -130,7 +130,7 @@ func (w *world) fresh(t *testing.T, c packetCase) {
 	}
 }
 
-func clearMap[K any](t *testing.T, m *ebpf.Map, key *K) {
+func clearMap[K any](t testing.TB, m *ebpf.Map, key *K) {
 	t.Helper()
 	for m.NextKey(nil, key) == nil {
 		must(t, m.Delete(key))
@@ -138,7 +138,7 @@ func clearMap[K any](t *testing.T, m *ebpf.Map, key *K) {
 }
 
 // observe reads counters and events into r.
-func (w *world) observe(t *testing.T, r *result) {
+func (w *world) observe(t testing.TB, r *result) {
 	t.Helper()
 	r.Drops, r.Rx, r.Tx = dropsOf(t, w.maps["dmvpn_drop"]), map[uint32]traffic{}, map[uint32]traffic{}
 	for id := range uint32(lastPeer + 1) {
@@ -167,7 +167,7 @@ func (w *world) observe(t *testing.T, r *result) {
 }
 
 // events reads what the ring buffer has.
-func (w *world) events(t *testing.T) []DmvpnEvent {
+func (w *world) events(t testing.TB) []DmvpnEvent {
 	t.Helper()
 	r, err := ringbuf.NewReader(w.maps["dmvpn_events"])
 	must(t, err)

@@ -18,7 +18,7 @@ type happening struct {
 	Packet  string
 }
 
-func (w *world) happenings(t *testing.T) (all []happening) {
+func (w *world) happenings(t testing.TB) (all []happening) {
 	t.Helper()
 	for _, e := range w.events(t) {
 		if e.TunnelIfindex != uint32(w.tunnel) {
@@ -65,7 +65,7 @@ func TestRedirectEvent(t *testing.T) {
 }
 
 // age makes every bucket older.
-func (w *world) age(t *testing.T, by time.Duration) {
+func (w *world) age(t testing.TB, by time.Duration) {
 	t.Helper()
 	var k DmvpnFlowKey
 	var b DmvpnFlowBucket
@@ -110,7 +110,7 @@ func TestMissEvent(t *testing.T) {
 }
 
 // rawSend sends a packet into the tunnel and gives what comes out of the wire.
-func (w *world) rawSend(t *testing.T, packet []byte) []byte {
+func (w *world) rawSend(t testing.TB, packet []byte) []byte {
 	t.Helper()
 	must(t, w.into(t, packet))
 	return read(w.wire, time.Second)

@@ -27,7 +27,7 @@ type cloud struct{ internet, hub, a, b, lanA, lanB *node }
 
 // newCloud makes it. Spokes reach each other through the hub, on tunnel dmvpn0;
 // b stands on hub's tunnel hubToB, which may be another.
-func newCloud(t *testing.T, hubToB string, keyB, flagsB uint32) *cloud {
+func newCloud(t testing.TB, hubToB string, keyB, flagsB uint32) *cloud {
 	t.Helper()
 	const key = 42
 	c := &cloud{newNode(t), newNode(t), newNode(t), newNode(t), newNode(t), newNode(t)}
@@ -137,7 +137,7 @@ type path struct {
 
 // wireTraffic reads the counters of the node's underlay device; a GSO packet
 // counts as one.
-func (n *node) wireTraffic(t *testing.T) (s netlink.LinkStatistics) {
+func (n *node) wireTraffic(t testing.TB) (s netlink.LinkStatistics) {
 	t.Helper()
 	n.in(t, func() {
 		link, err := netlink.LinkByName("u0")
@@ -148,7 +148,7 @@ func (n *node) wireTraffic(t *testing.T) (s netlink.LinkStatistics) {
 }
 
 // traffic sums what the node counted for all peers.
-func (n *node) traffic(t *testing.T) (sum DmvpnPeerStats) {
+func (n *node) traffic(t testing.TB) (sum DmvpnPeerStats) {
 	t.Helper()
 	for id := range n.peers + 1 {
 		var s []DmvpnPeerStats
@@ -163,7 +163,7 @@ func (n *node) traffic(t *testing.T) (sum DmvpnPeerStats) {
 
 // exchange sends the same octets both ways over one TCP connection and compares
 // digests. It gives the time that took.
-func exchange(t *testing.T, server *node, address string, client *node) time.Duration {
+func exchange(t testing.TB, server *node, address string, client *node) time.Duration {
 	t.Helper()
 	var listener net.Listener
 	server.in(t, func() {
@@ -229,7 +229,7 @@ func talk(conn net.Conn) error {
 }
 
 // dropsOf reads a drop map: "peer N reason M" and packets.
-func dropsOf(t *testing.T, m *ebpf.Map) map[string]uint64 {
+func dropsOf(t testing.TB, m *ebpf.Map) map[string]uint64 {
 	t.Helper()
 	found := map[string]uint64{}
 	var key DmvpnDropKey

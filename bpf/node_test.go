@@ -27,7 +27,7 @@ type node struct {
 }
 
 // newNode makes a namespace that forwards IPv4, with the programs loaded.
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	n := &node{tunnels: map[string]DmvpnTunnel{}}
 	n.in(t, func() {
@@ -45,7 +45,7 @@ func newNode(t *testing.T) *node {
 }
 
 // quiet switches IPv6 off in this namespace, and forwarding on.
-func quiet(t *testing.T) {
+func quiet(t testing.TB) {
 	t.Helper()
 	for _, s := range []string{"ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6", "ipv4/ip_forward"} {
 		if err := os.WriteFile("/proc/sys/net/"+s, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -59,7 +59,7 @@ func quiet(t *testing.T) {
 
 // in calls do inside the node's namespace, on a thread of its own. do must not
 // end the test by Fatal in another goroutine's name: it runs in the caller's.
-func (n *node) in(t *testing.T, do func()) {
+func (n *node) in(t testing.TB, do func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -74,7 +74,7 @@ func (n *node) in(t *testing.T, do func()) {
 }
 
 // wire joins two nodes: name@a with addressA, name@b with addressB.
-func wire(t *testing.T, a *node, nameA, addressA string, b *node, nameB, addressB string) {
+func wire(t testing.TB, a *node, nameA, addressA string, b *node, nameB, addressB string) {
 	t.Helper()
 	a.in(t, func() {
 		must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nameA}, PeerName: nameB, PeerNamespace: netlink.NsFd(b.ns)}))
@@ -86,7 +86,7 @@ func wire(t *testing.T, a *node, nameA, addressA string, b *node, nameB, address
 
 // addTunnel makes a tunnel device over an underlay device, both with their
 // program.
-func (n *node) addTunnel(t *testing.T, name, address, under, local string, key uint32, flags uint32) {
+func (n *node) addTunnel(t testing.TB, name, address, under, local string, key uint32, flags uint32) {
 	t.Helper()
 	n.in(t, func() {
 		openTUN(t, name)
@@ -106,7 +106,7 @@ func (n *node) addTunnel(t *testing.T, name, address, under, local string, key u
 }
 
 // addPeer writes a peer of a tunnel and gives its id.
-func (n *node) addPeer(t *testing.T, tunnel, overlay, nbma string) uint32 {
+func (n *node) addPeer(t testing.TB, tunnel, overlay, nbma string) uint32 {
 	t.Helper()
 	n.peers++
 	device := n.tunnels[tunnel].Ifindex
@@ -119,7 +119,7 @@ func (n *node) addPeer(t *testing.T, tunnel, overlay, nbma string) uint32 {
 }
 
 // via adds a route by a device of this node.
-func (n *node) via(t *testing.T, to, gateway, device string) {
+func (n *node) via(t testing.TB, to, gateway, device string) {
 	t.Helper()
 	n.in(t, func() {
 		link, err := netlink.LinkByName(device)
@@ -129,7 +129,7 @@ func (n *node) via(t *testing.T, to, gateway, device string) {
 }
 
 // checksumErrors reads the namespace's counters of TCP, UDP and IP.
-func (n *node) checksumErrors(t *testing.T) (found []string) {
+func (n *node) checksumErrors(t testing.TB) (found []string) {
 	t.Helper()
 	n.in(t, func() {
 		for _, name := range []string{"/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"} {
@@ -156,7 +156,7 @@ const (
 )
 
 // ethtool sets a feature of a device: 0 off, 1 on.
-func ethtool(t *testing.T, device string, command, value uint32) {
+func ethtool(t testing.TB, device string, command, value uint32) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)

@@ -39,7 +39,7 @@ const (
 var link = []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0}
 
 // run sends the packet through one program by BPF_PROG_TEST_RUN.
-func (w *world) run(t *testing.T, c packetCase, egress bool) result {
+func (w *world) run(t testing.TB, c packetCase, egress bool) result {
 	t.Helper()
 	w.fresh(t, c)
 	p, device := w.test.decap, w.underlay
@@ -86,7 +86,7 @@ const vnetHeader = 10 // octets of struct virtio_net_hdr
 
 // send puts the packet on a real device and reads where it comes out: into the
 // tunnel device, or from the wire into the underlay device.
-func (w *world) send(t *testing.T, c packetCase, egress bool) result {
+func (w *world) send(t testing.TB, c packetCase, egress bool) result {
 	t.Helper()
 	w.fresh(t, c)
 	if egress {
@@ -127,7 +127,7 @@ func (w *world) send(t *testing.T, c packetCase, egress bool) result {
 
 // into sends a packet into the tunnel device. A drop at egress comes back as an
 // error.
-func (w *world) into(t *testing.T, packet []byte) error {
+func (w *world) into(t testing.TB, packet []byte) error {
 	t.Helper()
 	err := unix.Sendto(w.inside, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: w.tunnel})
 	if err != nil && !errors.Is(err, unix.ENOBUFS) {
@@ -137,7 +137,7 @@ func (w *world) into(t *testing.T, packet []byte) error {
 }
 
 // take notes a packet that was read, without the octets in front of it.
-func (r *result) take(t *testing.T, where place, b []byte, front int) {
+func (r *result) take(t testing.TB, where place, b []byte, front int) {
 	t.Helper()
 	if b == nil {
 		r.To = nowhere
@@ -147,7 +147,7 @@ func (r *result) take(t *testing.T, where place, b []byte, front int) {
 }
 
 // awaitDrop waits until some drop is counted.
-func (w *world) awaitDrop(t *testing.T) {
+func (w *world) awaitDrop(t testing.TB) {
 	t.Helper()
 	for range 200 {
 		if len(dropsOf(t, w.maps["dmvpn_drop"])) > 0 {

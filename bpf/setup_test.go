@@ -43,7 +43,7 @@ const (
 )
 
 // setTunnel makes v the only tunnel; with no device, there is none.
-func (w *world) setTunnel(t *testing.T, v DmvpnTunnel) {
+func (w *world) setTunnel(t testing.TB, v DmvpnTunnel) {
 	t.Helper()
 	var k DmvpnTunnelKey
 	clearMap(t, w.maps["dmvpn_tunnel"], &k)
@@ -58,7 +58,7 @@ func (w *world) setTunnel(t *testing.T, v DmvpnTunnel) {
 }
 
 // addPeers writes the peers above, the routes and the neighbours.
-func (w *world) addPeers(t *testing.T) {
+func (w *world) addPeers(t testing.TB) {
 	t.Helper()
 	for id, p := range map[uint32]struct {
 		overlay, nbma string

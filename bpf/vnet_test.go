@@ -35,7 +35,7 @@ func (v vnet) octets() []byte {
 }
 
 // gsoSocket opens AF_PACKET that writes with a vnet header.
-func gsoSocket(t *testing.T, device int) int {
+func gsoSocket(t testing.TB, device int) int {
 	t.Helper()
 	fd := listen(t, device)
 	must(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))

@@ -34,6 +34,7 @@ type world struct {
 	raw         int    // the raw GRE socket here
 	linkTo      []byte // Ethernet header of frames to u0
 	maps        map[string]*ebpf.Map
+	real        *programs // at the devices
 	test        *programs // with a link header, for BPF_PROG_TEST_RUN
 }
 
@@ -41,7 +42,7 @@ type world struct {
 type programs struct{ encap, decap *ebpf.Program }
 
 // newWorld makes it all, with the programs attached, and removes it with the test.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	runtime.LockOSThread() // and never unlock: the thread ends with the test
 	w := &world{}
@@ -76,14 +77,14 @@ func newWorld(t *testing.T) *world {
 }
 
 // enter takes the calling goroutine, for good, into the router's namespace.
-func (w *world) enter(t *testing.T) {
+func (w *world) enter(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	must(t, netns.Set(w.here))
 }
 
 // atOtherEnd calls do in the other namespace with the index of v0.
-func (w *world) atOtherEnd(t *testing.T, do func(v0 int)) {
+func (w *world) atOtherEnd(t testing.TB, do func(v0 int)) {
 	t.Helper()
 	must(t, netns.Set(w.there))
 	defer func() { must(t, netns.Set(w.here)) }()
@@ -100,13 +101,13 @@ func (w *world) atOtherEnd(t *testing.T, do func(v0 int)) {
 
 // load loads the object twice over the same maps: as it runs, and with a link
 // header in front of the tunnel's packets, as BPF_PROG_TEST_RUN has it.
-func (w *world) load(t *testing.T) {
+func (w *world) load(t testing.TB) {
 	t.Helper()
 	spec := spec(t)
 	real, err := ebpf.NewCollection(spec)
 	must(t, err)
 	t.Cleanup(real.Close)
-	w.maps = real.Maps
+	w.maps, w.real = real.Maps, &programs{real.Programs["dmvpn_encap"], real.Programs["dmvpn_decap"]}
 	must(t, spec.Variables["tunnel_l2_len"].Set(uint32(14)))
 	shared := map[string]*ebpf.Map{}
 	for name := range spec.Maps {
@@ -118,12 +119,12 @@ func (w *world) load(t *testing.T) {
 	must(t, err)
 	t.Cleanup(test.Close)
 	w.test = &programs{test.Programs["dmvpn_encap"], test.Programs["dmvpn_decap"]}
-	attach(t, w.tunnel, netlink.HANDLE_MIN_EGRESS, real.Programs["dmvpn_encap"])
-	attach(t, w.underlay, netlink.HANDLE_MIN_INGRESS, real.Programs["dmvpn_decap"])
+	attach(t, w.tunnel, netlink.HANDLE_MIN_EGRESS, w.real.encap)
+	attach(t, w.underlay, netlink.HANDLE_MIN_INGRESS, w.real.decap)
 }
 
 // spec gives the object's specification, its maps not pinned.
-func spec(t *testing.T) *ebpf.CollectionSpec {
+func spec(t testing.TB) *ebpf.CollectionSpec {
 	t.Helper()
 	s, err := LoadDmvpn()
 	must(t, err)
@@ -134,7 +135,7 @@ func spec(t *testing.T) *ebpf.CollectionSpec {
 }
 
 // attach puts a program at a device by clsact, which every kernel has.
-func attach(t *testing.T, index int, parent uint32, p *ebpf.Program) {
+func attach(t testing.TB, index int, parent uint32, p *ebpf.Program) {
 	t.Helper()
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
 	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, os.ErrExist) {
@@ -149,7 +150,7 @@ func attach(t *testing.T, index int, parent uint32, p *ebpf.Program) {
 }
 
 // openTUN makes a TUN as the loader does and gives its descriptor.
-func openTUN(t *testing.T, name string) int {
+func openTUN(t testing.TB, name string) int {
 	t.Helper()
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	must(t, err)
@@ -163,7 +164,7 @@ func openTUN(t *testing.T, name string) int {
 }
 
 // up gives a device address and MTU, sets it up and returns its index.
-func up(t *testing.T, name, address string, mtu int) int {
+func up(t testing.TB, name, address string, mtu int) int {
 	t.Helper()
 	link, err := netlink.LinkByName(name)
 	must(t, err)
@@ -179,7 +180,7 @@ func up(t *testing.T, name, address string, mtu int) int {
 
 // ready waits until the kernel has noticed that a wire is plugged in at both
 // ends: packets are lost before.
-func ready(t *testing.T, name string) {
+func ready(t testing.TB, name string) {
 	t.Helper()
 	for range 400 {
 		link, err := netlink.LinkByName(name)
@@ -193,7 +194,7 @@ func ready(t *testing.T, name string) {
 }
 
 // route adds one: to a prefix, via a gateway if there is one, by a device.
-func route(t *testing.T, to, via string, index int) {
+func route(t testing.TB, to, via string, index int) {
 	t.Helper()
 	r := &netlink.Route{Dst: prefix(t, to), LinkIndex: index}
 	if via != "" {
@@ -206,26 +207,26 @@ func route(t *testing.T, to, via string, index int) {
 
 // routeMTU adds a route with an MTU of its own, locked: the kernel heeds others
 // in its own packets only.
-func routeMTU(t *testing.T, to, via string, index, mtu int) {
+func routeMTU(t testing.TB, to, via string, index, mtu int) {
 	t.Helper()
 	must(t, netlink.RouteAdd(&netlink.Route{Dst: prefix(t, to), LinkIndex: index, Gw: net.ParseIP(via), MTU: mtu, MTULock: true}))
 }
 
 // forbid adds a route that lets nothing by: unreachable, blackhole.
-func forbid(t *testing.T, to string, kind int) {
+func forbid(t testing.TB, to string, kind int) {
 	t.Helper()
 	must(t, netlink.RouteAdd(&netlink.Route{Dst: prefix(t, to), Type: kind}))
 }
 
 // neighbour writes a permanent entry.
-func neighbour(t *testing.T, index int, address, mac string) {
+func neighbour(t testing.TB, index int, address, mac string) {
 	t.Helper()
 	hw, err := net.ParseMAC(mac)
 	must(t, err)
 	must(t, netlink.NeighSet(&netlink.Neigh{LinkIndex: index, IP: net.ParseIP(address), HardwareAddr: hw, State: netlink.NUD_PERMANENT}))
 }
 
-func prefix(t *testing.T, s string) *net.IPNet {
+func prefix(t testing.TB, s string) *net.IPNet {
 	t.Helper()
 	_, n, err := net.ParseCIDR(s)
 	must(t, err)
@@ -234,7 +235,7 @@ func prefix(t *testing.T, s string) *net.IPNet {
 
 // listen opens AF_PACKET on a device of this namespace: packets come with their
 // link header, if the device has one.
-func listen(t *testing.T, index int) int {
+func listen(t testing.TB, index int) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 	must(t, err)
@@ -251,7 +252,7 @@ func htons(v uint16) uint16 {
 // addr gives the 16 octets of the maps.
 func addr(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	var refused *ebpf.VerifierError
 	if errors.As(err, &refused) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,16 +55,23 @@ func (s *story) kernel(ctx context.Context) error {
 		}
 	}
 	s.line("")
-	out, err = s.Spokes[0].Run(ctx, "bpftool", "net", "show")
+	for _, program := range []string{cloud.Device + "/dmvpn_encap", cloud.Underlay + "/dmvpn_decap"} {
+		out, err := s.Spokes[0].Run(ctx, "bpftool", "prog", "show", "pinned", pins+"dev/"+program)
+		if err != nil {
+			return err
+		}
+		s.run("spoke1", "bpftool prog show pinned "+pins+"dev/"+program)
+		first, _, _ := strings.Cut(out, "\n")
+		s.show(first)
+	}
+	s.line("")
+	attached, err := s.Attached(ctx, "spoke1")
 	if err != nil {
 		return err
 	}
-	s.run("spoke1", "bpftool net show")
-	s.show(out)
-	s.line("")
-	for _, program := range []string{"dmvpn_encap", "dmvpn_decap"} {
-		if !strings.Contains(out, program) {
-			return fmt.Errorf("bpftool net does not show %s", program)
+	for _, want := range []string{cloud.Device + " egress dmvpn_encap", cloud.Underlay + " ingress dmvpn_decap"} {
+		if !slices.Contains(attached, want) {
+			return fmt.Errorf("%q is not among the attached programs %q", want, attached)
 		}
 	}
 	s.holds("dmvpn_encap sits at the tunnel's egress, dmvpn_decap at the Internet's ingress")

@@ -109,6 +109,7 @@ func serve(ctx context.Context, f *flags) error {
 	if word == nil {
 		return errors.New("serve is started by dmvpn-lab up")
 	}
+	syscall.CloseOnExec(3) // what runs in the lab shall not hold it open
 	c, err := build(ctx, f)
 	if err != nil {
 		_, _ = fmt.Fprintln(word, err)

@@ -24,7 +24,10 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 		return nil
 	}
 	d := t.daemon
-	k, err := d.sockets.take(socketKey{now.Address, now.Device, now.Mark})
+	// Tunnels share underlay devices: one at a time.
+	d.connecting.Lock()
+	defer d.connecting.Unlock()
+	k, err := d.sockets.take(socketKey{now.Address, now.Device, now.Index, now.Mark})
 	if err != nil {
 		return err
 	}

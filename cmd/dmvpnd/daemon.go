@@ -41,6 +41,8 @@ type daemon struct {
 	tunnels []*tunnel
 	server  *control.Server
 
+	connecting sync.Mutex // a tunnel is being taken to an underlay
+
 	asked  chan request  // Stop and Teardown of the control API
 	failed chan error    // a part ended that should not
 	look   chan struct{} // look for recursion
@@ -103,6 +105,7 @@ func (d *daemon) make(u *undo) (err error) {
 	}
 	// From here on nothing fails: what is not wanted any more may go.
 	d.removeUnnamed()
+	d.dropUnused()
 	return nil
 }
 
@@ -185,6 +188,24 @@ func (d *daemon) removeUnnamed() {
 		d.quietly("remove "+name, d.host.RemoveTunnel(name))
 		d.quietly("detach from the underlay", d.plane.ReleaseUnderlay(old.UnderlayIfIndex))
 		d.log.Info().Str("tunnel", name).Msg("removed: the configuration does not name it any more")
+	}
+}
+
+// dropUnused makes the holder forget what no tunnel uses any more.
+func (d *daemon) dropUnused() {
+	used := map[string]bool{}
+	for _, t := range d.tunnels {
+		used[queueName(t.config.Name)] = true
+	}
+	for _, name := range d.sockets.names() {
+		used[name] = true
+	}
+	held, err := d.holder.List()
+	d.quietly("holder", err)
+	for _, name := range held {
+		if !used[name] {
+			d.quietly("holder", d.holder.Drop(name))
+		}
 	}
 }
 

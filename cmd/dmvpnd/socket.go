@@ -20,11 +20,14 @@ import (
 type socketKey struct {
 	local  netip.Addr
 	device string
+	index  int // of the device: another one may come with the same name
 	mark   uint32
 }
 
 // name is the socket's in the holder.
-func (k socketKey) name() string { return fmt.Sprintf("gre/%s/%s/%d", k.local, k.device, k.mark) }
+func (k socketKey) name() string {
+	return fmt.Sprintf("gre/%s/%s/%d/%d", k.local, k.device, k.index, k.mark)
+}
 
 type socket struct {
 	key      socketKey
@@ -60,7 +63,7 @@ func (s *sockets) take(key socketKey) (*socket, error) {
 	s.open[key] = k
 	go func() {
 		defer close(k.done)
-		if err := k.receiver.Run(); err != nil && !errors.Is(err, os.ErrClosed) {
+		if err := k.receiver.Run(); !errors.Is(err, os.ErrClosed) {
 			s.failed(fmt.Errorf("raw GRE socket of %s: %w", key.local, err))
 		}
 	}()
@@ -96,6 +99,17 @@ func (s *sockets) release(k *socket) error {
 	err := k.conn.Close()
 	<-k.done
 	return errors.Join(err, s.holder.Drop(k.key.name()))
+}
+
+// names are the names that the holder has the open sockets by.
+func (s *sockets) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for key := range s.open {
+		out = append(out, key.name())
+	}
+	return out
 }
 
 // close closes all sockets of this process; the holder keeps its own.

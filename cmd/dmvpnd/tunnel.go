@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -232,11 +231,4 @@ func (t *tunnel) problem(about, text string) {
 	default:
 		t.log.Warn().Msg(text)
 	}
-}
-
-// nbma gives our underlay address, invalid if there is none.
-func (t *tunnel) nbma() netip.Addr {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.underlay.Address
 }

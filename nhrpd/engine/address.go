@@ -5,7 +5,6 @@ package engine
 import (
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // validNBMA says whether an address can be a peer's on the underlay.
@@ -97,17 +96,4 @@ func icmpError(b []byte) bool {
 		return b[40] < 128
 	}
 	return false
-}
-
-// quoted makes text of a peer fit for a log line.
-func quoted(s string) string {
-	if len(s) > 64 {
-		s = s[:64]
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
 }

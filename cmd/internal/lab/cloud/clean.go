@@ -4,7 +4,6 @@ package cloud
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -54,31 +53,4 @@ func (c *Cloud) Pins(node string) []string {
 		return nil // what is gone while we look is gone
 	})
 	return pins
-}
-
-// Attached names our programs on a node's devices, as bpftool shows them.
-func (c *Cloud) Attached(ctx context.Context, node string) ([]string, error) {
-	out, err := c.Get(node).Run(ctx, "bpftool", "-j", "net", "show")
-	if err != nil {
-		return nil, err
-	}
-	var shown []struct {
-		TC []struct {
-			Device string `json:"devname"`
-			Kind   string `json:"kind"`
-			Name   string `json:"name"`
-		} `json:"tc"`
-	}
-	if err := json.Unmarshal([]byte(out), &shown); err != nil {
-		return nil, fmt.Errorf("%s: bpftool net: %w", node, err)
-	}
-	var names []string
-	for _, s := range shown {
-		for _, p := range s.TC {
-			if strings.Contains(p.Name, "dmvpn") {
-				names = append(names, p.Device+" "+p.Kind+" "+p.Name)
-			}
-		}
-	}
-	return names, nil
 }

@@ -72,9 +72,9 @@ func TestTheProgramsHaveTellingNames(t *testing.T) {
 	ctx := t.Context()
 	attached, err := c.Attached(ctx, "spoke1")
 	check(t, err)
-	for _, want := range []string{cloud.Device + " ", cloud.Underlay + " "} {
-		if !slices.ContainsFunc(attached, func(a string) bool { return strings.HasPrefix(a, want) }) {
-			t.Errorf("no program of ours on %s: %v", want, attached)
+	for _, want := range []string{cloud.Device + " egress dmvpn_encap", cloud.Underlay + " ingress dmvpn_decap"} {
+		if !slices.Contains(attached, want) {
+			t.Errorf("%q is not among the attached programs %q", want, attached)
 		}
 	}
 	out, err := c.Spokes[0].Run(ctx, "bpftool", "-j", "prog", "show", "name", "dmvpn_encap")
