@@ -63,6 +63,9 @@ func (n *Node) make() error {
 			return err
 		}
 	}
+	if err := shareNamespaces(); err != nil {
+		return err
+	}
 	err := onThread(func() (err error) {
 		n.ns, err = netns.NewNamed(namespaceName(n.lab.Name, n.Name))
 		return err

@@ -15,8 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const netnsDir = "/run/netns"
-
 func namespaceName(lab, node string) string { return "dmvpn-" + lab + "-" + node }
 
 func lockPath(dir string) string { return filepath.Join(dir, "owner") }

@@ -28,7 +28,7 @@ type Wire struct {
 	relay *relay
 }
 
-// Wire plugs a wire in and brings both ends up.
+// Wire plugs a wire in, brings both ends up and waits until they send.
 func (l *Lab) Wire(w *Wire) *Wire {
 	if l.err != nil {
 		return w
@@ -62,7 +62,32 @@ func (l *Lab) Wire(w *Wire) *Wire {
 			l.fail("%w", err)
 		}
 	}
+	if w.relayed() || l.err != nil {
+		return w // a TAP sends as soon as it is up
+	}
+	for _, e := range []End{w.A, w.B} {
+		if err := l.nodes[e.Node].operating(e.Device); err != nil {
+			l.fail("%w", err)
+		}
+	}
 	return w
+}
+
+// operating waits until a veth that has been brought up operates: until then the
+// kernel drops what it is given to send.
+func (n *Node) operating(device string) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		link, err := n.Net.LinkByName(device)
+		if err != nil {
+			return fmt.Errorf("node %s: device %s: %w", n.Name, device, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("node %s: device %s is %v after 10 s", n.Name, device, link.Attrs().OperState)
+		}
+	}
 }
 
 // relayed says whether the frames go through this process.
