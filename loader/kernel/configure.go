@@ -50,10 +50,12 @@ func (h *Host) configure(link netlink.Link, spec TunnelSpec) error {
 }
 
 // setSysctls stops ICMP redirects: NHRP does their work, and a hub sends back
-// by the device what came by it all day.
+// by the device what came by it all day. The kernel sends them where the device
+// or "all" says so; every other device keeps its own word, which is yes unless
+// someone has changed it.
 func setSysctls(device string) error {
-	for _, name := range []string{"send_redirects", "accept_redirects"} {
-		path := "/proc/sys/net/ipv4/conf/" + device + "/" + name
+	for _, name := range []string{device + "/send_redirects", device + "/accept_redirects", "all/send_redirects"} {
+		path := "/proc/sys/net/ipv4/conf/" + name
 		if err := os.WriteFile(path, []byte("0"), 0); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, unix.EROFS) {
 			return fmt.Errorf("device %s: %w", device, err)
 		}

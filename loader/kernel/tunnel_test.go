@@ -54,6 +54,11 @@ func TestATunnelDeviceIsMadeWithAddressMTUAndCarrier(t *testing.T) {
 	if address := netnstest.Run(t, "ip -4 address show dmvpn0"); !strings.Contains(address, "10.0.0.11/24") {
 		t.Errorf("the device lacks its address:\n%s", address)
 	}
+	for _, who := range []string{"all", "dmvpn0"} {
+		if redirects := netnstest.Run(t, "cat /proc/sys/net/ipv4/conf/"+who+"/send_redirects"); redirects != "0\n" {
+			t.Errorf("%s sends ICMP redirects: %s", who, redirects)
+		}
+	}
 	features := netnstest.Run(t, "ethtool -k dmvpn0")
 	if !strings.Contains(features, "tcp-segmentation-offload: on") || !strings.Contains(features, "tx-udp-segmentation: on") {
 		t.Errorf("GSO packets would not stay whole:\n%s", features)

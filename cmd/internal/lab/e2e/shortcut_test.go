@@ -55,11 +55,7 @@ func TestTheWayGetsShorter(t *testing.T) {
 	if n := len(atHub.Close()); n > 0 {
 		t.Errorf("%d packets went by the hub though there is a shortcut", n)
 	}
-	counters, err := c.Hub.Counters()
-	check(t, err)
-	if n := counters["IcmpOutRedirects"]; n > 0 {
-		t.Errorf("the hub's kernel sent %d ICMP redirects: they mean nothing in a tunnel", n)
-	}
+	noICMPRedirects(t, c)
 	for _, pair := range [][2]int{{1, 3}, {3, 2}} {
 		shortcut(t, c, pair[0], pair[1])
 	}
@@ -105,6 +101,18 @@ func TestATunnelAddressIsResolvedToo(t *testing.T) {
 		}
 		return err
 	})
+	noICMPRedirects(t, c)
+}
+
+// noICMPRedirects: the hub's kernel would send them for what came by the tunnel
+// and leaves by it; they mean nothing there.
+func noICMPRedirects(t *testing.T, c *cloud.Cloud) {
+	t.Helper()
+	counters, err := c.Hub.Counters()
+	check(t, err)
+	if n := counters["IcmpOutRedirects"]; n > 0 {
+		t.Errorf("the hub's kernel sent %d ICMP redirects", n)
+	}
 }
 
 // TestWithoutRedirectEverythingGoesByTheHub: phase 1 by configuration.
