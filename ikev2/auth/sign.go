@@ -28,12 +28,12 @@ func Sign(key stdcrypto.Signer, hashes []wire.HashAlgorithm, octets []byte, rand
 	}
 	wanted := schemeOf(key.Public())
 	var chosen *algorithm
-	for i, a := range algorithms {
+	for i, a := range made {
 		if a.scheme != wanted || !slices.Contains(hashes, a.announced) {
 			continue
 		}
 		// The hash that is as strong as the curve; else the strongest there is.
-		if chosen = &algorithms[i]; a.hash == naturalHash(key.Public()) {
+		if chosen = &made[i]; a.hash == naturalHash(key.Public()) {
 			break
 		}
 	}
@@ -110,7 +110,10 @@ func signOlder(key stdcrypto.Signer, octets []byte, random io.Reader) (*wire.Aut
 // algorithm must belong together; the whole of the identifier is compared.
 func VerifySignature(public stdcrypto.PublicKey, octets []byte, a *wire.Authentication) error {
 	if err := CheckKey(public); err != nil {
-		return err
+		return failed("%v", err)
+	}
+	if a.Method == wire.AuthRSA {
+		return verifyOldRSA(public, octets, a.Data)
 	}
 	if o, ok := older[a.Method]; ok {
 		k, ok := public.(*ecdsa.PublicKey)
@@ -130,14 +133,29 @@ func VerifySignature(public stdcrypto.PublicKey, octets []byte, a *wire.Authenti
 		return failed("the signature's algorithm is past its end")
 	}
 	identifier, signature := string(a.Data[1:1+a.Data[0]]), a.Data[1+a.Data[0]:]
-	at := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.identifier == identifier })
+	at := slices.IndexFunc(taken, func(a algorithm) bool { return a.identifier == identifier })
 	if at < 0 {
 		return failed("signature algorithm %x", identifier)
 	}
-	if !algorithms[at].verify(public, octets, signature) {
+	if !taken[at].verify(public, octets, signature) {
 		return failed("the signature is wrong")
 	}
 	return nil
+}
+
+// verifyOldRSA is RFC 7296's own method: PKCS #1 v1.5 with a hash that only the
+// signature names. Most peers mean SHA-1, and have to be configured otherwise.
+func verifyOldRSA(public stdcrypto.PublicKey, octets, signature []byte) error {
+	k, ok := public.(*rsa.PublicKey)
+	if !ok {
+		return failed("%s with a key of type %T", wire.AuthRSA, public)
+	}
+	for _, h := range []stdcrypto.Hash{stdcrypto.SHA256, stdcrypto.SHA384, stdcrypto.SHA512} {
+		if rsa.VerifyPKCS1v15(k, h, digest(h, octets), signature) == nil {
+			return nil
+		}
+	}
+	return failed("the signature is wrong, or made with SHA-1: let the peer use RFC 7427, or an ECDSA key")
 }
 
 func (a algorithm) verify(public stdcrypto.PublicKey, octets, signature []byte) bool {

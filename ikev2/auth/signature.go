@@ -4,13 +4,11 @@ package auth
 
 import (
 	stdcrypto "crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rsa"
 	_ "crypto/sha256" // the hashes that algorithms names
 	_ "crypto/sha512"
 	"encoding/hex"
+	"slices"
 
 	"dmvpn/ikev2/wire"
 )
@@ -33,12 +31,21 @@ type algorithm struct {
 	announced  wire.HashAlgorithm
 }
 
-// pss is RSASSA-PSS with one hash for text and mask and a salt of its length, in
-// the only encoding that is taken: parameters that differ in anything are a
-// signature by another algorithm.
+// pss is RSASSA-PSS with one hash for text and mask and a salt of its length.
+// Parameters that differ in anything are a signature by another algorithm.
 func pss(hash, salt string) string {
+	return der("304106092a864886f70d01010a3034" + pssParameters(hash, salt))
+}
+
+// pssWithTrailer is the same as RFC 7427, appendix A.4.3, prints it: with the
+// trailer field that DER would leave out, 1 being its default.
+func pssWithTrailer(hash, salt string) string {
+	return der("304606092a864886f70d01010a3039" + pssParameters(hash, salt) + "a303020101")
+}
+
+func pssParameters(hash, salt string) string {
 	oid := "300d06096086480165030402" + hash + "0500"
-	return der("304106092a864886f70d01010a3034a00f" + oid + "a11c301a06092a864886f70d010108" + oid + "a2030201" + salt)
+	return "a00f" + oid + "a11c301a06092a864886f70d010108" + oid + "a2030201" + salt
 }
 
 func der(text string) string {
@@ -49,9 +56,9 @@ func der(text string) string {
 	return string(b)
 }
 
-// algorithms, the preferred ones of a key first. PKCS #1 v1.5 is verified, for
-// strongSwan makes it unless told otherwise, but never made.
-var algorithms = []algorithm{
+// made are the algorithms that we sign with, those of a kind of key from the
+// weakest hash to the strongest.
+var made = []algorithm{
 	{pss("01", "20"), schemePSS, stdcrypto.SHA256, wire.HashSHA256},
 	{pss("02", "30"), schemePSS, stdcrypto.SHA384, wire.HashSHA384},
 	{pss("03", "40"), schemePSS, stdcrypto.SHA512, wire.HashSHA512},
@@ -59,10 +66,18 @@ var algorithms = []algorithm{
 	{der("300a06082a8648ce3d040303"), schemeECDSA, stdcrypto.SHA384, wire.HashSHA384},
 	{der("300a06082a8648ce3d040304"), schemeECDSA, stdcrypto.SHA512, wire.HashSHA512},
 	{der("300506032b6570"), schemeEd25519, 0, wire.HashIdentity},
+}
+
+// taken are those that a peer may sign with: PKCS #1 v1.5 too, which strongSwan
+// makes unless told otherwise.
+var taken = slices.Concat(made, []algorithm{
+	{pssWithTrailer("01", "20"), schemePSS, stdcrypto.SHA256, wire.HashSHA256},
+	{pssWithTrailer("02", "30"), schemePSS, stdcrypto.SHA384, wire.HashSHA384},
+	{pssWithTrailer("03", "40"), schemePSS, stdcrypto.SHA512, wire.HashSHA512},
 	{der("300d06092a864886f70d01010b0500"), schemePKCS1, stdcrypto.SHA256, wire.HashSHA256},
 	{der("300d06092a864886f70d01010c0500"), schemePKCS1, stdcrypto.SHA384, wire.HashSHA384},
 	{der("300d06092a864886f70d01010d0500"), schemePKCS1, stdcrypto.SHA512, wire.HashSHA512},
-}
+})
 
 // Hashes is what we announce in SIGNATURE_HASH_ALGORITHMS and verify.
 var Hashes = []wire.HashAlgorithm{wire.HashSHA256, wire.HashSHA384, wire.HashSHA512, wire.HashIdentity}
@@ -86,28 +101,4 @@ func digest(h stdcrypto.Hash, octets []byte) []byte {
 	d := h.New()
 	d.Write(octets)
 	return d.Sum(nil)
-}
-
-// CheckKey says whether a public key is strong enough: RSA of 2048 to 8192 bits
-// with an odd exponent above 2^16 (FIPS 186-5), the NIST curves from P-256,
-// Ed25519.
-func CheckKey(public stdcrypto.PublicKey) error {
-	switch k := public.(type) {
-	case *rsa.PublicKey:
-		if n := k.N.BitLen(); n < 2048 || n > 8192 {
-			return failed("RSA key of %d bits, not 2048 to 8192", n)
-		}
-		if k.E <= 1<<16 || k.E&1 == 0 {
-			return failed("RSA exponent %d", k.E)
-		}
-		return nil
-	case *ecdsa.PublicKey:
-		if n := k.Curve.Params().BitSize; n != 256 && n != 384 && n != 521 {
-			return failed("ECDSA key on %s", k.Curve.Params().Name)
-		}
-		return nil
-	case ed25519.PublicKey:
-		return nil
-	}
-	return failed("key of type %T", public)
 }

@@ -33,12 +33,18 @@ var serial int64
 // issue makes a certificate by template; a nil issuer signs itself.
 func issue(t *testing.T, by *authority, template x509.Certificate) *authority {
 	t.Helper()
+	return issueWith(t, by, template, ecKey(t, elliptic.P256()))
+}
+
+// issueWith does it with the holder's key.
+func issueWith(t *testing.T, by *authority, template x509.Certificate, key stdcrypto.Signer) *authority {
+	t.Helper()
 	serial++
 	template.SerialNumber = big.NewInt(serial)
 	if template.NotBefore.IsZero() {
 		template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(time.Hour)
 	}
-	a := &authority{key: ecKey(t, elliptic.P256())}
+	a := &authority{key: key}
 	parent, signer := &template, a.key
 	if by != nil {
 		parent, signer = by.Certificate, by.key
@@ -53,27 +59,14 @@ func issue(t *testing.T, by *authority, template x509.Certificate) *authority {
 	return a
 }
 
-func ca(t *testing.T, by *authority, name string) *authority {
-	return issue(t, by, x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign})
+func authorityTemplate(name string) x509.Certificate {
+	return x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 }
 
-// revoke makes the authority's list, valid until the time.
-func (a *authority) revoke(t *testing.T, until time.Time, all ...*authority) *x509.RevocationList {
+func ca(t *testing.T, by *authority, name string) *authority {
 	t.Helper()
-	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now.Add(-2 * time.Hour), NextUpdate: until}
-	for _, c := range all {
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now.Add(-time.Hour)})
-	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, a.Certificate, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseRevocationList(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parsed
+	return issue(t, by, authorityTemplate(name))
 }
 
 func TestCertificatesAreBelievedOrNot(t *testing.T) {
@@ -102,6 +95,13 @@ func TestCertificatesAreBelievedOrNot(t *testing.T) {
 		deep = ca(t, deep, "deeper")
 	}
 	chain = append([]*x509.Certificate{issue(t, deep, spoke(nil)).Certificate, deep.Certificate}, chain...)
+	narrow := authorityTemplate("constrained")
+	narrow.PermittedDNSDomainsCritical, narrow.PermittedDNSDomains = true, []string{"example.org"}
+	constrained := issue(t, root, narrow)
+	ending := authorityTemplate("last")
+	ending.MaxPathLenZero = true
+	last := issue(t, root, ending)
+	tooDeep := ca(t, last, "too deep")
 	list := func(all ...*authority) []*x509.Certificate {
 		var certificates []*x509.Certificate
 		for _, a := range all {
@@ -144,6 +144,11 @@ func TestCertificatesAreBelievedOrNot(t *testing.T) {
 		{"extended key usage of no name", fqdn, list(issue(t, root, spoke(usage(asn1.ObjectIdentifier{1, 2, 3})))), nil, "something else"},
 		{"extended key usage for IKE", fqdn, list(issue(t, root, spoke(usage(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 17})))), nil, ""},
 		{"extended key usage for a TLS server", fqdn, list(issue(t, root, spoke(extended(x509.ExtKeyUsageServerAuth)))), nil, ""},
+		{"a critical extension that nobody knows", fqdn, list(issue(t, root, spoke(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+		}))), nil, "unhandled critical extension"},
+		{"a name that the authority may not give", fqdn, list(issue(t, constrained, spoke(nil)), constrained), nil, "not permitted"},
+		{"an authority below one that may have none", fqdn, list(issue(t, tooDeep, spoke(nil)), tooDeep, last), nil, "too many intermediates"},
 		{"revoked", fqdn, list(good), []*x509.RevocationList{root.revoke(t, now.Add(time.Hour), good)}, "was revoked"},
 		{"another one revoked", fqdn, list(good), []*x509.RevocationList{root.revoke(t, now.Add(time.Hour), middle)}, ""},
 		{"the one in the middle revoked", fqdn, list(below, middle), []*x509.RevocationList{root.revoke(t, now.Add(time.Hour), middle)}, "was revoked"},
