@@ -19,33 +19,33 @@ func CheckKey(public stdcrypto.PublicKey) error {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
 		if n := k.N.BitLen(); n < 2048 || n > 8192 {
-			return fmt.Errorf("ike: RSA key of %d bits, not 2048 to 8192", n)
+			return fmt.Errorf("RSA key of %d bits, not 2048 to 8192", n)
 		}
 		if k.N.Bit(0) == 0 {
-			return fmt.Errorf("ike: RSA modulus is even")
+			return fmt.Errorf("RSA modulus is even")
 		}
 		if k.E <= 1<<16 || k.E&1 == 0 {
-			return fmt.Errorf("ike: RSA exponent %d, not odd and above 65536", k.E)
+			return fmt.Errorf("RSA exponent %d, not odd and above 65536", k.E)
 		}
 		return nil
 	case *ecdsa.PublicKey:
 		if n := k.Curve.Params().BitSize; n != 256 && n != 384 && n != 521 {
-			return fmt.Errorf("ike: ECDSA key on %s, not P-256, P-384 or P-521", k.Curve.Params().Name)
+			return fmt.Errorf("ECDSA key on %s, not P-256, P-384 or P-521", k.Curve.Params().Name)
 		}
 		if _, err := k.ECDH(); err != nil {
-			return fmt.Errorf("ike: ECDSA key: %w", err)
+			return fmt.Errorf("ECDSA key: %w", err)
 		}
 		return nil
 	case ed25519.PublicKey:
 		if len(k) != ed25519.PublicKeySize {
-			return fmt.Errorf("ike: Ed25519 key of %d octets", len(k))
+			return fmt.Errorf("Ed25519 key of %d octets", len(k))
 		}
 		if smallOrder(k) {
-			return fmt.Errorf("ike: Ed25519 key is a point of small order, under which anybody can sign")
+			return fmt.Errorf("Ed25519 key is a point of small order, under which anybody can sign")
 		}
 		return nil
 	}
-	return fmt.Errorf("ike: key of type %T: use ECDSA, Ed25519 or RSA", public)
+	return fmt.Errorf("key of type %T: use ECDSA, Ed25519 or RSA", public)
 }
 
 // lowPoints are the second coordinates of the eight points of Ed25519 whose order

@@ -15,13 +15,13 @@ import (
 func CheckRevocationList(list *x509.RevocationList) error {
 	for _, e := range list.Extensions {
 		if e.Critical {
-			return fmt.Errorf("ike: the revocation list of %q has the critical extension %s: use a full list of the authority's", describeDN(list.RawIssuer), e.Id)
+			return fmt.Errorf("the revocation list of %q has the critical extension %s: use a full list of the authority's", describeDN(list.RawIssuer), e.Id)
 		}
 	}
 	for _, entry := range list.RevokedCertificateEntries {
 		for _, e := range entry.Extensions {
 			if e.Critical {
-				return fmt.Errorf("ike: the revocation list of %q has an entry with the critical extension %s: use a direct list", describeDN(list.RawIssuer), e.Id)
+				return fmt.Errorf("the revocation list of %q has an entry with the critical extension %s: use a direct list", describeDN(list.RawIssuer), e.Id)
 			}
 		}
 	}

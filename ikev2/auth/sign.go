@@ -21,7 +21,7 @@ import (
 // of RFC 4754 are left, and an RSA key is an error, as SHA-1 would be the way.
 func Sign(key stdcrypto.Signer, hashes []wire.HashAlgorithm, octets []byte, random io.Reader) (*wire.Authentication, error) {
 	if err := CheckKey(key.Public()); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ike: our own key: %w", err)
 	}
 	if len(hashes) == 0 {
 		return signOlder(key, octets, random)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" // RFC 7296, section 3.7, fixes it for CERTREQ, a mere hint
 	"crypto/x509"
 	"encoding/asn1"
+	"fmt"
 	"slices"
 	"time"
 
@@ -71,11 +72,8 @@ func (t *Trust) Verify(all []*x509.Certificate, id Identity, now time.Time) erro
 		}
 	}
 	leaf := all[0]
-	if !names(leaf, id) {
-		return failed("the certificate of %q does not name %s", describeDN(leaf.RawSubject), id)
-	}
-	if why := unfit(leaf); why != "" {
-		return failed("the certificate of %s is not for IKE: %s", id, why)
+	if err := checkUse(leaf, id); err != nil {
+		return failed("%v", err)
 	}
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
@@ -113,6 +111,31 @@ func (t *Trust) checkChain(chain []*x509.Certificate, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// checkUse says whether a certificate is for IKE and this identity.
+func checkUse(c *x509.Certificate, id Identity) error {
+	if !names(c, id) {
+		return fmt.Errorf("the certificate of %q does not name %s", describeDN(c.RawSubject), id)
+	}
+	if why := unfit(c); why != "" {
+		return fmt.Errorf("the certificate of %s is not for IKE: %s", id, why)
+	}
+	return nil
+}
+
+// CheckCertificate says whether a certificate of our own is one that peers may
+// take for the identity at a time, as far as that can be seen without their
+// authorities. The error does not wrap ErrFailed.
+func CheckCertificate(c *x509.Certificate, id Identity, now time.Time) error {
+	if err := checkUse(c, id); err != nil {
+		return err
+	}
+	if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		return fmt.Errorf("the certificate of %s is valid from %s to %s, and it is %s", id,
+			c.NotBefore.Format(time.RFC3339), c.NotAfter.Format(time.RFC3339), now.Format(time.RFC3339))
+	}
+	return CheckKey(c.PublicKey)
 }
 
 // names says whether a certificate is of the identity (RFC 4945, section 3): by
