@@ -96,6 +96,7 @@ func (s *story) tell(ctx context.Context) error {
 		{"Now the packets go directly", s.direct},
 		{"What hub and spoke say of it", s.shown},
 		{"What the kernel has of it", s.kernel},
+		{"The daemons die, and the packets go on", s.crash},
 		{"A shortcut that nobody uses expires", s.expiry},
 		{"The way leads by the hub again", s.back},
 		{"Nothing is left", s.nothingLeft},

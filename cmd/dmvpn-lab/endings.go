@@ -41,7 +41,8 @@ func (s *story) shown(ctx context.Context) error {
 // kernel shows a pinned map and the programs.
 func (s *story) kernel(ctx context.Context) error {
 	s.say(`The packets themselves never meet dmvpnd: two BPF programs wrap and unwrap
-		them, by tables that are pinned and readable. Kill the daemon, and they go on.`)
+		them, by tables that are pinned and readable. They need the daemon to learn of
+		peers, not to forward.`)
 	const pins = "/sys/fs/bpf/dmvpn/default/"
 	out, err := s.Spokes[0].Run(ctx, "bpftool", "map", "dump", "pinned", pins+"dmvpn_nexthop")
 	if err != nil {
@@ -98,7 +99,7 @@ func compact(text string) string {
 // expiry waits until the shortcut is gone at both ends.
 func (s *story) expiry(ctx context.Context) error {
 	s.say(`A shortcut costs both ends a little, so one without traffic goes: after five
-		minutes as a rule, here after %v. The stream has ended; we wait.`, demoIdle)
+		minutes as a rule, here after %v. The streams have ended; we wait.`, demoIdle)
 	began := time.Now()
 	for _, end := range []struct {
 		node   string

@@ -97,6 +97,38 @@ func TestTheDemoTellsItsStory(t *testing.T) {
 	}
 }
 
+// TestTheDemoFailsLoudlyWhereAStepDoesNotHold: the hub tells nobody of a shorter
+// way. The story ends there, with the step's name, the reason and the logs.
+func TestTheDemoFailsLoudlyWhereAStepDoesNotHold(t *testing.T) {
+	n := name(t, "loud")
+	programs := t.TempDir()
+	if err := os.Symlink(filepath.Join(folder, "dmvpn"), filepath.Join(programs, "dmvpn")); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\nsed -i 's/^key = 42$/key = 42\\nredirect = false/' \"$2\"\nexec " + filepath.Join(folder, "dmvpnd") + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(programs, "dmvpnd"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, status := dmvpnLab(t, time.Minute, "demo", "--name", n, "--programs", programs)
+	if status != 1 {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{
+		"✗ The hub tells of a shorter way, and the spoke resolves it: this does not hold",
+		"no shortcut to 10.10.2.0/24", "The log of hub ends:",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if strings.Contains(out, "All of it held") || strings.Contains(out, "Now the packets go directly") {
+		t.Error("the story went on")
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
 func TestTheDemoCleansUpWhenInterrupted(t *testing.T) {
 	n := name(t, "stop")
 	cmd := exec.Command(filepath.Join(folder, "dmvpn-lab"), "demo", "--name", n)

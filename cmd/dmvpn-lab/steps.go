@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
@@ -33,13 +34,20 @@ func (s *story) wires(ctx context.Context) error {
 
 // registration starts the daemons and waits for the spokes' registrations.
 func (s *story) registration(ctx context.Context) error {
-	s.say(`Each spoke is told the hub's address and nothing else. It registers its own
-		tunnel address, where it is on the Internet, and the network behind it. The
-		hub was told of no spoke: a fourth one would change nothing on it.`)
+	s.say(`Of the others, each spoke is told the hub's address and nothing else. It
+		registers its own tunnel address, where it is on the Internet, and the
+		network behind it. The hub is told of no spoke: a fourth one would change
+		nothing on it.`)
 	if err := s.StartAll(ctx); err != nil {
 		return err
 	}
 	began := time.Now()
+	for _, node := range []string{"hub", "spoke1"} {
+		_, tunnel, _ := strings.Cut(s.Settings(node).TOML(), "\n[tunnel.")
+		s.run(node, "cat dmvpn.toml")
+		s.show("[tunnel." + tunnel)
+		s.line("")
+	}
 	if err := s.Until(ctx, 15*time.Second, func() error { return s.AllRegistered(ctx) }); err != nil {
 		return err
 	}
@@ -68,6 +76,10 @@ func (s *story) byHub(ctx context.Context) (err error) {
 	if s.nhrp, err = s.Spokes[0].Capture(cloud.Underlay, isNHRP); err != nil {
 		return err
 	}
+	wire, err := s.sniff(ctx, s.Spokes[0], cloud.HubNBMA().String())
+	if err != nil {
+		return err
+	}
 	path, err := s.Hosts[0].Trace(ctx, cloud.Host(2))
 	if err != nil {
 		return err
@@ -77,6 +89,9 @@ func (s *story) byHub(ctx context.Context) (err error) {
 	}
 	s.path(path)
 	if err := hops(path, cloud.Gateway(1), cloud.HubTunnel(), cloud.TunnelAddress(2), cloud.Host(2)); err != nil {
+		return err
+	}
+	if err := s.seen(ctx, wire); err != nil {
 		return err
 	}
 	s.slow = path[len(path)-1].RTT
@@ -147,6 +162,13 @@ func (s *story) direct(ctx context.Context) error {
 	fast := path[len(path)-1].RTT
 	if fast > s.slow/2 {
 		return fmt.Errorf("the round trip is %v directly, and %v by the hub", fast, s.slow)
+	}
+	wire, err := s.sniff(ctx, s.Spokes[0], cloud.NBMA(2).String())
+	if err != nil {
+		return err
+	}
+	if err := s.seen(ctx, wire); err != nil {
+		return err
 	}
 	s.holds("there and back in %s instead of %s", ms(fast), ms(s.slow))
 	atHub, err := s.Hub.Capture(cloud.Underlay, func(f lab.Frame) bool { _, _, gre := lab.GRE(f.Data); return gre && !isNHRP(f) })

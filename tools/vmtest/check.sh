@@ -65,6 +65,20 @@ all_arrive() {
     shows " $count received, 0% packet loss" in_node "$n" ping -n -c "$count" -i 0.1 -W 5 "$@" "$to"
 }
 
+# tcp_both NODE OTHER ADDRESS: 4 MB of TCP from NODE to the ADDRESS of OTHER, and
+# as much back.
+tcp_both() {
+    local n=$1 other=$2 to=$3 back server said status=0
+    for back in "" -R; do
+        on_node "$other" iperf3 -s -1 >/dev/null 2>&1 &
+        server=$!
+        sleep 1
+        said=$(in_node "$n" timeout 60 iperf3 -c "$to" -n 4M $back 2>&1) || { echo "$said"; status=1; kill $server 2>/dev/null; }
+        wait $server
+    done
+    return $status
+}
+
 # hops NODE ADDRESS COUNT: so many hops, the destination being the last.
 hops() {
     local said

@@ -56,6 +56,28 @@ ours_end() {
 attached() {
     check "clsact holds the encapsulating program on $1" shows dmvpn_encap in_node "$1" tc filter show dev dmvpn0 egress
     check "clsact holds the decapsulating program on $1" shows dmvpn_decap in_node "$1" tc filter show dev eth0 ingress
+    check "bpftool net names them both on $1" named "$1"
+}
+
+named() {
+    shows 'dmvpn0\([0-9]+\) clsact/egress dmvpn_encap' in_node "$1" bpftool net show &&
+        shows 'eth0\([0-9]+\) clsact/ingress dmvpn_decap' in_node "$1" bpftool net show
+}
+
+# killed NODE... ends dmvpnd as a crash does.
+killed() {
+    local n
+    for n in "$@"; do
+        kill -9 "${daemon_of[$n]}"
+        wait "${daemon_of[$n]}" 2>/dev/null
+    done
+}
+
+# of NODE are the ids and names of a node's peers, and how often its tunnel has lost
+# its carrier.
+of() {
+    cli "$1" peer -j | jq -c '[.[] | [.id, .nbma, .protocol]]'
+    in_node "$1" cat /sys/class/net/dmvpn0/carrier_down_count
 }
 
 # frr NODE starts zebra and nhrpd on NODE.

@@ -21,6 +21,7 @@ check "bpftool prints the tunnel's fields" shows "underlay_ifindex" in_node hub 
 within 20 "lanh reaches lan1" reaches lanh 10.10.1.100
 check "lanh and lan1: 20 pings, none lost" all_arrive lanh 10.10.1.100 20
 check "lan1 and lanh: 1,300 octets, none lost" all_arrive lan1 10.10.0.100 10 -s 1300
+check "TCP both ways with FRR's GRE on the other side" tcp_both lanh lan1 10.10.1.100
 
 # The first packets between the spokes cross the hub, and start the resolution.
 check "lan1 and lan2: none lost while the way becomes shorter" all_arrive lan1 10.10.2.100 40

@@ -18,6 +18,20 @@ within 20 "lan1 reaches lan2" reaches lan1 10.10.2.100
 check "lan1 and lan2: none lost while the way becomes shorter" all_arrive lan1 10.10.2.100 40
 within 30 "spoke1 took the shortcut" shows "10\.10\.2\.0/24 via 10\.0\.0\.12 dev dmvpn0" in_node spoke1 ip route show proto 54
 within 20 "the hub is out of the way" direct
+
+# Killed daemons leave everything running, and adopt it when they come back.
+crashed="hub spoke1 spoke2"
+before=$(for n in $crashed; do of $n; done)
+killed $crashed
+check "lan1 and lan2 on the shortcut, no daemon running: none lost" all_arrive lan1 10.10.2.100 30
+check "lanh and lan1, no daemon running: none lost" all_arrive lanh 10.10.1.100 30
+check "the tunnel has its carrier" shows LOWER_UP in_node spoke1 ip link show dev dmvpn0
+for n in $crashed; do ours $n 'authentication = "sesame42"'; done
+check "lan1 and lan2 after the restart: none lost" all_arrive lan1 10.10.2.100 20
+check "the same peers, and no carrier was lost" [ "$before" = "$(for n in $crashed; do of $n; done)" ]
+check "the shortcut was adopted" shows "10\.10\.2\.0/24" cli spoke1 shortcut
+for n in $crashed; do attached $n; done
+
 within 90 "the unused shortcut of spoke1 expires" lacks "10\.10\.2\.0/24" in_node spoke1 ip route show proto 54
 check "lan1 and lan2: none lost when the traffic comes back" all_arrive lan1 10.10.2.100 20
 for n in spoke1 spoke2 hub; do ours_end $n; done
