@@ -124,14 +124,14 @@ func (c *Cloud) Indirect(ctx context.Context, node string, prefix netip.Prefix) 
 	return nil
 }
 
-// PeerNames gives a node's peers, sorted, each as "NBMA protocol"; nil if the
+// PeerNames gives a node's peers, sorted, each as "ID NBMA protocol"; nil if the
 // daemon does not answer.
 func (c *Cloud) PeerNames(ctx context.Context, node string) []string {
 	var names []string
 	_ = c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
 		peers, err := client.Peers(ctx)
 		for _, p := range peers {
-			names = append(names, fmt.Sprintf("%v %v", p.NBMA, p.Protocol))
+			names = append(names, fmt.Sprintf("%d %v %v", p.ID, p.NBMA, p.Protocol))
 		}
 		return err
 	})

@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +14,11 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
-// Every daemon stays dead for so long.
-const deadTime = 30 * time.Second
+// All daemons stay dead for so long, and a single one for so long.
+const (
+	deadTime      = 30 * time.Second
+	shortDeadTime = 2 * time.Second
+)
 
 // flow is numbered UDP and a TCP connection between the same two hosts.
 type flow struct {
@@ -44,8 +49,60 @@ func (f flow) stop(t *testing.T) {
 	}
 }
 
+// adopted is what a daemon must find again: its maps and its device are the same
+// objects, its peers have their ids, and the carrier has not been away.
+type adopted struct {
+	maps      string
+	device    int
+	carrier   int
+	peers     []string
+	shortcuts []netip.Prefix
+}
+
+func lookAt(t *testing.T, c *cloud.Cloud, node string) adopted {
+	t.Helper()
+	ctx := t.Context()
+	var a adopted
+	var err error
+	var ids []string
+	for _, pin := range c.Pins(node) {
+		if name, ok := strings.CutPrefix(pin, "dmvpn/default/dmvpn_"); ok {
+			out, err := c.Get(node).Run(ctx, "bpftool", "-j", "map", "show", "pinned", "/sys/fs/bpf/"+pin)
+			check(t, err)
+			var m struct{ ID json.Number }
+			check(t, json.Unmarshal([]byte(out), &m))
+			ids = append(ids, name+" "+m.ID.String())
+		}
+	}
+	a.maps = strings.Join(ids, ", ")
+	tunnel, err := c.Tunnel(ctx, node, cloud.Device)
+	check(t, err)
+	a.device = tunnel.IfIndex
+	a.carrier, err = c.Get(node).CarrierLosses(ctx, cloud.Device)
+	check(t, err)
+	a.peers = c.PeerNames(ctx, node)
+	list, err := c.Shortcuts(ctx, node)
+	check(t, err)
+	for _, s := range list {
+		a.shortcuts = append(a.shortcuts, s.Prefix)
+	}
+	if a.maps == "" || a.device == 0 || len(a.peers) == 0 {
+		t.Fatalf("%s: %+v", node, a)
+	}
+	return a
+}
+
+func (a adopted) compare(t *testing.T, node string, now adopted) {
+	t.Helper()
+	if now.maps != a.maps || now.device != a.device || now.carrier != a.carrier ||
+		!slices.Equal(now.peers, a.peers) || !slices.Equal(now.shortcuts, a.shortcuts) {
+		t.Errorf("%s is not what it was:\n%+v\nbefore:\n%+v", node, now, a)
+	}
+}
+
 // TestKilledDaemonsLoseNothing: the daemons of the hub and of all spokes are
-// killed, stay dead for 30 s and are started again, under numbered UDP and TCP.
+// killed, stay dead for 30 s and are started again; then each alone. All of it
+// under numbered UDP and TCP.
 //
 //	host1 → spoke1 ═══════════ spoke2 → host2    on a shortcut
 //	host3 → spoke3 ═══ hub ═══ spoke1 → host1    spoke3 takes no shortcuts
@@ -56,50 +113,78 @@ func TestKilledDaemonsLoseNothing(t *testing.T) {
 			s.Tunnels[0].Shortcut = &no
 		}
 	}})
-	ctx := t.Context()
 	shortcut(t, c, 1, 2)
+	ping(t, c.Hosts[2], 1)
+	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(3)) }) // for the answers
 	nodes := []string{"hub", "spoke1", "spoke2", "spoke3"}
-	carriers, peers := map[string]int{}, map[string][]string{}
+	before := map[string]adopted{}
 	for _, node := range nodes {
-		var err error
-		carriers[node], err = c.Get(node).CarrierLosses(ctx, cloud.Device)
-		check(t, err)
-		peers[node] = c.PeerNames(t.Context(), node)
-		if len(peers[node]) == 0 {
-			t.Fatalf("%s has no peers", node)
-		}
+		before[node] = lookAt(t, c, node)
 	}
 	flows := []flow{startFlow(t, c, "on the shortcut", 1, 2, 4000), startFlow(t, c, "by the hub", 3, 1, 4100)}
 	time.Sleep(time.Second)
+	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
+	check(t, err)
+	crash(t, c, before, deadTime, func() {
+		for _, f := range flows {
+			if r := f.stream.Snapshot(); r.Lost() > 20 { // a few are on their way
+				t.Errorf("%s, with dead daemons: %v", f.what, r)
+			}
+		}
+	}, nodes...)
+	for _, node := range nodes {
+		crash(t, c, before, shortDeadTime, func() {}, node)
+	}
+	ways(t, atHub.Close())
+	for _, f := range flows {
+		f.stop(t)
+	}
+}
+
+// crash kills the daemons of nodes, lets them be dead, and starts them again.
+func crash(t *testing.T, c *cloud.Cloud, before map[string]adopted, dead time.Duration, then func(), nodes ...string) {
+	t.Helper()
+	ctx := t.Context()
 	for _, node := range nodes {
 		check(t, c.Kill(ctx, node))
 	}
-	time.Sleep(deadTime)
-	for i, f := range flows {
-		if r := f.stream.Snapshot(); r.Lost() > 20 { // a few are on their way
-			t.Errorf("flow %d with dead daemons: %v", i, r)
-		}
-	}
+	time.Sleep(dead)
+	then()
 	for _, node := range nodes {
 		check(t, c.Start(node))
 	}
 	for _, node := range nodes {
 		check(t, c.Ready(ctx, node))
-		if now := c.PeerNames(t.Context(), node); !slices.Equal(now, peers[node]) {
-			t.Errorf("%s had peers %v, and after the restart %v", node, peers[node], now)
-		}
+		before[node].compare(t, node, lookAt(t, c, node))
 	}
 	until(t, c, 15*time.Second, func() error { return c.AllRegistered(ctx) })
-	check(t, c.Direct(ctx, "spoke1", cloud.Network(2)))
-	time.Sleep(3 * time.Second)
-	for _, f := range flows {
-		f.stop(t)
-	}
+	time.Sleep(time.Second)
 	for _, node := range nodes {
-		losses, err := c.Get(node).CarrierLosses(ctx, cloud.Device)
-		check(t, err)
-		if losses != carriers[node] {
-			t.Errorf("%s: the tunnel lost its carrier %d times", node, losses-carriers[node])
+		before[node].compare(t, node, lookAt(t, c, node))
+	}
+}
+
+// ways checks that the hub has seen all of one flow's packets and none of the
+// other's.
+func ways(t *testing.T, frames []lab.Frame) {
+	t.Helper()
+	seen := map[netip.Addr]int{}
+	for _, f := range frames {
+		if from, ok := innerSource(f); ok {
+			seen[from]++
 		}
 	}
+	if seen[cloud.Host(3)] < 30000 || seen[cloud.Host(1)] > 0 || seen[cloud.Host(2)] > 0 {
+		t.Errorf("packets at the hub by their source: %v", seen)
+	}
+}
+
+// innerSource is the source of the packet inside an Ethernet frame with GRE, with a
+// key, around IPv4.
+func innerSource(f lab.Frame) (netip.Addr, bool) {
+	const at = 14 + 20 + 8 + 12
+	if len(f.Data) < at+4 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(f.Data[at : at+4])
 }
