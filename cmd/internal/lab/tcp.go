@@ -32,7 +32,7 @@ type Talk struct {
 type TalkReport struct {
 	Blocks          uint64        // sent and acknowledged
 	Longest         time.Duration // longest wait for an acknowledgement
-	Retransmissions uint32        // segments that TCP sent again
+	Retransmissions uint32        // segments that TCP sent again because they were lost
 	Err             error         // why it ended early
 }
 
@@ -126,6 +126,8 @@ func (t *Talk) Stop() TalkReport {
 	return t.report
 }
 
+// retransmissions leaves out those that the other end had already: on a busy
+// machine an acknowledgement may just be late.
 func (t *Talk) retransmissions() uint32 {
 	c, ok := t.client.(*net.TCPConn)
 	if !ok {
@@ -138,7 +140,7 @@ func (t *Talk) retransmissions() uint32 {
 	var total uint32
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			total = info.Total_retrans
+			total = info.Total_retrans - min(info.Dsack_dups, info.Total_retrans)
 		}
 	})
 	return total
