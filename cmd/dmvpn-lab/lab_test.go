@@ -137,10 +137,12 @@ func TestTheDemoCleansUpWhenInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(4 * time.Second)
-	if !exists(t, n) {
-		t.Errorf("there is no lab after 4 s: %s", out.String())
+	for deadline := time.Now().Add(30 * time.Second); !exists(t, n); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("there is no lab after 30 s")
+		}
 	}
+	time.Sleep(3 * time.Second) // into the story
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}

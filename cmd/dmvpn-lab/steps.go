@@ -151,18 +151,22 @@ func (s *story) direct(ctx context.Context) error {
 	}
 	s.say(`The same packets again. Spoke2 has found the way back in the same manner;
 		the hub sees nothing of them any more.`)
-	path, err := s.Hosts[0].Trace(ctx, cloud.Host(2))
+	// On a busy machine a packet may be late: then the next one is looked at.
+	var path []lab.Echo
+	err := s.Until(ctx, 5*time.Second, func() (err error) {
+		if path, err = s.Hosts[0].Trace(ctx, cloud.Host(2)); err != nil {
+			return err
+		}
+		if fast := path[len(path)-1].RTT; fast > s.slow/2 {
+			return fmt.Errorf("the round trip is %v directly, and %v by the hub", fast, s.slow)
+		}
+		return hops(path, cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2))
+	})
 	if err != nil {
 		return err
 	}
 	s.path(path)
-	if err := hops(path, cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)); err != nil {
-		return err
-	}
 	fast := path[len(path)-1].RTT
-	if fast > s.slow/2 {
-		return fmt.Errorf("the round trip is %v directly, and %v by the hub", fast, s.slow)
-	}
 	wire, err := s.sniff(ctx, s.Spokes[0], cloud.NBMA(2).String())
 	if err != nil {
 		return err

@@ -23,10 +23,16 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 		m.sendError(in, p, wire.ErrorProtocolAddressUnreachable, 0)
 		return
 	}
+	// Unique is asked of a host (RFC 2332, section 5.2.1).
+	destination := p.DestinationProtocol
+	if p.Flags&wire.FlagUnique != 0 && len(p.CIEs) > 0 && destination.IsValid() && !p.CIEs[0].Prefix(destination).IsSingleIP() {
+		m.drop("unique-prefix")
+		m.sendError(in, p, wire.ErrorProtocolError, p.CIEOffset(0)+1)
+		return
+	}
 	if m.loops(in, p, wire.ExtensionForwardTransit) {
 		return
 	}
-	destination := p.DestinationProtocol
 	if !validDestination(destination) || destination == p.SourceProtocol || m.cfg.Address.Contains(destination) && !m.inCloud(destination) {
 		m.refuseResolution(in, p, wire.CodeNoBinding)
 		return

@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ type bench struct {
 
 type sent struct {
 	to string
+	at time.Duration // since the bench was made
 	p  *wire.Packet
 }
 
@@ -35,8 +37,9 @@ const (
 
 func newBench(t testing.TB, nbma string, config engine.Config) *bench {
 	b := &bench{t: t, w: nhrptest.New(1)}
+	b.w.Reimport = strings.HasSuffix(t.Name(), exported)
 	b.w.Seen = func(from *nhrptest.Node, to engine.Endpoint, p *wire.Packet) {
-		b.sent = append(b.sent, sent{to.NBMA.String(), p.Clone()})
+		b.sent = append(b.sent, sent{to.NBMA.String(), b.w.Now.Sub(nhrptest.Start), p.Clone()})
 	}
 	b.n = b.w.Add("X", nbma, config)
 	return b
@@ -124,6 +127,43 @@ func (b *bench) silent() {
 	}
 }
 
+// counted is what one of the machine's counters says.
+func (b *bench) counted(name string) uint64 { return b.snapshot().Counters[name] }
+
+// indicate gives a spoke H's redirect of a packet of its LAN.
+func (b *bench) indicate(destination string) {
+	b.t.Helper()
+	b.from(hubNBMA, indication("10.10.1.5", destination, destination))
+}
+
+// resolve makes a spoke ask for a destination and gives its request.
+func (b *bench) resolve(destination string) *wire.Packet {
+	b.t.Helper()
+	b.take()
+	b.indicate(destination)
+	x := b.one()
+	if x.p.Type != wire.ResolutionRequest {
+		b.t.Fatalf("no request for %s but %v", destination, x.p)
+	}
+	return x.p
+}
+
+// answered lets H pass an answer on to a request of the spoke's.
+func (b *bench) answered(request *wire.Packet, entries ...wire.CIE) {
+	b.t.Helper()
+	b.from(hubNBMA, reply(request, wire.ResolutionReply, s2Protocol, s2NBMA, entries...))
+}
+
+// shortcut makes the shortcut from S1 to S2's LAN.
+func (b *bench) shortcut() {
+	b.t.Helper()
+	b.answered(b.resolve("10.10.2.5"), owner(24, s2Protocol, s2NBMA))
+	b.take()
+	if b.n.Installed[prefix("10.10.2.0/24")] != addr(s2Protocol) {
+		b.t.Fatalf("no shortcut: %v", b.n.Reports)
+	}
+}
+
 func (b *bench) snapshot() engine.Snapshot { return b.n.Machine.Snapshot(b.w.Now) }
 
 func (b *bench) run(d time.Duration) { b.w.Run(d) }
@@ -155,6 +195,22 @@ func network(s string) wire.CIE {
 	return wire.CIE{PrefixLength: uint8(p.Bits()), HoldingTime: 7200, Protocol: p.Addr()}
 }
 
+func resolution(protocol, nbma, destination string) *wire.Packet {
+	p := bare(wire.ResolutionRequest, protocol, nbma, destination)
+	p.Flags = wire.FlagRouter | wire.FlagAuthoritative | wire.FlagSourceStable | wire.FlagNAT
+	p.CIEs = []wire.CIE{{HoldingTime: 7200}}
+	return p
+}
+
+func purgeOf(protocol, nbma, destination string, prefixes ...string) *wire.Packet {
+	p := bare(wire.PurgeRequest, protocol, nbma, destination)
+	for _, s := range prefixes {
+		x := prefix(s)
+		p.CIEs = append(p.CIEs, wire.CIE{PrefixLength: uint8(x.Bits()), Protocol: x.Addr()})
+	}
+	return p
+}
+
 // reply makes a reply of a request as some other implementation would.
 func reply(request *wire.Packet, t wire.Type, protocol, nbma string, entries ...wire.CIE) *wire.Packet {
 	p := request.Clone()
@@ -169,6 +225,30 @@ func reply(request *wire.Packet, t wire.Type, protocol, nbma string, entries ...
 	return p
 }
 
+// owner is the entry of an answer: a prefix that a next hop owns.
+func owner(bits uint8, protocol, nbma string) wire.CIE {
+	return wire.CIE{PrefixLength: bits, HoldingTime: 7200, Protocol: addr(protocol), NBMA: addr(nbma)}
+}
+
+// indication is H's redirect of a packet.
+func indication(source, destination, field string) *wire.Packet {
+	p := &wire.Packet{
+		AddressFamily: wire.FamilyIPv4, ProtocolType: wire.ProtocolIPv4, HopCount: 255, Type: wire.TrafficIndication,
+		SourceNBMA: addr(hubNBMA), SourceProtocol: addr(hubProtocol), DestinationProtocol: addr(field),
+	}
+	p.Contents = inner(source, destination)
+	return p
+}
+
+func inner(source, destination string) []byte {
+	b := make([]byte, 28)
+	b[0], b[3], b[8], b[9] = 0x45, 28, 64, 17
+	s, d := addr(source).As4(), addr(destination).As4()
+	copy(b[12:], s[:])
+	copy(b[16:], d[:])
+	return b
+}
+
 // errorAbout is an Error Indication about a packet.
 func errorAbout(about *wire.Packet, code wire.ErrorCode, protocol, nbma string) *wire.Packet {
 	data, _ := about.Marshal()
@@ -178,6 +258,10 @@ func errorAbout(about *wire.Packet, code wire.ErrorCode, protocol, nbma string) 
 	}
 }
 
+// exported ends the name of a test whose machine is exported before every input
+// and imported into a fresh one.
+const exported = "with_export"
+
 // row is a test of nhrp-cases.md, named by its id.
 type row struct {
 	name string
@@ -186,7 +270,10 @@ type row struct {
 
 func rows(t *testing.T, list []row) {
 	for _, r := range list {
-		t.Run(r.name, r.test)
+		t.Run(r.name, func(t *testing.T) {
+			r.test(t)
+			t.Run(exported, r.test)
+		})
 	}
 }
 

@@ -10,24 +10,38 @@ import (
 )
 
 // sendError tells the endpoint that a packet came from what is wrong with it
-// (RFC 2332, section 5.2.7): we are the source, the packet's source is the
-// destination. Nothing is said about an indication, or too often.
+// (RFC 2332, section 5.2.7): we are the source, the station that made the packet
+// is the destination. Nothing is said about an indication, or too often.
 func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, offset int) {
-	if about.Type.Indication() || !about.SourceProtocol.IsValid() || about.SourceProtocol == m.own() {
+	to := author(about)
+	if about.Type.Indication() || !to.IsValid() || to == m.own() {
 		return
 	}
 	if !m.limits.error(in.From, m.now) {
 		m.count("error-suppressed")
 		return
 	}
-	p := m.plain(wire.ErrorIndication, about.SourceProtocol)
-	if wire.ProtocolOf(about.SourceProtocol) != p.ProtocolType {
+	p := m.plain(wire.ErrorIndication, to)
+	if wire.ProtocolOf(to) != p.ProtocolType {
 		return
 	}
 	p.ErrorCode, p.ErrorOffset = code, uint16(min(max(offset, 0), 0xFFFF))
 	p.Contents = in.Data[:min(len(in.Data), errorContents)]
 	m.count("error-sent-" + errorName(code))
 	m.send(in.From, p)
+}
+
+// author is the station that made a packet. A reply has its request's source and
+// names who made it in the Responder Address, if it was asked to.
+func author(p *wire.Packet) netip.Addr {
+	switch p.Type {
+	case wire.ResolutionReply, wire.RegistrationReply, wire.PurgeReply:
+		if c, ok := firstEntry(p, wire.ExtensionResponderAddress); ok && c.Protocol.IsValid() {
+			return c.Protocol
+		}
+		return p.DestinationProtocol
+	}
+	return p.SourceProtocol
 }
 
 // errorIndication takes an Error Indication. It counts only if its contents are

@@ -28,6 +28,7 @@ type Node struct {
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
+	MTU       map[netip.Addr]uint16 // of what is bound
 	Accepted  map[engine.Endpoint]bool
 	Installed map[netip.Prefix]netip.Addr
 	Fallback  netip.Addr
@@ -67,6 +68,7 @@ func (n *Node) env() engine.Env {
 
 // clear empties the data plane.
 func (n *Node) clear() {
+	n.MTU = map[netip.Addr]uint16{}
 	n.Bound, n.Accepted = map[netip.Addr]engine.Endpoint{}, map[engine.Endpoint]bool{}
 	n.Installed, n.octets = map[netip.Prefix]netip.Addr{}, map[engine.Endpoint]uint64{}
 	n.Fallback = netip.Addr{}
@@ -151,10 +153,11 @@ func (n *Node) perform(a engine.Action) {
 		if n.Bound[a.NextHop] != a.To {
 			w.trace(n, "binds %v to %v", a.NextHop, a.To.NBMA)
 		}
-		n.Bound[a.NextHop], n.Accepted[a.To] = a.To, true
+		n.Bound[a.NextHop], n.Accepted[a.To], n.MTU[a.NextHop] = a.To, true, a.MTU
 	case engine.Unbind:
 		w.trace(n, "unbinds %v", a.NextHop)
 		delete(n.Bound, a.NextHop)
+		delete(n.MTU, a.NextHop)
 	case engine.Admit:
 		if !n.Accepted[a.From] {
 			w.trace(n, "admits %v", a.From.NBMA)

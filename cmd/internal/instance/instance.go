@@ -136,11 +136,15 @@ func (l *Lock) Remove() error {
 }
 
 // Free says that nobody holds the instance's lock. Looking takes it for an
-// instant.
+// instant. A folder without it is still being removed.
 func Free(p Paths) bool {
 	f, err := os.Open(p.Lock)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		_, err := os.Stat(p.Folder)
 		return errors.Is(err, os.ErrNotExist)
+	}
+	if err != nil {
+		return false
 	}
 	defer f.Close()
 	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil

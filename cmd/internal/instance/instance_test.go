@@ -38,10 +38,20 @@ func TestASecondHolderIsRefusedUntilTheFirstLetsGo(t *testing.T) {
 	if again.Made {
 		t.Error("the folder was there, and Made says it was not")
 	}
+	paths := PathsOf(dir, "a")
+	if Free(paths) {
+		t.Error("the lock is held, and Free says it is not")
+	}
+	if err := os.Remove(paths.Lock); err != nil {
+		t.Fatal(err)
+	}
+	if Free(paths) {
+		t.Error("the folder is half removed, and Free says that all is done")
+	}
 	if err := again.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(PathsOf(dir, "a").Folder); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(paths.Folder); !errors.Is(err, os.ErrNotExist) || !Free(paths) {
 		t.Errorf("the folder is still there: %v", err)
 	}
 }
