@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 //	until NAME COMMAND…   runs "in" again and again until it succeeds, for 10 s
 //	expand FILE…          replaces $WORK, $BPFFS and the like in files
 //	signal -TERM NAME     signals what stays in a namespace, and waits until it ends
-//	nothing-left NAME     no tunnel device, program, route or process of ours is there
+//	ends NAME             waits until what stays in a namespace has ended by itself
+//	nothing-left NAME     no tunnel device, program, route or process of ours is there, within 10 s
 //	said NAME PATTERN     what stays there has written a line that matches, within 10 s
 func TestScripts(t *testing.T) {
 	bin := dmvpn(t)
@@ -51,7 +52,7 @@ func TestScripts(t *testing.T) {
 			return unix.Mount("bpf", e.Getenv("BPFFS"), "bpf", 0, "")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "said": saidCmd, "nothing-left": nothingLeftCmd,
+			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "ends": endsCmd, "said": saidCmd, "nothing-left": nothingLeftCmd,
 		},
 	})
 }
@@ -237,14 +238,27 @@ func signalCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if args[0] == "-HUP" {
 		return
 	}
-	select {
-	case <-s.done:
-	case <-time.After(patience):
-		ts.Fatalf("%s does not end", args[1])
-	}
+	s.wait(ts)
 	if args[0] == "-TERM" && s.cmd.ProcessState.Success() == neg {
 		w.logs(ts)
 		ts.Fatalf("%s ended with %v", args[1], s.cmd.ProcessState)
+	}
+}
+
+func endsCmd(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	if len(args) != 1 || w.stay[args[0]] == nil {
+		ts.Fatalf("usage: ends NAME")
+	}
+	w.stay[args[0]].wait(ts)
+}
+
+// wait waits until the command has ended.
+func (s *stayer) wait(ts *testscript.TestScript) {
+	select {
+	case <-s.done:
+	case <-time.After(patience):
+		ts.Fatalf("%s does not end", strings.Join(s.cmd.Args, " "))
 	}
 }
 
@@ -271,18 +285,32 @@ func saidCmd(ts *testscript.TestScript, neg bool, args []string) {
 
 func nothingLeftCmd(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		left := w.left(ts, args[0])
+		if left == "" {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("left in %s: %s", args[0], left)
+		}
+	}
+}
+
+// left says what of ours is still in a namespace, "" if nothing is.
+func (w *world) left(ts *testscript.TestScript, name string) string {
 	for what, command := range map[string]string{
 		"tunnel devices": "ip -o link show type tun",
 		"routes":         "ip route show proto 54",
 		"programs":       "bpftool net show | grep dmvpn || true",
-		"processes":      "for p in $(ip netns pids " + w.names[args[0]] + "); do case $(readlink /proc/$p/exe) in */dmvpnd*) echo $p; esac; done",
+		"processes":      "for p in $(ip netns pids " + w.names[name] + "); do case $(readlink /proc/$p/exe) in */dmvpnd*) echo $p; esac; done",
 	} {
-		out, err := w.command(ts, args[0], []string{"sh", "-c", command}).CombinedOutput()
+		out, err := w.command(ts, name, []string{"sh", "-c", command}).CombinedOutput()
 		if err != nil || len(bytes.TrimSpace(out)) > 0 {
-			ts.Fatalf("left in %s: %s: %s (%v)", args[0], what, out, err)
+			return fmt.Sprintf("%s: %s (%v)", what, out, err)
 		}
 	}
 	if left, err := os.ReadDir(filepath.Join(w.env.Getenv("BPFFS"), "dmvpn")); err == nil && len(left) > 0 {
-		ts.Fatalf("pins are left: %v", left)
+		return fmt.Sprintf("pins %v", left)
 	}
+	return ""
 }
