@@ -3,6 +3,7 @@
 package engine_test
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 	"testing"
@@ -246,6 +247,13 @@ func inner(source, destination string) []byte {
 	s, d := addr(source).As4(), addr(destination).As4()
 	copy(b[12:], s[:])
 	copy(b[16:], d[:])
+	return b
+}
+
+// sealed gives the octets of a packet a right checksum.
+func sealed(b []byte) []byte {
+	binary.BigEndian.PutUint16(b[12:], 0)
+	binary.BigEndian.PutUint16(b[12:], wire.Checksum(b))
 	return b
 }
 

@@ -13,7 +13,7 @@ import (
 // (RFC 2332, section 5.2.7): we are the source, the station that made the packet
 // is the destination. Nothing is said about an indication, or too often.
 func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, offset int) {
-	to := author(about)
+	to := m.author(about)
 	if about.Type.Indication() || !to.IsValid() || to == m.own() {
 		return
 	}
@@ -32,11 +32,11 @@ func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, 
 }
 
 // author is the station that made a packet. A reply has its request's source and
-// names who made it in the Responder Address, if it was asked to.
-func author(p *wire.Packet) netip.Addr {
+// names who made it in the Responder Address, if it was asked to and it was not us.
+func (m *Machine) author(p *wire.Packet) netip.Addr {
 	switch p.Type {
 	case wire.ResolutionReply, wire.RegistrationReply, wire.PurgeReply:
-		if c, ok := firstEntry(p, wire.ExtensionResponderAddress); ok && c.Protocol.IsValid() {
+		if c, ok := firstEntry(p, wire.ExtensionResponderAddress); ok && c.Protocol.IsValid() && c.Protocol != m.own() {
 			return c.Protocol
 		}
 		return p.DestinationProtocol

@@ -99,7 +99,7 @@ func member(data []byte) bool {
 func (m *Machine) malformed(in Packet, err error) {
 	m.drop("malformed")
 	var fault *wire.DecodeError
-	if !errors.As(err, &fault) || fault.Packet == nil || fault.Packet.Type.Indication() || fault.Packet.Type == 0 {
+	if !errors.As(err, &fault) || fault.Packet == nil || fault.Packet.Type.Indication() {
 		return
 	}
 	m.sendError(in, fault.Packet, fault.Code, fault.Offset)
