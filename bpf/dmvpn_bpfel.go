@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type DmvpnDeviceKey struct {
+	_       structs.HostLayout
+	Ifindex uint32
+}
+
 type DmvpnDropCount struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -127,6 +132,11 @@ type DmvpnPeer struct {
 	Mtu           uint32
 	Port          uint16
 	Pad           uint16
+}
+
+type DmvpnPeerId struct {
+	_    structs.HostLayout
+	Peer uint32
 }
 
 type DmvpnPeerStats struct {

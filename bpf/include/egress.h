@@ -27,11 +27,11 @@ static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunne
 				       __u32 l2, int *resolved)
 {
 	struct nexthop_key key = {.nexthop = *nexthop, .tunnel_ifindex = t->ifindex};
-	__u32 *id = bpf_map_lookup_elem(&dmvpn_nexthop, &key);
+	struct peer_id *id = bpf_map_lookup_elem(&dmvpn_nexthop, &key);
 
 	*resolved = id != 0;
 	if (id)
-		return *id;
+		return id->peer;
 	event_flow(skb, t, EVENT_MISS, in, t->fallback_peer, nexthop, l2);
 	return t->fallback_peer;
 }

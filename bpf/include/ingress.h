@@ -54,9 +54,9 @@ static __always_inline struct tunnel *find_tunnel(const struct envelope *e)
 static __always_inline __u32 sender(const struct tunnel *t, const struct envelope *e)
 {
 	struct nbma_key key = {.nbma = e->source, .tunnel_ifindex = t->ifindex};
-	__u32 *id = bpf_map_lookup_elem(&dmvpn_nbma, &key);
+	struct peer_id *id = bpf_map_lookup_elem(&dmvpn_nbma, &key);
 
-	return id ? *id : 0;
+	return id ? id->peer : 0;
 }
 
 /* open_envelope checks the inner packet and moves congestion marks into it. */

@@ -13,9 +13,9 @@
 	} name_ SEC(".maps")
 
 MAP(dmvpn_tunnel, BPF_MAP_TYPE_HASH, struct tunnel_key, struct tunnel, MAX_TUNNELS);
-MAP(dmvpn_device, BPF_MAP_TYPE_HASH, __u32, struct tunnel, MAX_TUNNELS);
-MAP(dmvpn_nbma, BPF_MAP_TYPE_HASH, struct nbma_key, __u32, MAX_PEERS);
-MAP(dmvpn_nexthop, BPF_MAP_TYPE_HASH, struct nexthop_key, __u32, MAX_NEXTHOPS);
+MAP(dmvpn_device, BPF_MAP_TYPE_HASH, struct device_key, struct tunnel, MAX_TUNNELS);
+MAP(dmvpn_nbma, BPF_MAP_TYPE_HASH, struct nbma_key, struct peer_id, MAX_PEERS);
+MAP(dmvpn_nexthop, BPF_MAP_TYPE_HASH, struct nexthop_key, struct peer_id, MAX_NEXTHOPS);
 MAP(dmvpn_peer, BPF_MAP_TYPE_ARRAY, __u32, struct peer, MAX_PEERS);
 MAP(dmvpn_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct peer_stats, MAX_PEERS);
 MAP(dmvpn_drop, BPF_MAP_TYPE_LRU_PERCPU_HASH, struct drop_key, struct drop_count, MAX_DROPS);

@@ -34,6 +34,16 @@ struct tunnel {
 	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
 };
 
+/* dmvpn_device: which tunnel a tunnel device is. */
+struct device_key {
+	__u32 ifindex;
+};
+
+/* The value of dmvpn_nbma and dmvpn_nexthop: the place in dmvpn_peer. */
+struct peer_id {
+	__u32 peer;
+};
+
 /* dmvpn_nbma: who sent it. port is 0 for plain GRE. */
 struct nbma_key {
 	struct ip_addr nbma;

@@ -50,7 +50,7 @@ func (s *story) kernel(ctx context.Context) error {
 	}
 	s.run("spoke1", "bpftool map dump pinned "+pins+"dmvpn_nexthop")
 	s.show(compact(out))
-	for _, field := range []string{"nexthop", "tunnel_ifindex"} {
+	for _, field := range []string{"nexthop", "tunnel_ifindex", "peer"} {
 		if !strings.Contains(out, field) {
 			return fmt.Errorf("the dump of dmvpn_nexthop has no field %s", field)
 		}

@@ -5,7 +5,8 @@ package tables
 import "net/netip"
 
 // The structs of bpf/include/structs.h as they stand in the maps. Integers are
-// in host order; a test compares sizes and offsets with the BTF of the maps.
+// in host order; a test compares names, sizes and offsets with what bpf2go read
+// from the compiled programs.
 
 type address [16]byte
 
