@@ -17,6 +17,9 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 		m.drop("reflected")
 		return
 	}
+	if m.loops(in, p, wire.ExtensionForwardTransit) {
+		return
+	}
 	if !m.speaksFor(in.From, p.SourceProtocol) {
 		m.drop("stranger")
 		m.report(Debug, in.From, "Resolution Request of %v, who is not known there", p.SourceProtocol)
@@ -28,9 +31,6 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 	if p.Flags&wire.FlagUnique != 0 && len(p.CIEs) > 0 && destination.IsValid() && !p.CIEs[0].Prefix(destination).IsSingleIP() {
 		m.drop("unique-prefix")
 		m.sendError(in, p, wire.ErrorProtocolError, p.CIEOffset(0)+1)
-		return
-	}
-	if m.loops(in, p, wire.ExtensionForwardTransit) {
 		return
 	}
 	if !validDestination(destination) || destination == p.SourceProtocol || m.cfg.Address.Contains(destination) && !m.inCloud(destination) {

@@ -28,7 +28,17 @@ func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, 
 	p.ErrorCode, p.ErrorOffset = code, uint16(min(max(offset, 0), 0xFFFF))
 	p.Contents = in.Data[:min(len(in.Data), errorContents)]
 	m.count("error-sent-" + errorName(code))
-	m.send(in.From, p)
+	m.send(m.errorTo(in, to), p)
+}
+
+// errorTo is where an error goes: back to where the packet came from. Of what an
+// NHS passed on to us, a client of ours is told straight: the way back by the
+// NHS may be the very loop that is told of.
+func (m *Machine) errorTo(in Packet, author netip.Addr) Endpoint {
+	if b, ok := m.bindings.Get(host(author)); ok && m.fromServer(in.From) {
+		return b.To
+	}
+	return in.From
 }
 
 // author is the station that made a packet. A reply has its request's source and

@@ -138,8 +138,9 @@ func (m *Machine) transit(in Packet, p *wire.Packet, to Endpoint, record wire.Ex
 }
 
 // addNAT enters the NBMA address that we observe of a client of ours behind NAT
-// in Cisco's extension, unless something is there already; a packet without the
-// extension gets it if it says that its sender speaks it.
+// in Cisco's extension, unless something is there already. A packet without the
+// extension gets it, against RFC 2332, section 5.3: who does not know it passes
+// it over, and who does would answer to an address that leads nowhere.
 func (m *Machine) addNAT(in Packet, p *wire.Packet, client, claimed netip.Addr) {
 	b, ok := m.bindings.Get(host(client))
 	if !client.IsValid() || !ok || b.To != in.From || in.From.NBMA == claimed {

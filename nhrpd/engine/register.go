@@ -219,6 +219,9 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 	}
 	r.Tries++
 	r.Next = m.now + pause(r.Tries)
+	if s.Up && r == s.own() && r.Until > m.now {
+		r.Next = min(r.Next, r.Until) // with its end the server is down
+	}
 	s.Requests++
 	to, _ := s.to()
 	m.send(to, p)

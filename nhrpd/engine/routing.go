@@ -122,14 +122,14 @@ func (m *Machine) fromServer(e Endpoint) bool {
 }
 
 // speaksFor says whether a packet with that source protocol address may come
-// from the endpoint: it is the client that registered the address, the peer of
-// a shortcut, one whom we answered, or an NHS, which passes others' packets on.
+// from the endpoint: it is an NHS, which passes others' packets on, the client
+// that registered the address, the peer of a shortcut, or one whom we answered.
 func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
-	if b, ok := m.bindings.Get(host(protocol)); ok {
-		return b.To == from
-	}
 	if m.fromServer(from) {
 		return true
+	}
+	if b, ok := m.bindings.Get(host(protocol)); ok {
+		return b.To == from
 	}
 	if t, ok := m.told.Get(protocol); ok && t.To == from {
 		return true

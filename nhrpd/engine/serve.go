@@ -14,13 +14,21 @@ import (
 // entry is judged alone, and the reply goes straight back to where the request
 // came from, over the very connection.
 func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
-	if to := p.DestinationProtocol; to.IsValid() && to != m.own() && to != p.SourceProtocol {
-		m.forwardRequest(in, p)
-		return
-	}
 	if p.SourceProtocol == m.own() {
+		if p.SourceNBMA == m.local {
+			m.drop("reflected")
+			return
+		}
 		m.drop("own-address")
 		m.refuseRegistration(in, p, wire.CodeAdministrativelyProhibited, "it is our own address")
+		return
+	}
+	if to := p.DestinationProtocol; to.IsValid() && to != m.own() && to != p.SourceProtocol {
+		if !m.serves() { // what we passed on would be taken for ours
+			m.refuseRegistration(in, p, wire.CodeAdministrativelyProhibited, "this is a spoke, not a next hop server")
+			return
+		}
+		m.forwardRequest(in, p)
 		return
 	}
 	if m.refusesExtension(in, p) {
