@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package underlay holds the sockets that send and receive outer packets: the
-// raw GRE socket of the slow path.
+// raw GRE socket of the slow path, and those of UDP for IKE and for ESP behind
+// NAT.
 package underlay
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -87,15 +87,8 @@ func open(c Config) (*os.File, error) {
 // set makes the socket what the Config says: bound to the device before the
 // address, which may exist in several VRFs.
 func set(fd int, c Config) error {
-	if c.Device != "" {
-		if err := unix.BindToDevice(fd, c.Device); err != nil {
-			return fmt.Errorf("bind to device %s: %w", c.Device, err)
-		}
-	}
-	if c.Mark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.Mark)); err != nil {
-			return fmt.Errorf("set mark %d: %w", c.Mark, err)
-		}
+	if err := setDevice(fd, c.Device, c.Mark); err != nil {
+		return err
 	}
 	for _, option := range []struct{ name, value int }{
 		{unix.IP_TTL, outerTTL},
@@ -105,11 +98,27 @@ func set(fd int, c Config) error {
 			return fmt.Errorf("set IP option %d: %w", option.name, err)
 		}
 	}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
 		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+// setDevice makes packets of the socket leave by the device, which also means its
+// VRF, with the mark, and gives it room for what waits.
+func setDevice(fd int, device string, mark uint32) error {
+	if device != "" {
+		if err := unix.BindToDevice(fd, device); err != nil {
+			return fmt.Errorf("bind to device %s: %w", device, err)
+		}
+	}
+	if mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+			return fmt.Errorf("set mark %d: %w", mark, err)
+		}
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
 	return nil
 }
@@ -122,23 +131,30 @@ func boundTo(f *os.File, c Config) bool {
 	}
 	same := false
 	err = raw.Control(func(fd uintptr) {
-		protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-		if err != nil || protocol != unix.IPPROTO_GRE {
-			return
-		}
-		device, err := unix.GetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
-		if err != nil || device != c.Device {
-			return
-		}
-		mark, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK)
-		if err != nil || uint32(mark) != c.Mark {
-			return
-		}
-		address, err := unix.Getsockname(int(fd))
-		in4, ok := address.(*unix.SockaddrInet4)
-		same = err == nil && ok && netip.AddrFrom4(in4.Addr) == c.Local
+		in4, ok := boundAddress(int(fd), unix.IPPROTO_GRE, c.Device, c.Mark)
+		same = ok && in4.Addr == c.Local.As4()
 	})
 	return err == nil && same
+}
+
+// boundAddress gives the address of an IPv4 socket of the protocol that is bound
+// to the device and has the mark.
+func boundAddress(fd, protocol int, device string, mark uint32) (*unix.SockaddrInet4, bool) {
+	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || p != protocol {
+		return nil, false
+	}
+	d, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+	if err != nil || d != device {
+		return nil, false
+	}
+	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK)
+	if err != nil || uint32(m) != mark {
+		return nil, false
+	}
+	address, err := unix.Getsockname(fd)
+	in4, ok := address.(*unix.SockaddrInet4)
+	return in4, ok && err == nil
 }
 
 // Local gives the address that the socket is bound to.
@@ -184,19 +200,6 @@ func (c *Conn) Send(to netip.Addr, h Header, tos uint8, payload []byte) error {
 		return fmt.Errorf("underlay: send GRE from %s to %s: %w", c.local, to, err)
 	}
 	return nil
-}
-
-// putTOS writes the control message that sets the TOS octet of one packet.
-func putTOS(control []byte, tos uint8) {
-	data := unix.CmsgLen(0)
-	if data == 16 {
-		binary.NativeEndian.PutUint64(control, uint64(unix.CmsgLen(4)))
-	} else {
-		binary.NativeEndian.PutUint32(control, uint32(unix.CmsgLen(4)))
-	}
-	binary.NativeEndian.PutUint32(control[data-8:], unix.IPPROTO_IP)
-	binary.NativeEndian.PutUint32(control[data-4:], unix.IP_TOS)
-	binary.NativeEndian.PutUint32(control[data:], uint32(tos))
 }
 
 // Close ends a Read that waits.

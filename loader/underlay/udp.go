@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package underlay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// UDPConfig says where datagrams leave, and what the port is for.
+type UDPConfig struct {
+	// Local is our address and port. An unspecified address stands for all that the
+	// device, or the machine, has: each datagram tells to which one it went.
+	Local  netip.AddrPort // IPv4
+	Device string         // bound to it, with its VRF; "": not bound
+	Mark   uint32         // of what is sent; 0: none
+	// Encapsulation says that the port is 4500 or does as it does: ESP and
+	// keepalives, and IKE behind the non-ESP marker. Without it all is IKE.
+	Encapsulation bool
+	Adopt         *os.File // the socket that a holder kept; nil: one is opened
+}
+
+// UDPConn is a UDP socket of IKE, or of IKE and ESP. Send may be called together
+// with ReadBatch and itself; ReadBatch by one goroutine at a time.
+//
+// The socket never has UDP_ENCAP: with it the kernel would keep ESP to itself.
+type UDPConn struct {
+	file          *os.File
+	raw           syscall.RawConn
+	local         netip.AddrPort
+	device        string
+	mark          uint32
+	encapsulation bool
+
+	queued   atomic.Bool // something may be in the error queue
+	fragment sync.Mutex  // held while the socket may fragment
+	mu       sync.Mutex  // of idle
+	idle     []*outgoing // as many as ever sent together
+	counters udpCounters
+}
+
+// OpenUDP opens the socket or takes over the adopted one, and binds it. An
+// adopted one that is bound elsewhere is closed and a new one opened. It needs
+// CAP_NET_BIND_SERVICE, and CAP_NET_ADMIN for a mark.
+func OpenUDP(c UDPConfig) (*UDPConn, error) {
+	if !c.Local.Addr().IsValid() {
+		c.Local = netip.AddrPortFrom(netip.IPv4Unspecified(), c.Local.Port())
+	}
+	fail := func(err error) (*UDPConn, error) {
+		return nil, fmt.Errorf("underlay: UDP socket on %s: %w", c.Local, err)
+	}
+	if !c.Local.Addr().Is4() {
+		return fail(errors.New("not an IPv4 address"))
+	}
+	f := c.Adopt
+	if f != nil && !adoptable(f, c) {
+		_ = f.Close()
+		f = nil
+	}
+	if f == nil {
+		var err error
+		if f, err = openUDP(c); err != nil {
+			return fail(err)
+		}
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return fail(err)
+	}
+	return &UDPConn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark, encapsulation: c.Encapsulation}, nil
+}
+
+func openUDP(c UDPConfig) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "udp "+c.Local.String())
+	err = setDevice(fd, c.Device, c.Mark)
+	if err == nil {
+		err = setUDP(fd, c)
+	}
+	if err == nil {
+		// No SO_REUSEADDR: of two programs on one port the older would go deaf.
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.Addr().As4(), Port: int(c.Local.Port())})
+		switch {
+		case errors.Is(err, unix.EADDRINUSE):
+			err = fmt.Errorf("%w: another program has the port (ss -unlp): stop it, or give this one an address of its own", err)
+		case errors.Is(err, unix.EADDRNOTAVAIL):
+			err = fmt.Errorf("%w: no device has the address yet", err)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// setUDP sets what each datagram tells, and who cuts what is too big: on port 500
+// the kernel, for IKE cannot cut its first messages itself; elsewhere nobody, for
+// ESP must hear of it.
+func setUDP(fd int, c UDPConfig) error {
+	discover, merge := unix.IP_PMTUDISC_WANT, 0
+	if c.Encapsulation {
+		discover, merge = unix.IP_PMTUDISC_DO, 1
+	}
+	for _, o := range []struct{ level, name, value int }{
+		{unix.IPPROTO_IP, unix.IP_TTL, outerTTL},
+		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover},
+		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
+		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
+		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
+		{unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
+		{unix.IPPROTO_UDP, unix.UDP_GRO, merge},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return fmt.Errorf("set option %d of level %d: %w", o.name, o.level, err)
+		}
+	}
+	return nil
+}
+
+// adoptable says whether the socket is bound as the Config asks, and makes it the
+// rest.
+func adoptable(f *os.File, c UDPConfig) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	err = raw.Control(func(fd uintptr) {
+		in4, ok := boundAddress(int(fd), unix.IPPROTO_UDP, c.Device, c.Mark)
+		if !ok || in4.Addr != c.Local.Addr().As4() || in4.Port != int(c.Local.Port()) {
+			return
+		}
+		kind, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_ENCAP)
+		same = err == nil && kind == 0 && setUDP(int(fd), c) == nil
+	})
+	return err == nil && same
+}
+
+// Local gives what the socket is bound to; the address may be the unspecified one.
+func (c *UDPConn) Local() netip.AddrPort { return c.local }
+
+// File gives the socket for a holder to duplicate. It stays the UDPConn's.
+func (c *UDPConn) File() *os.File { return c.file }
+
+// SetReadDeadline makes ReadBatch return at a time, also one that waits already,
+// with an error that wraps os.ErrDeadlineExceeded; the zero time takes it back.
+func (c *UDPConn) SetReadDeadline(t time.Time) error { return c.file.SetReadDeadline(t) }
+
+// Close ends a ReadBatch that waits.
+func (c *UDPConn) Close() error { return c.file.Close() }
+
+// pollerError names what the runtime's poller says: of a socket that it can poll
+// only two things.
+func pollerError(err error) error {
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return os.ErrClosed
+	}
+	return err
+}
+
+// udpCounters are counted by any goroutine.
+type udpCounters struct {
+	ike, esp, keepalives, garbage, truncated, sent, tooBig, failed atomic.Uint64
+	overflow                                                       atomic.Uint32
+}
+
+// UDPCounters count datagrams; those of a merged buffer each by itself.
+type UDPCounters struct {
+	IKE, ESP   uint64 // received
+	Keepalives uint64 // received, and dropped as they should be
+	Garbage    uint64 // received: no IKE, no ESP, or from port 0
+	Truncated  uint64 // received with a part missing
+	Overflow   uint32 // dropped by the kernel since the socket was opened: its buffer was full
+	Sent       uint64
+	TooBig     uint64 // not sent: above the path's MTU
+	Failed     uint64 // not sent for another reason
+}
+
+// Counters gives them as they are now.
+func (c *UDPConn) Counters() UDPCounters {
+	n := &c.counters
+	return UDPCounters{
+		IKE: n.ike.Load(), ESP: n.esp.Load(), Keepalives: n.keepalives.Load(), Garbage: n.garbage.Load(), Truncated: n.truncated.Load(),
+		Overflow: n.overflow.Load(), Sent: n.sent.Load(), TooBig: n.tooBig.Load(), Failed: n.failed.Load(),
+	}
+}

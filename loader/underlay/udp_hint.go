@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package underlay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hint is what somebody on the way said about a datagram that was sent (ICMP).
+// Anybody can say such things: a hint makes one look, and proves nothing. Quote
+// has what only who saw the datagram knows.
+type Hint struct {
+	Local  netip.AddrPort // where the message went; our port
+	Remote netip.AddrPort // where the datagram went
+	From   netip.Addr     // who says so
+	Err    unix.Errno     // ECONNREFUSED, EHOSTUNREACH, EMSGSIZE and the like
+	MTU    int            // with EMSGSIZE: octets of an IP packet that fit; else 0
+	Quote  []byte         // how the datagram began, as far as it was quoted, at most 64 octets; into the Batch
+}
+
+func (h Hint) String() string {
+	if h.MTU > 0 {
+		return fmt.Sprintf("%s says of %s: packets above %d octets do not fit", h.From, h.Remote, h.MTU)
+	}
+	return fmt.Sprintf("%s says of %s: %s", h.From, h.Remote, h.Err)
+}
+
+const (
+	maxHints  = 16 // of one batch
+	quoteSize = 64
+
+	// sock_extended_err: errno 4, origin, type, code, pad, info 4, data 4; and behind
+	// it the address of who says so.
+	extendedErr = 16
+)
+
+// errorQueue is the room for reading errors.
+type errorQueue struct {
+	header  unix.Msghdr
+	vector  unix.Iovec
+	name    unix.RawSockaddrInet4
+	control []byte
+	quotes  []byte
+}
+
+func (q *errorQueue) init() {
+	q.control = make([]byte, 256)
+	q.quotes = make([]byte, maxHints*quoteSize)
+	q.header.Name = (*byte)(unsafe.Pointer(&q.name))
+	q.header.Control = &q.control[0]
+	q.header.Iov = &q.vector
+	q.header.SetIovlen(1)
+}
+
+// drain empties the socket's error queue, as far as the batch has room; else it
+// remembers to go on the next time.
+func (b *Batch) drain(fd uintptr) {
+	q := &b.queue
+	for len(b.Hints) < maxHints {
+		quote := q.quotes[len(b.Hints)*quoteSize:][:quoteSize]
+		q.vector.Base = &quote[0]
+		q.vector.SetLen(quoteSize)
+		q.header.Namelen = unix.SizeofSockaddrInet4
+		q.header.SetControllen(len(q.control))
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&q.header)), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			h := Hint{Local: b.conn.local, Remote: addrPort(&q.name), Quote: quote[:n]}
+			if q.read(&h) {
+				b.Hints = append(b.Hints, h)
+			}
+		case unix.EINTR:
+		default:
+			return
+		}
+	}
+	b.conn.queued.Store(true)
+}
+
+// read reads what came beside the quote. What our own kernel says is left out: the
+// sender heard it already.
+func (q *errorQueue) read(h *Hint) bool {
+	found := false
+	control := q.control[:q.header.Controllen]
+	for {
+		level, kind, data, rest, ok := nextControl(control)
+		if !ok {
+			return found
+		}
+		switch {
+		case level != unix.IPPROTO_IP:
+		case kind == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			h.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(data[8:12])), h.Local.Port())
+		case kind == unix.IP_RECVERR && len(data) >= extendedErr+unix.SizeofSockaddrInet4:
+			found = data[4] == unix.SO_EE_ORIGIN_ICMP
+			h.Err = unix.Errno(binary.NativeEndian.Uint32(data))
+			if h.Err == unix.EMSGSIZE {
+				h.MTU = int(binary.NativeEndian.Uint32(data[8:]))
+			}
+			h.From = netip.AddrFrom4([4]byte(data[extendedErr+4:]))
+		}
+		control = rest
+	}
+}
