@@ -46,6 +46,7 @@ func probeCapabilities(Options) error {
 		{[]int{unix.CAP_NET_ADMIN}, "CAP_NET_ADMIN", "devices, routes and programs at devices"},
 		{[]int{unix.CAP_NET_RAW}, "CAP_NET_RAW", "the raw GRE socket"},
 		{[]int{unix.CAP_BPF, unix.CAP_SYS_ADMIN}, "CAP_BPF", "BPF programs and maps"},
+		{[]int{unix.CAP_PERFMON, unix.CAP_SYS_ADMIN}, "CAP_PERFMON", "arithmetic on packets in BPF"},
 	} {
 		found := false
 		for _, c := range need.any {
@@ -82,7 +83,16 @@ func probeTUN(Options) error {
 	if err != nil {
 		return fmt.Errorf("TUN devices cannot be made: %w: load the module (modprobe tun) or give access to the file", err)
 	}
-	return f.Close()
+	defer f.Close()
+	has, err := unix.IoctlGetInt(int(f.Fd()), unix.TUNGETFEATURES)
+	if err != nil {
+		return fmt.Errorf("TUN devices cannot be made: /dev/net/tun is something else (%w): load the module (modprobe tun), make the device node (c 10 200)", err)
+	}
+	const need = unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE
+	if has&need != need {
+		return fmt.Errorf("the kernel's TUN devices lack what is needed: features %#x of %#x", has&need, need)
+	}
+	return nil
 }
 
 func probeBPFFS(o Options) error {

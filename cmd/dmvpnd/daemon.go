@@ -74,7 +74,7 @@ func (d *daemon) make(u *undo) (err error) {
 	if d.lock, err = instance.Take(d.config.Daemon.RunDir, d.config.Daemon.Instance, d.owner()); err != nil {
 		return err
 	}
-	u.push(d.unlock)
+	u.push(func() { d.quietly("run directory", d.lock.Undo()) })
 	if d.host, err = kernel.Open(); err != nil {
 		return err
 	}
@@ -113,18 +113,6 @@ func (d *daemon) owner() instance.Owner {
 	return instance.Owner{PID: os.Getpid(), BPFFS: d.config.Daemon.BPFFS, Config: d.config.File}
 }
 
-// unlock gives the lock back, and the folder with it if it was made for this
-// start alone.
-func (d *daemon) unlock() {
-	end := d.lock.Unlock
-	if d.lock.Made {
-		end = d.lock.Remove
-	}
-	if err := end(); err != nil {
-		d.log.Warn().Err(err).Msg("run directory")
-	}
-}
-
 // checkUnderlays looks at every underlay device before anything is made.
 func (d *daemon) checkUnderlays() error {
 	for _, t := range d.config.Tunnels {
@@ -139,15 +127,13 @@ func (d *daemon) checkUnderlays() error {
 func (d *daemon) open(u *undo) (err error) {
 	_, err = os.Stat(filepath.Join(d.options.BPFFS, "dmvpn", d.options.Instance))
 	fresh := errors.Is(err, fs.ErrNotExist)
+	if fresh {
+		u.push(func() { d.quietly("remove the data plane", loader.Teardown(d.options)) })
+	}
 	if d.plane, err = loader.Open(d.options); err != nil {
 		return err
 	}
-	u.push(func() {
-		d.quietly("close the data plane", d.plane.Close())
-		if fresh {
-			d.quietly("remove the data plane", loader.Teardown(d.options))
-		}
-	})
+	u.push(func() { d.quietly("close the data plane", d.plane.Close()) })
 	self, err := os.Executable()
 	if err != nil {
 		return err

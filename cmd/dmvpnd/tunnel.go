@@ -112,6 +112,8 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 	switch {
 	case errors.Is(err, kernel.ErrAddressInUse):
 		return fmt.Errorf("%w; give the tunnel an address of its own", err)
+	case errors.Is(err, kernel.ErrQueueTaken):
+		return fmt.Errorf("%w, or give the tunnel another name: [tunnel.NAME]", err)
 	case errors.Is(err, kernel.ErrNameTaken):
 		return fmt.Errorf("%w; give the tunnel another name: [tunnel.NAME]", err)
 	case err != nil:

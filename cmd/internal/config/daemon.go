@@ -12,6 +12,11 @@ import (
 // LogLevels are what log-level may say.
 var LogLevels = []string{"trace", "debug", "info", "warn", "error"}
 
+// maxRunDir is what is left of the 107 octets that a unix socket's path may have
+// (sockaddr_un) for run-dir and instance: the longest is
+// RUN-DIR/INSTANCE/holder.sock.new.
+const maxRunDir = 107 - len("//holder.sock.new")
+
 func readDaemon(root *table) Daemon {
 	t, _ := root.sub("daemon", "write [daemon] and its keys below")
 	d := Daemon{Instance: DefaultInstance, RunDir: DefaultRunDir, BPFFS: DefaultBPFFS, LogLevel: DefaultLogLevel}
@@ -23,6 +28,9 @@ func readDaemon(root *table) Daemon {
 		}
 	}
 	d.RunDir = t.directory("run-dir", DefaultRunDir)
+	if most := maxRunDir - len(d.Instance); len(d.RunDir) > most {
+		t.doc.failValue("daemon.run-dir", fmt.Sprintf("%d octets are too long for a path with sockets below", len(d.RunDir)), fmt.Sprintf("write one of at most %d", most))
+	}
 	d.BPFFS = t.directory("bpffs", DefaultBPFFS)
 	levels := "write one of " + strings.Join(LogLevels, ", ")
 	if s := t.text("log-level", levels); s != "" {

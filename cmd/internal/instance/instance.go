@@ -44,16 +44,14 @@ type Owner struct {
 type Lock struct {
 	file  *os.File
 	paths Paths
-	// Made says that the instance's folder was not there before.
-	Made bool
+	made  []string // directories that were not there before, the deepest first
 }
 
 // Take makes the instance's folder, mode 0750, and takes its lock. It wraps
 // ErrRunning where another process holds it.
 func Take(runDir, name string, owner Owner) (*Lock, error) {
 	paths := PathsOf(runDir, name)
-	_, err := os.Stat(paths.Folder)
-	made := errors.Is(err, os.ErrNotExist)
+	made := missing(paths.Folder)
 	if err := os.MkdirAll(paths.Folder, 0o750); err != nil {
 		return nil, fmt.Errorf("run directory: %w; make it writable, or choose another with run-dir", err)
 	}
@@ -64,11 +62,23 @@ func Take(runDir, name string, owner Owner) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w; make it writable, or choose another with run-dir", err)
 	}
-	l := &Lock{file: f, paths: paths, Made: made}
+	l := &Lock{file: f, paths: paths, made: made}
 	if err := l.write(owner); err != nil {
 		return nil, errors.Join(err, l.Unlock())
 	}
 	return l, nil
+}
+
+// missing gives the directories of the path that are not there, the deepest first.
+func missing(path string) []string {
+	var out []string
+	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		out = append(out, path)
+	}
+	return out
 }
 
 // lock opens and locks the file. One that its holder has removed meanwhile locks
@@ -128,6 +138,19 @@ func ReadOwner(p Paths) (Owner, error) {
 
 // Unlock gives the lock back. The files stay.
 func (l *Lock) Unlock() error { return l.file.Close() }
+
+// Undo gives the lock back, and takes away the directories that Take made, with
+// what is in the instance's.
+func (l *Lock) Undo() error {
+	if len(l.made) == 0 {
+		return l.Unlock()
+	}
+	err := l.Remove()
+	for _, above := range l.made[1:] {
+		_ = os.Remove(above) // another instance may use it by now
+	}
+	return err
+}
 
 // Remove removes the instance's folder and gives the lock back.
 func (l *Lock) Remove() error {

@@ -5,6 +5,7 @@ package instance
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -14,9 +15,6 @@ func TestASecondHolderIsRefusedUntilTheFirstLetsGo(t *testing.T) {
 	first, err := Take(dir, "a", Owner{PID: 4711, BPFFS: "/bpf"})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if !first.Made {
-		t.Error("the folder was made, and Made says it was not")
 	}
 	_, err = Take(dir, "a", Owner{PID: 4712})
 	if !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), "process 4711") {
@@ -34,9 +32,6 @@ func TestASecondHolderIsRefusedUntilTheFirstLetsGo(t *testing.T) {
 	again, err := Take(dir, "a", Owner{PID: 1})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if again.Made {
-		t.Error("the folder was there, and Made says it was not")
 	}
 	paths := PathsOf(dir, "a")
 	if Free(paths) {
@@ -64,5 +59,40 @@ func TestARunDirectoryThatCannotBeMadeNamesTheRemedy(t *testing.T) {
 	_, err := Take(file, "a", Owner{})
 	if err == nil || !strings.Contains(err.Error(), "run-dir") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestUndoTakesAwayWhatTakeMade(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there")
+	if err := os.Mkdir(there, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for _, runDir := range []string{
+		dir + "/run/dmvpn",
+		dir,
+	} {
+		l, err := Take(runDir, "a", Owner{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Undo(); err != nil {
+			t.Fatal(err)
+		}
+		for _, gone := range []string{"run", "a"} {
+			if _, err := os.Stat(filepath.Join(dir, gone)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left: %v", gone, err)
+			}
+		}
+	}
+	l, err := Take(dir, "there", Owner{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(there); err != nil {
+		t.Errorf("a folder of before is gone: %v", err)
 	}
 }
