@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	netns NAME…           namespaces with their loopback up, gone with the test
 //	in NAME COMMAND…      runs a command in one; as "in NAME -- COMMAND… &" it stays
 //	out PATTERN           the standard output of the last "in" matches; err: standard error
+//	refused NAME PATTERN COMMAND…  status 1, one line on standard error that matches, nothing half made
 //	until NAME COMMAND…   runs "in" again and again until it succeeds, for 10 s
 //	expand FILE…          replaces $WORK, $BPFFS and the like in files
 //	signal -TERM NAME     signals what stays in a namespace, and waits until it ends
@@ -52,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return unix.Mount("bpf", e.Getenv("BPFFS"), "bpf", 0, "")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "ends": endsCmd, "said": saidCmd, "nothing-left": nothingLeftCmd,
+			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "ends": endsCmd, "said": saidCmd, "refused": refusedCmd, "nothing-left": nothingLeftCmd,
 		},
 	})
 }

@@ -113,9 +113,9 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 	case errors.Is(err, kernel.ErrAddressInUse):
 		return fmt.Errorf("%w; give the tunnel an address of its own", err)
 	case errors.Is(err, kernel.ErrQueueTaken):
-		return fmt.Errorf("%w, or give the tunnel another name: [tunnel.NAME]", err)
+		return fmt.Errorf("%w, or give the tunnel another name, [tunnel.NAME]", err)
 	case errors.Is(err, kernel.ErrNameTaken):
-		return fmt.Errorf("%w; give the tunnel another name: [tunnel.NAME]", err)
+		return fmt.Errorf("%w; give the tunnel another name, [tunnel.NAME], or delete the device", err)
 	case err != nil:
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // ErrNameTaken says that a device of the name is there and is not a tunnel
 // device like ours.
-var ErrNameTaken = errors.New("the name belongs to another kind of device: choose another name or delete it")
+var ErrNameTaken = errors.New("the name belongs to another kind of device")
 
 // ErrAddressInUse says that another device has the tunnel's address.
 var ErrAddressInUse = errors.New("the address is already in use")
