@@ -32,8 +32,10 @@ type packetCase struct {
 	packet []byte             // from its IP header
 	onlyBy string             // "run" or "wire" where the other cannot show it
 
-	hairpin bool   // it came in by the tunnel: BPF_PROG_TEST_RUN only
-	gso     uint32 // it is a GSO packet: BPF_PROG_TEST_RUN only
+	protocol uint16 // its Ethertype, 0 for IPv4
+	hairpin  bool   // it came in by the tunnel: BPF_PROG_TEST_RUN only
+	gso      uint32 // it is a GSO packet: BPF_PROG_TEST_RUN only
+	mtu      int    // of the tunnel device, 0 for 1400: on the wire only
 
 	to    place
 	out   []byte // as it leaves, from its IP header; nil: as it came

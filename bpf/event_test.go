@@ -38,7 +38,7 @@ func TestRedirectEvent(t *testing.T) {
 		before, after = udp(source, "10.10.2.5", 200), udp(source, "10.10.2.5", 200, older)
 		frame := append(bytes.Clone(w.linkTo), wrap(outer(hubNBMA, local), gre(key), before)...)
 		must(t, write(w.wire, frame))
-		b := read(w.wire, time.Second)
+		b := read(w.wire, patience)
 		if b == nil {
 			t.Fatalf("the packet of %s did not come back", source)
 		}
@@ -112,8 +112,8 @@ func TestMissEvent(t *testing.T) {
 // rawSend sends a packet into the tunnel and gives what comes out of the wire.
 func (w *world) rawSend(t testing.TB, packet []byte) []byte {
 	t.Helper()
-	must(t, w.into(t, packet))
-	return read(w.wire, time.Second)
+	must(t, w.into(t, packet, packetCase{}.ethertype()))
+	return read(w.wire, patience)
 }
 
 // TestUnknownEvent: one a second and address, and one in 10 ms of the tunnel.
@@ -177,7 +177,7 @@ func TestFirstPacketWaitsForTheNeighbour(t *testing.T) {
 	reply = append(append(reply, mac...), ask[38:42]...) // who was asked for
 	reply = append(reply, ask[22:32]...)                 // who asked
 	must(t, write(w.wire, reply))
-	got := read(w.wire, time.Second)
+	got := read(w.wire, patience)
 	want := append(append(bytes.Clone(mac), ask[6:12]...), 8, 0)
 	want = append(want, wrap(outer(local, "198.51.100.50"), gre(key), packet)...)
 	if d := cmp.Diff(dump(want), dump(got)); d != "" {

@@ -55,7 +55,8 @@ func (w *world) run(t testing.TB, c packetCase, egress bool) result {
 	}
 	var after skb
 	out := make([]byte, len(c.packet)+256)
-	options := &ebpf.RunOptions{Data: append(bytes.Clone(link), c.packet...), DataOut: out, Context: in, ContextOut: &after}
+	front := binary.BigEndian.AppendUint16(bytes.Clone(link[:12]), c.ethertype())
+	options := &ebpf.RunOptions{Data: append(front, c.packet...), DataOut: out, Context: in, ContextOut: &after}
 	verdict, err := p.Run(options)
 	must(t, err)
 	out = options.DataOut
@@ -78,9 +79,19 @@ func (w *world) run(t testing.TB, c packetCase, egress bool) result {
 	return r
 }
 
+func (c packetCase) ethertype() uint16 {
+	if c.protocol == 0 {
+		return unix.ETH_P_IP
+	}
+	return c.protocol
+}
+
 func tagOf(b []byte) *DmvpnTag {
 	return &DmvpnTag{Magic: b[0], Reason: b[1], Drop: binary.NativeEndian.Uint16(b[2:]), Peer: binary.NativeEndian.Uint32(b[4:])}
 }
+
+// patience is for what comes: a busy machine may take its time.
+const patience = 5 * time.Second
 
 const vnetHeader = 10 // octets of struct virtio_net_hdr
 
@@ -90,7 +101,11 @@ func (w *world) send(t testing.TB, c packetCase, egress bool) result {
 	t.Helper()
 	w.fresh(t, c)
 	if egress {
-		if err := w.into(t, c.packet); err != nil && c.to != nowhere {
+		if c.mtu > 0 {
+			up(t, "dmvpn0", "", c.mtu)
+			defer up(t, "dmvpn0", "", 1400)
+		}
+		if err := w.into(t, c.packet, c.ethertype()); err != nil && c.to != nowhere {
 			t.Fatal(err)
 		}
 	} else {
@@ -103,13 +118,13 @@ func (w *world) send(t testing.TB, c packetCase, egress bool) result {
 		w.awaitDrop(t)
 		r.To = nowhere
 	case underlay:
-		r.take(t, underlay, read(w.wire, time.Second), len(link))
+		r.take(t, underlay, read(w.wire, patience), len(link))
 	case tunnel:
-		r.take(t, tunnel, read(w.inside, time.Second), 0)
+		r.take(t, tunnel, read(w.inside, patience), 0)
 	case stack:
-		r.take(t, stack, read(w.raw, time.Second), 0)
+		r.take(t, stack, read(w.raw, patience), 0)
 	case queue:
-		b := read(w.queue, time.Second)
+		b := read(w.queue, patience)
 		if len(b) < vnetHeader+8 {
 			t.Fatalf("the queue gave %d octets", len(b))
 		}
@@ -127,9 +142,9 @@ func (w *world) send(t testing.TB, c packetCase, egress bool) result {
 
 // into sends a packet into the tunnel device. A drop at egress comes back as an
 // error.
-func (w *world) into(t testing.TB, packet []byte) error {
+func (w *world) into(t testing.TB, packet []byte, protocol uint16) error {
 	t.Helper()
-	err := unix.Sendto(w.inside, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: w.tunnel})
+	err := unix.Sendto(w.inside, packet, 0, &unix.SockaddrLinklayer{Protocol: htons(protocol), Ifindex: w.tunnel})
 	if err != nil && !errors.Is(err, unix.ENOBUFS) {
 		t.Fatal(err)
 	}
@@ -149,7 +164,7 @@ func (r *result) take(t testing.TB, where place, b []byte, front int) {
 // awaitDrop waits until some drop is counted.
 func (w *world) awaitDrop(t testing.TB) {
 	t.Helper()
-	for range 200 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if len(dropsOf(t, w.maps["dmvpn_drop"])) > 0 {
 			return
 		}

@@ -5,12 +5,13 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,7 +69,7 @@ func TestProtectedGSO(t *testing.T) {
 	fd := gsoSocket(t, w.tunnel)
 	to := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IP), Ifindex: w.tunnel}
 	must(t, unix.Sendto(fd, append(header.octets(), packet...), 0, to))
-	got := read(w.queue, time.Second)
+	got := read(w.queue, patience)
 	header.HeaderLen, header.CsumStart = header.HeaderLen+8, header.CsumStart+8
 	want := append(header.octets(), tagOctets(tagged(DmvpnTagReasonTAG_DATA, spoke, DmvpnDropReasonDROP_SLOW_PATH))...)
 	if d := cmp.Diff(dump(append(want, packet...)), dump(got)); d != "" {
@@ -94,7 +95,7 @@ func TestForeignGSO(t *testing.T) {
 	want := tagged(DmvpnTagReasonTAG_GSO, spoke, DmvpnDropReasonDROP_ADJUST_ROOM)
 	var payload []byte
 	for len(payload) < 4008 {
-		b := read(w.queue, time.Second)
+		b := read(w.queue, patience)
 		if len(b) < vnetHeader+8+20 {
 			t.Fatalf("after %d octets of payload the queue gave % x", len(payload), b)
 		}
@@ -118,7 +119,7 @@ func TestHeadersOutsideTheHead(t *testing.T) {
 	var fd int
 	w.atOtherEnd(t, func(v0 int) { up(t, "v0", "", 9000); fd = gsoSocket(t, v0) })
 	must(t, write(fd, append(append(vnet{HeaderLen: 14}.octets(), w.linkTo...), received(inner)...)))
-	got := read(w.inside, time.Second)
+	got := read(w.inside, patience)
 	if d := cmp.Diff(dump(inner), dump(got)); d != "" {
 		t.Errorf("received (-want +got)\n%s", d)
 	}
@@ -126,11 +127,35 @@ func TestHeadersOutsideTheHead(t *testing.T) {
 	inner = segmentTCP(lan, "10.10.2.5", 8000)
 	header := vnet{Flags: needsCsum, GSOType: gsoTCP4, HeaderLen: 1, GSOSize: 1360, CsumStart: 20, CsumOffset: 16}
 	must(t, unix.Sendto(gsoSocket(t, w.tunnel), append(header.octets(), inner...), 0, to))
-	got = read(w.wire, time.Second)
+	got = read(w.wire, patience)
 	if len(got) < len(link) {
 		t.Fatal("sent: nothing came out of the wire")
 	}
 	if d := cmp.Diff(dump(sent(inner)), dump(got[len(link):])); d != "" {
 		t.Errorf("sent (-want +got)\n%s", d)
+	}
+}
+
+// TestForeignGSOReceived: one that arrives as a datagram to be fragmented, as a
+// TAP of a virtual machine hands it over, cannot lose its outer headers. A TAP
+// stands for the underlay device.
+func TestForeignGSOReceived(t *testing.T) {
+	w := newWorld(t)
+	w.fresh(t, packetCase{})
+	tap := openTAP(t, "u1")
+	attach(t, up(t, "u1", "", 1500), netlink.HANDLE_MIN_INGRESS, w.real.decap)
+	u1, err := netlink.LinkByName("u1")
+	must(t, err)
+	frame := append(bytes.Clone(u1.Attrs().HardwareAddr), w.linkTo[6:]...)
+	frame = append(frame, received(fromSpoke(4000))...)
+	header := vnet{GSOType: gsoUDP, HeaderLen: 14 + 28 + 28, GSOSize: 1376}
+	must(t, write(tap, append(header.octets(), frame...)))
+	w.awaitDrop(t)
+	want := map[string]uint64{fmt.Sprintf("peer %d reason %d", spoke, DmvpnDropReasonDROP_ADJUST_ROOM): 1}
+	if d := cmp.Diff(want, dropsOf(t, w.maps["dmvpn_drop"])); d != "" {
+		t.Errorf("drops (-want +got)\n%s", d)
+	}
+	if b := read(w.inside, 0); b != nil {
+		t.Errorf("the tunnel has % x", b[:min(len(b), 96)])
 	}
 }

@@ -150,14 +150,19 @@ func attach(t testing.TB, index int, parent uint32, p *ebpf.Program) {
 }
 
 // openTUN makes a TUN as the loader does and gives its descriptor.
-func openTUN(t testing.TB, name string) int {
+func openTUN(t testing.TB, name string) int { return openTunTap(t, name, unix.IFF_TUN) }
+
+// openTAP makes a device whose packets have a link header.
+func openTAP(t testing.TB, name string) int { return openTunTap(t, name, unix.IFF_TAP) }
+
+func openTunTap(t testing.TB, name string, kind uint16) int {
 	t.Helper()
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	req, err := unix.NewIfreq(name)
 	must(t, err)
-	req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	req.SetUint16(kind | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	must(t, unix.IoctlIfreq(fd, unix.TUNSETIFF, req))
 	must(t, unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6))
 	return fd
