@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"crypto/hmac"
+	"encoding/binary"
+	"errors"
+
+	"dmvpn/ikev2/wire"
+)
+
+// datagram takes one IKE message.
+func (m *Machine) datagram(in *Datagram) {
+	h, first, err := wire.ParseHeader(in.Data)
+	if errors.Is(err, wire.ErrMajorVersion) {
+		m.wrongVersion(in, h)
+		return
+	}
+	if err != nil {
+		m.counters.Syntax++
+		return
+	}
+	_ = first
+	if h.SPIi.IsZero() {
+		m.counters.Syntax++
+		return
+	}
+	if plain(h.Exchange) {
+		m.initial(in, h)
+		return
+	}
+	own := h.SPIi
+	if h.Initiator { // the sender is the original initiator, so we are not
+		own = h.SPIr
+	}
+	s := m.SAs[own]
+	if s == nil || s.Initiator == h.Initiator || s.Keys == nil || s.SPIi != h.SPIi || s.SPIr != h.SPIr {
+		m.strange(in, h)
+		return
+	}
+	msg, err := wire.Parse(in.Data)
+	if err != nil {
+		// It was not verified yet: whoever sent it gets no answer (section 2.21).
+		m.counters.Syntax++
+		return
+	}
+	if _, _, ok := msg.Protected(); !ok || len(msg.Payloads) != 1 {
+		m.unprotected(s, in, msg)
+		return
+	}
+	m.protected(s, in, msg)
+}
+
+// initial takes a message of IKE_SA_INIT.
+func (m *Machine) initial(in *Datagram, h wire.Header) {
+	switch {
+	case !h.Response && h.Initiator && h.SPIr.IsZero() && h.MessageID == 0:
+		m.initRequest(in, h)
+	case h.Response && !h.Initiator && h.MessageID == 0:
+		m.initResponse(in, h)
+	default:
+		m.counters.Syntax++
+	}
+}
+
+// protected takes a message with an SK payload.
+func (m *Machine) protected(s *ikeSA, in *Datagram, msg *wire.Message) {
+	h := msg.Header
+	if h.Response {
+		if !s.Out.Pending || h.MessageID != s.Out.Header.MessageID || h.Exchange != s.Out.Header.Exchange {
+			m.counters.Replayed++
+			return
+		}
+	} else if h.MessageID != s.In.Next && h.MessageID+1 != s.In.Next {
+		m.counters.OutOfWindow++
+		return
+	} else if h.MessageID == s.In.Next && !s.expects(h.Exchange) {
+		m.counters.OutOfWindow++
+		return
+	}
+	payloads, text, inner, whole, err := m.open(s, in.Data, msg)
+	if errors.Is(err, errDrop) {
+		return
+	}
+	// From here on the peer itself is speaking, if it is authenticated.
+	if !h.Response && h.MessageID != s.In.Next {
+		m.answerAgain(s, in, msg)
+		return
+	}
+	if err == nil && !whole {
+		return
+	}
+	m.heard(s, in)
+	m.trace(in.Local, in.Remote, false, h, payloads)
+	if h.Response {
+		m.response(s, h, payloads, text, inner, err)
+		return
+	}
+	m.request(s, in, h, payloads, text, inner, err)
+}
+
+// expects says whether a request of this exchange is possible at this stage.
+func (s *ikeSA) expects(x wire.ExchangeType) bool {
+	switch s.Stage {
+	case connecting, closed:
+		return false
+	case halfOpen:
+		return x == wire.IKEAuth || x == wire.IKEIntermediate
+	default:
+		return x == wire.CreateChildSA || x == wire.Informational || x == wire.IKEFollowupKE
+	}
+}
+
+// answerAgain repeats the response to the last request, once for all fragments
+// of its copy (section 2.1; RFC 7383, section 2.6.1).
+func (m *Machine) answerAgain(s *ikeSA, in *Datagram, msg *wire.Message) {
+	f, fragment := msg.Payloads[len(msg.Payloads)-1].(*wire.Fragment)
+	if s.In.Exchange != msg.Exchange || fragment && f.Number != 1 {
+		m.counters.Replayed++
+		return
+	}
+	m.counters.RepeatsAnswered++
+	m.transmitTo(in.Local, in.Remote, s.In.Packets)
+}
+
+// response hands a response to the task that waits for it.
+func (m *Machine) response(s *ikeSA, h wire.Header, payloads []wire.Payload, text []byte, inner wire.PayloadType, err error) {
+	t := s.Running
+	var critical *wire.CriticalError
+	switch {
+	case errors.As(err, &critical), errors.Is(err, wire.ErrSyntax):
+		// The peer that we trust speaks nonsense: nothing is sure any more (section 2.21.3).
+		s.answered()
+		m.report(s, Warning, "%s response: %v", h.Exchange, err)
+		m.die(s, "the peer's response makes no sense")
+		return
+	case err != nil:
+		return
+	}
+	if i := s.Initial; i != nil && h.Exchange == wire.IKEIntermediate {
+		i.Text, i.Inner = text, inner // for AUTH; the task reads them
+	}
+	s.answered()
+	if t == nil {
+		return
+	}
+	if t.process(m, s, h, payloads) && m.SAs[s.own()] == s {
+		m.advance(s, t)
+		return
+	}
+	if s.Running == t {
+		s.Running = nil
+	}
+}
+
+// request answers a request of the peer.
+func (m *Machine) request(s *ikeSA, in *Datagram, h wire.Header, payloads []wire.Payload, text []byte, inner wire.PayloadType, err error) {
+	var critical *wire.CriticalError
+	switch {
+	case errors.As(err, &critical):
+		m.respond(s, h.Exchange, []wire.Payload{&wire.Notify{Type: wire.UnsupportedCriticalPayload, Data: []byte{byte(critical.Payload)}}}, in.Local, in.Remote)
+		if s.Stage == halfOpen {
+			m.close(s)
+		}
+		return
+	case errors.Is(err, wire.ErrSyntax):
+		m.counters.Syntax++
+		m.invalidSyntax(s, in, h, err)
+		return
+	case err != nil:
+		return
+	}
+	switch h.Exchange {
+	case wire.IKEIntermediate:
+		m.intermediateRequest(s, in, h, payloads, text, inner)
+	case wire.IKEAuth:
+		m.authRequest(s, in, h, payloads)
+	case wire.CreateChildSA:
+		m.answer(s, in, h, func() ([]wire.Payload, error) { return m.createChildRequest(s, payloads) })
+	case wire.IKEFollowupKE:
+		m.answer(s, in, h, func() ([]wire.Payload, error) { return m.followupRequest(s, payloads) })
+	case wire.Informational:
+		m.answer(s, in, h, func() ([]wire.Payload, error) { return m.informationalRequest(s, in, payloads) })
+	}
+}
+
+// answer sends what the exchange's function says. Its error wraps wire.ErrSyntax.
+func (m *Machine) answer(s *ikeSA, in *Datagram, h wire.Header, do func() ([]wire.Payload, error)) {
+	payloads, err := do()
+	if err != nil {
+		m.invalidSyntax(s, in, h, err)
+		return
+	}
+	m.respond(s, h.Exchange, payloads, in.Local, in.Remote)
+	for _, after := range s.takeAfter() {
+		after()
+	}
+}
+
+// invalidSyntax ends an SA whose verified peer breaks the format (section 2.21.3).
+func (m *Machine) invalidSyntax(s *ikeSA, in *Datagram, h wire.Header, err error) {
+	m.report(s, Warning, "%s request: %v", h.Exchange, err)
+	m.respond(s, h.Exchange, []wire.Payload{&wire.Notify{Type: wire.InvalidSyntax}}, in.Local, in.Remote)
+	m.goneBy(s, "the peer's request makes no sense")
+}
+
+// strange answers a message about an IKE SA that we do not have, if anything
+// (sections 1.5 and 2.21.4; RFC 6290).
+func (m *Machine) strange(in *Datagram, h wire.Header) {
+	m.counters.Unknown++
+	if h.Response || !m.Answers.take(m.now, m.config.Limits.ErrorsPerSecond) {
+		return
+	}
+	payloads := []wire.Payload{&wire.Notify{Type: wire.InvalidIKESPI}}
+	if t := m.crashToken(h.SPIi, h.SPIr); t != nil {
+		payloads = append(payloads, &wire.Notify{Type: wire.QuickCrashDetection, Data: t})
+	}
+	m.sendPlain(in, wire.Header{SPIi: h.SPIi, SPIr: h.SPIr, Exchange: h.Exchange, Initiator: !h.Initiator, Response: true, MessageID: h.MessageID}, payloads)
+}
+
+// unprotected takes a message in clear about an SA of ours: a hint, unless its token
+// proves that the peer has lost its state (RFC 6290, section 4.3).
+func (m *Machine) unprotected(s *ikeSA, in *Datagram, msg *wire.Message) {
+	n := wire.FindNotify(msg.Payloads, wire.QuickCrashDetection)
+	if n != nil && len(s.CrashToken) > 0 && hmac.Equal(n.Data, s.CrashToken) && s.Stage != connecting && s.Stage != halfOpen {
+		m.report(s, Info, "the peer has restarted")
+		m.die(s, "the peer has restarted")
+		return
+	}
+	if wire.FindNotify(msg.Payloads, wire.InvalidIKESPI) != nil || wire.FindNotify(msg.Payloads, wire.InvalidSPI) != nil {
+		m.hint(s)
+	}
+}
+
+// wrongVersion answers a message of another major version (section 2.5).
+func (m *Machine) wrongVersion(in *Datagram, h wire.Header) {
+	m.counters.Syntax++
+	if h.Response || !m.Answers.take(m.now, m.config.Limits.ErrorsPerSecond) {
+		return
+	}
+	m.sendPlain(in, wire.Header{SPIi: h.SPIi, SPIr: h.SPIr, Exchange: h.Exchange, Response: true, MessageID: h.MessageID},
+		[]wire.Payload{&wire.Notify{Type: wire.InvalidMajorVersion, Data: []byte{2}}})
+}
+
+// sendPlain answers a datagram without protection and without state.
+func (m *Machine) sendPlain(in *Datagram, h wire.Header, payloads []wire.Payload) {
+	b, err := (&wire.Message{Header: h, Payloads: payloads}).Append(nil)
+	if err != nil {
+		return
+	}
+	m.trace(in.Local, in.Remote, true, h, payloads)
+	m.do(&Send{Local: in.Local, Remote: in.Remote, Data: b})
+}
+
+// bucket bounds what we say to strangers.
+type bucket struct {
+	Second instant
+	Used   int
+}
+
+func (b *bucket) take(now instant, perSecond int) bool {
+	if now >= b.Second.after(second) {
+		b.Second, b.Used = now, 0
+	}
+	b.Used++
+	return b.Used <= perSecond
+}
+
+// crashToken is ours for an SA (RFC 6290, section 5.1), nil if we make none.
+func (m *Machine) crashToken(spii, spir wire.SPI) []byte {
+	if len(m.config.CrashSecret) == 0 || spir.IsZero() {
+		return nil
+	}
+	return digest(m.config.CrashSecret, spii[:], spir[:])
+}
+
+// invalidSPI is the notification about an ESP packet (section 1.5).
+func invalidSPI(spi uint32) *wire.Notify {
+	return &wire.Notify{Type: wire.InvalidSPI, Data: binary.BigEndian.AppendUint32(nil, spi)}
+}

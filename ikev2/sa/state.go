@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"net/netip"
+
+	"dmvpn/ikev2/auth"
+	"dmvpn/ikev2/crypto"
+	"dmvpn/ikev2/proposal"
+	"dmvpn/ikev2/wire"
+)
+
+// stage is where an IKE SA is in its life.
+type stage uint8
+
+const (
+	connecting  stage = iota // our attempt, until the peer's AUTH was good
+	halfOpen                 // a peer's attempt, until its AUTH was good
+	established              // in use
+	replaced                 // another IKE SA serves its peer; it waits for its D
+	deleting                 // our D is on the way
+	closed                   // gone; answers copies of the last request, and no more
+)
+
+func (s stage) String() string {
+	return [...]string{"connecting", "half-open", "established", "replaced", "deleting", "closed"}[s]
+}
+
+// ikeSA is one IKE SA. Its fields are what Export writes.
+type ikeSA struct {
+	ID         uint64
+	Origin     uint64 // ID of the first one, where this came of rekeys
+	Connection string // a responder knows it from IKE_AUTH on
+	Peer       uint64 // in Machine.Peers, from authentication on
+	Stage      stage
+	Initiator  bool // we are the original initiator
+	SPIi, SPIr wire.SPI
+	Local      netip.AddrPort
+	Remote     netip.AddrPort
+
+	Began, Established instant
+	Choice             proposal.Choice
+	Keys               *crypto.Keys
+	NextIV             uint64
+	Ni                 []byte // of the accepted IKE_SA_INIT: decides between twins
+
+	LocalID, RemoteID auth.Identity
+	Group             bool
+	Instance          [8]byte // the peer's; zero: not our kind
+	CrashToken        []byte  // the peer's (RFC 6290)
+	InitialContact    bool    // it came in IKE_AUTH
+
+	Fragmentation, MOBIKE bool
+	Hashes                []wire.HashAlgorithm // the peer verifies these
+	NATLocal, NATRemote   bool
+
+	Initial *initial // until IKE_AUTH is done
+
+	Out       outgoing
+	In        incoming
+	Fragments fragments
+	Running   task // whose request is on the way
+	Queue     []task
+	Children  []*childSA
+	Chains    []*negotiation // of the peer, waiting for its IKE_FOLLOWUP_KE
+	Gone      []uint32       // SPIs that the peer deleted before we knew them
+	Held      *Child         // of a contested SA: not installed yet
+
+	Successor wire.SPI // own SPI of the one that replaced this
+	Crossing  wire.SPI // own SPI of the one that the peer's rekey made while ours runs
+	Contest   uint64   // ID of the SA that claims our identity too and waits for our probe
+
+	RekeyAt, HardAt, ReauthAt instant
+	GoneAt                    instant // then it goes without a word
+	Heard                     instant // an authenticated message of the peer
+	Probed                    instant // the last hint that made us look
+	KeepaliveAt               instant
+	TroubleSince              instant // TEMPORARY_FAILURE ever since
+	Group1                    uint16  // method of the next rekey's KE, if the peer asked for one
+	Update                    uint32  // message id of the last UPDATE_SA_ADDRESSES heeded
+}
+
+// own is the SPI that we chose.
+func (s *ikeSA) own() wire.SPI {
+	if s.Initiator {
+		return s.SPIi
+	}
+	return s.SPIr
+}
+
+// childStage is where a Child SA is in its life.
+type childStage uint8
+
+const (
+	waiting   childStage = iota // inbound is open; the peer's packets do not leave by it yet
+	active                      // in use
+	outdated                    // a successor was made; it waits for its D
+	ending                      // our D is on the way
+	lingering                   // gone but for late packets that come in
+)
+
+func (s childStage) String() string {
+	return [...]string{"installed", "active", "rekeyed", "deleting", "lingering"}[s]
+}
+
+// childSA is one Child SA, an inbound and an outbound SA of ESP.
+type childSA struct {
+	Inbound, Outbound uint32
+	Stage             childStage
+	Choice            proposal.Choice
+	Mode              Mode
+	Here, There       []wire.Selector
+	Encapsulation     bool
+	Made              instant
+	RekeyAt, HardAt   instant
+	GoneAt            instant
+	Successor         uint32 // inbound SPI of what a rekey made of it
+	Redundant         bool   // lost a crossing; whoever made it deletes it
+	Method            uint16 // of the next rekey's KE, if the peer asked for one
+}
+
+// peer is one authenticated identity of a connection.
+type peer struct {
+	ID         uint64
+	Connection string
+	Identity   auth.Identity
+	Up         bool
+	Told       Peer // as it was last told
+	LastSwap   instant
+}
+
+// want is a Connect that stands.
+type want struct {
+	Connect Connect
+	SA      wire.SPI // own SPI of the attempt, or of the SA that fulfils it
+	RetryAt instant
+	Tries   int
+}
+
+// find gives the IKE SA with a number.
+func (m *Machine) find(id uint64) *ikeSA {
+	for _, s := range m.SAs {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// connection is the SA's policy, nil before a responder chose one.
+func (m *Machine) connection(s *ikeSA) *Connection { return m.connections[s.Connection] }
+
+// inbound finds a Child SA by the SPI that we receive on.
+func (s *ikeSA) inbound(spi uint32) *childSA {
+	for _, c := range s.Children {
+		if c.Inbound == spi {
+			return c
+		}
+	}
+	return nil
+}
+
+// outbound finds a Child SA by the SPI that the peer receives on.
+func (s *ikeSA) outbound(spi uint32) *childSA {
+	for _, c := range s.Children {
+		if c.Outbound == spi && c.Stage != lingering {
+			return c
+		}
+	}
+	return nil
+}
+
+// childAnywhere finds a Child SA of any IKE SA by its inbound SPI.
+func (m *Machine) childAnywhere(spi uint32) (*ikeSA, *childSA) {
+	for _, s := range m.all() {
+		if c := s.inbound(spi); c != nil {
+			return s, c
+		}
+	}
+	return nil, nil
+}

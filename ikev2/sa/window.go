@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"dmvpn/ikev2/wire"
+)
+
+// outgoing is our side of the window, which has room for one request (section 2.3).
+type outgoing struct {
+	Next    uint32 // message id of the next request
+	Pending bool
+	Header  wire.Header // of the request that is not answered yet
+	Packets [][]byte    // the same octets each time (section 2.1)
+	Repeats int
+	Limit   int
+	At      instant // of the next repeat
+}
+
+// incoming is the peer's side of it.
+type incoming struct {
+	Next    uint32   // message id that the next request has
+	Packets [][]byte // response to the one before
+	// The exchange whose response that is; 0: none was sent.
+	Exchange wire.ExchangeType
+}
+
+// send seals a request and sends it for the first time.
+func (m *Machine) send(s *ikeSA, r *request) {
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: r.exchange, Initiator: s.Initiator, MessageID: s.Out.Next}
+	packets, err := m.seal(s, h, r.payloads)
+	if err != nil {
+		m.report(s, Warning, "%s: %v", r.exchange, err)
+		m.die(s, "a message could not be made")
+		return
+	}
+	o := &s.Out
+	o.Next++
+	o.Pending, o.Header, o.Packets, o.Repeats, o.Limit = true, h, packets, 0, r.repeats
+	if o.Limit == 0 {
+		o.Limit = maxRepeats
+	}
+	o.At = m.at(m.repeatPause(s))
+	m.transmit(s, o.Packets)
+}
+
+// repeatPause grows with each repeat. A short limit means that somebody waits.
+func (m *Machine) repeatPause(s *ikeSA) time.Duration {
+	first := firstRepeat
+	if s.Out.Limit <= probeRepeats {
+		first = firstProbe
+	}
+	return time.Duration(float64(first) * math.Pow(repeatFactor, float64(s.Out.Repeats)))
+}
+
+// repeat sends the request again, or gives the peer up (section 2.4).
+func (m *Machine) repeat(s *ikeSA) {
+	o := &s.Out
+	if o.Repeats >= o.Limit {
+		m.counters.PeersDead++
+		if t, ok := s.Running.(*initiate); ok {
+			t.unanswered(m, s)
+			return
+		}
+		m.die(s, "the peer does not answer")
+		return
+	}
+	o.Repeats++
+	m.counters.Repeats++
+	o.At = m.at(m.repeatPause(s))
+	m.transmit(s, o.Packets)
+}
+
+// repeatNow sends the request again at once, without counting it.
+func (m *Machine) repeatNow(s *ikeSA) {
+	if s.Out.Pending {
+		m.transmit(s, s.Out.Packets)
+	}
+}
+
+// answered ends the wait for a response.
+func (s *ikeSA) answered() {
+	s.Out.Pending, s.Out.Packets, s.Out.At = false, nil, 0
+}
+
+// respond seals the response to the request that In.Next counts next, keeps it and
+// sends it to where the request came from (section 2.11).
+func (m *Machine) respond(s *ikeSA, exchange wire.ExchangeType, payloads []wire.Payload, local, remote netip.AddrPort) {
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: exchange, Initiator: s.Initiator, Response: true, MessageID: s.In.Next}
+	packets, err := m.seal(s, h, payloads)
+	if err != nil {
+		m.report(s, Warning, "%s: %v", exchange, err)
+		return
+	}
+	s.In.Next++
+	s.In.Packets, s.In.Exchange = packets, exchange
+	m.transmitTo(local, remote, packets)
+}
+
+func (m *Machine) transmit(s *ikeSA, packets [][]byte) { m.transmitTo(s.Local, s.Remote, packets) }
+
+func (m *Machine) transmitTo(local, remote netip.AddrPort, packets [][]byte) {
+	for _, p := range packets {
+		m.do(&Send{Local: local, Remote: remote, Data: p})
+	}
+}
