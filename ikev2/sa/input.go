@@ -2,7 +2,11 @@
 
 package sa
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"dmvpn/ikev2/auth"
+)
 
 // Input is what happens to a Machine: a pointer to one of the structures below.
 type Input interface{ input() }
@@ -19,6 +23,7 @@ type Datagram struct {
 type Connect struct {
 	Connection    string
 	Local, Remote netip.AddrPort // Local's address may be the unspecified one
+	Identity      auth.Identity  // who the peer must be; zero: whom the connection lets in
 	// Once asks for a single attempt; its failure is reported and forgotten.
 	Once bool
 }

@@ -16,7 +16,13 @@ type Machine struct {
 	connections map[string]*Connection
 	epoch       time.Time
 	now         instant
+	clock       time.Time // what the caller's clock showed last
 	out         []Action
+	after       []func() // once the response has been sealed
+	load        load
+	touched     []*ikeSA // their tasks go on when the input has been handled
+	changed     []*peer
+	timers      timerHeap
 	counters    Counters
 
 	state
@@ -73,7 +79,9 @@ func (m *Machine) Handle(now time.Time, in Input) []Action {
 	case *Shutdown:
 		m.shutdown()
 	}
-	m.timers()
+	m.settleDown()
+	m.runTimers()
+	m.settleDown()
 	out := m.out
 	m.out = nil
 	return out
@@ -81,11 +89,22 @@ func (m *Machine) Handle(now time.Time, in Input) []Action {
 
 // tick moves the machine's clock. It never goes back.
 func (m *Machine) tick(now time.Time) {
-	m.now = max(m.now, instant(now.Sub(m.epoch)), 1)
+	m.clock, m.now = now, max(m.now, instant(now.Sub(m.epoch)), 1)
 }
 
 // do adds an action.
 func (m *Machine) do(a Action) { m.out = append(m.out, a) }
+
+// then does something once the response that is being made has been sealed.
+func (m *Machine) then(do func()) { m.after = append(m.after, do) }
+
+func (m *Machine) runAfter() {
+	for len(m.after) > 0 {
+		do := m.after[0]
+		m.after = m.after[1:]
+		do()
+	}
+}
 
 // draw gives n random octets.
 func (m *Machine) draw(n int) []byte {

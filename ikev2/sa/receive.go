@@ -193,9 +193,7 @@ func (m *Machine) answer(s *ikeSA, in *Datagram, h wire.Header, do func() ([]wir
 		return
 	}
 	m.respond(s, h.Exchange, payloads, in.Local, in.Remote)
-	for _, after := range s.takeAfter() {
-		after()
-	}
+	m.runAfter()
 }
 
 // invalidSyntax ends an SA whose verified peer breaks the format (section 2.21.3).

@@ -69,7 +69,11 @@ type ikeSA struct {
 
 	Successor wire.SPI // own SPI of the one that replaced this
 	Crossing  wire.SPI // own SPI of the one that the peer's rekey made while ours runs
-	Contest   uint64   // ID of the SA that claims our identity too and waits for our probe
+	Contest   uint64   // ID of the older SA whose end must not answer before this one counts
+	Asked     instant  // since when its peer is asked whether it lives, for the sake of another
+	Later     []later
+	Failure   string  // why our attempt failed
+	armed     instant // the timer that is planned
 
 	RekeyAt, HardAt, ReauthAt instant
 	GoneAt                    instant // then it goes without a word
@@ -77,8 +81,14 @@ type ikeSA struct {
 	Probed                    instant // the last hint that made us look
 	KeepaliveAt               instant
 	TroubleSince              instant // TEMPORARY_FAILURE ever since
-	Group1                    uint16  // method of the next rekey's KE, if the peer asked for one
-	Update                    uint32  // message id of the last UPDATE_SA_ADDRESSES heeded
+	// Methods of the next rekeys' KE payloads, where the peer asked for one.
+	Method, ChildMethod uint16
+	ChildTries          int
+	RekeyTries          int
+	Told                instant  // the peer was told of an unknown SPI
+	Replaces            wire.SPI // SPIi of the IKE SA that this one is to replace
+	Remaking            bool     // a new IKE SA is being made to replace this one
+	Update              uint32   // message id of the last UPDATE_SA_ADDRESSES heeded
 }
 
 // own is the SPI that we chose.
@@ -117,7 +127,13 @@ type childSA struct {
 	GoneAt            instant
 	Successor         uint32 // inbound SPI of what a rekey made of it
 	Redundant         bool   // lost a crossing; whoever made it deletes it
-	Method            uint16 // of the next rekey's KE, if the peer asked for one
+	Tries             int    // of a rekey that was refused
+}
+
+// later is a task that waits for its time.
+type later struct {
+	At   instant
+	Task task
 }
 
 // peer is one authenticated identity of a connection.
@@ -126,7 +142,10 @@ type peer struct {
 	Connection string
 	Identity   auth.Identity
 	Up         bool
-	Told       Peer // as it was last told
+	Told       Peer       // as it was last told
+	SAs        []wire.SPI // our own SPIs, in the order of their authentication
+	Current    uint32     // inbound SPI of the Child SA that its packets leave by
+	Reason     string     // of the last loss
 	LastSwap   instant
 }
 

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"net/netip"
+	"time"
+
+	"dmvpn/ikev2/auth"
+	"dmvpn/ikev2/crypto"
+	"dmvpn/ikev2/wire"
+)
+
+const second = time.Second
+
+// initial is what an IKE SA remembers from IKE_SA_INIT to the end of IKE_AUTH.
+type initial struct {
+	Request, Response []byte // IKE_SA_INIT as it was on the wire, for AUTH
+	Nr                []byte
+	Digest            [32]byte // responder: of the request
+
+	Method  uint16 // initiator: of its KE payload
+	KE      *crypto.KeyExchange
+	Cookie  []byte
+	Rounds  int
+	Asked   []uint16
+	Refusal string // of somebody who may be anybody
+
+	From         netip.Addr // responder: where it came from
+	Cookied      bool       // the cookie came back
+	Intermediate bool       // both announced IKE_INTERMEDIATE
+	Childless    bool       // the responder announced it
+	Round        int        // additional key exchanges done
+	PI, PR       []byte
+	// What the response to IKE_INTERMEDIATE decrypted to.
+	Text  []byte
+	Inner wire.PayloadType
+
+	AuthSent bool
+	Child    *negotiation
+	Identity auth.Identity // whom the initiator wants
+}
+
+// digest is a MAC of 32 octets.
+func digest(key []byte, parts ...[]byte) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+// naming makes the two NAT detection notifications of a message (section 2.23).
+func naming(spii, spir wire.SPI, source, destination netip.AddrPort, hide bool) []wire.Payload {
+	from := crypto.NATDetection(spii, spir, source)
+	if hide {
+		from[0] ^= 0xff // a NAT is seen where none is: packets go in UDP
+	}
+	to := crypto.NATDetection(spii, spir, destination)
+	return []wire.Payload{
+		&wire.Notify{Type: wire.NATDetectionSourceIP, Data: from[:]},
+		&wire.Notify{Type: wire.NATDetectionDestinationIP, Data: to[:]},
+	}
+}
+
+// detectNAT reads the peer's two notifications.
+func (s *ikeSA) detectNAT(payloads []wire.Payload, h wire.Header, local, remote netip.AddrPort) {
+	here := crypto.NATDetection(h.SPIi, h.SPIr, local)
+	there := crypto.NATDetection(h.SPIi, h.SPIr, remote)
+	var sources, matches int
+	for _, p := range payloads {
+		n, ok := p.(*wire.Notify)
+		switch {
+		case !ok:
+		case n.Type == wire.NATDetectionSourceIP:
+			sources++
+			if hmac.Equal(n.Data, there[:]) {
+				matches++
+			}
+		case n.Type == wire.NATDetectionDestinationIP:
+			s.NATLocal = !hmac.Equal(n.Data, here[:])
+		}
+	}
+	s.NATRemote = sources > 0 && matches == 0
+}
+
+// load counts what is under way, so that no list must be walked.
+type load struct {
+	halfOpen int
+	attempts int
+	from     map[netip.Addr]*fromAddress
+}
+
+type fromAddress struct{ plain, cookied int }
+
+// enter counts a half-open SA; leave takes it back.
+func (l *load) enter(a netip.Addr, cookied bool) {
+	if l.from == nil {
+		l.from = map[netip.Addr]*fromAddress{}
+	}
+	f := l.from[a]
+	if f == nil {
+		f = &fromAddress{}
+		l.from[a] = f
+	}
+	l.halfOpen++
+	if cookied {
+		f.cookied++
+	} else {
+		f.plain++
+	}
+}
+
+func (l *load) leave(a netip.Addr, cookied bool) {
+	f := l.from[a]
+	if f == nil {
+		return
+	}
+	l.halfOpen--
+	if cookied {
+		f.cookied--
+	} else {
+		f.plain--
+	}
+	if f.plain == 0 && f.cookied == 0 {
+		delete(l.from, a)
+	}
+}
+
+// leaveInitial ends what only IKE_SA_INIT and IKE_AUTH needed.
+func (m *Machine) leaveInitial(s *ikeSA) {
+	i := s.Initial
+	if i == nil {
+		return
+	}
+	if s.Stage == connecting {
+		m.load.attempts--
+	} else {
+		m.load.leave(i.From, i.Cookied)
+		delete(m.Recent, i.Digest)
+	}
+	if i.KE != nil {
+		i.KE.Wipe()
+	}
+	m.cancel(i.Child)
+	s.Initial = nil
+}

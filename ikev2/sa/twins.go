@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"bytes"
+	"net/netip"
+	"time"
+
+	"dmvpn/ikev2/wire"
+)
+
+// Two peers that begin at once make two IKE SAs. RFC 7296 has no rule for that; ours:
+//
+// An attempt that is overtaken before its IKE_AUTH ends without a word. After it both
+// go on, both are installed, and then the one with the higher Ni is kept; both ends
+// see the same two. The loser's initiator deletes it when the survivor has a Child
+// SA; if it does not, the loser's responder drops it after a while.
+//
+// Of two that the same end began the later one is kept: it meant to replace the other.
+//
+// Who comes with an identity that another end already has is told from a twin by the
+// instance number. The older end is asked; while it answers it stays, and the newer
+// is refused.
+
+// swapPause is how often an identity may change hands.
+const swapPause = time.Minute
+
+// overlap is how close two attempts of peers without instance numbers must be to be
+// taken for twins.
+const overlap = 30 * time.Second
+
+// rivals are the other IKE SAs of a peer that serve it.
+func (m *Machine) rivals(s *ikeSA) []*ikeSA {
+	var all []*ikeSA
+	for _, o := range m.of(m.Peers[s.Peer]) {
+		if o != s && o.Origin != s.Origin && o.Stage == established && o.Contest == 0 {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// sameEnd says whether two endpoints may be one host's: ports 500 and 4500 are its own,
+// others a NAT's.
+func sameEnd(a, b netip.AddrPort) bool {
+	return a.Addr() == b.Addr() && (a.Port() == b.Port() || own(a.Port()) && own(b.Port()))
+}
+
+func own(port uint16) bool { return port == portIKE || port == portNATT }
+
+// claim looks at an SA that was just authenticated, before its Child SA is made:
+// whether another end has its identity.
+func (m *Machine) claim(s *ikeSA) {
+	p := m.Peers[s.Peer]
+	for _, o := range m.rivals(s) {
+		known := s.Instance != [8]byte{} && o.Instance != [8]byte{}
+		switch {
+		case known && s.Instance == o.Instance:
+			// The same process: a twin, or one that replaces the other.
+		case !known && sameEnd(s.Remote, o.Remote) && (s.Initiator || m.now < o.Established.after(overlap)):
+			// The same host, as far as can be told.
+		case s.InitialContact && !s.Group && o.Established < s.Began:
+			// Nobody else has this key: the peer says that it has nothing else.
+			m.report(s, Info, "%s has begun anew at %s", s.RemoteID, s.Remote)
+			m.die(o, "the peer has begun anew")
+		case p.LastSwap != 0 && m.now < p.LastSwap.after(swapPause) && !sameEnd(s.Remote, o.Remote):
+			s.Contest = o.ID
+			m.refuseClaim(s, o)
+			return
+		default:
+			if !sameEnd(s.Remote, o.Remote) || known {
+				s.Contest = o.ID
+			}
+			m.ask(o)
+		}
+	}
+}
+
+// ask sends a probe that is given up soon, or hurries the request that is out.
+func (m *Machine) ask(o *ikeSA) {
+	m.touch(o)
+	o.Asked = m.now
+	if o.Out.Pending {
+		o.Out.Limit = min(o.Out.Limit, o.Out.Repeats+probeRepeats)
+		o.Out.At = m.now
+		return
+	}
+	o.enqueueFirst(&inform{Repeats: probeRepeats})
+}
+
+// proved is called when an SA's peer shows that it is alive: who claimed its identity
+// is refused, unless it is the same host.
+func (m *Machine) proved(o *ikeSA) {
+	if o.Asked == 0 {
+		return
+	}
+	o.Asked = 0
+	for _, s := range m.of(m.Peers[o.Peer]) {
+		if s.Contest == o.ID {
+			m.refuseClaim(s, o)
+		}
+	}
+	if m.SAs[o.own()] == o && o.Stage == established {
+		m.settle(o)
+	}
+}
+
+func (m *Machine) refuseClaim(s, o *ikeSA) {
+	m.report(s, Alarm, "%s is claimed from %s while %s answers with the same identity: refused; give each peer an identity of its own", s.RemoteID, s.Remote, o.Remote)
+	m.counters.AuthFailed++
+	m.touch(s)
+	s.enqueueFirst(&deleteIKE{Reason: "another end has this identity"})
+}
+
+// uncontested lets those in that waited for the end of an SA.
+func (m *Machine) uncontested(o *ikeSA) {
+	p := m.Peers[o.Peer]
+	for _, s := range m.of(p) {
+		if s.Contest != o.ID || s.Stage != established {
+			continue
+		}
+		s.Contest, p.LastSwap = 0, m.now
+		m.report(s, Info, "%s is at %s now: %s does not answer any more", s.RemoteID, s.Remote, o.Remote)
+		if s.Held != nil {
+			h := s.Held
+			s.Held = nil
+			err := m.config.Installer.Install(h)
+			h.In.Encryption.Wipe()
+			h.Out.Encryption.Wipe()
+			if err != nil {
+				m.report(s, Warning, "%v: %v", errInstall, err)
+				m.forget(s, s.inbound(h.Inbound), "the data plane refuses it")
+				m.config.Installer.Release(h.Inbound)
+				continue
+			}
+		}
+		m.settle(s)
+	}
+}
+
+// settle leaves one IKE SA of a peer, once it has a Child SA.
+func (m *Machine) settle(s *ikeSA) {
+	if s.Stage != established || s.Contest != 0 {
+		return
+	}
+	m.fulfil(s)
+	m.overtake(s)
+	m.changedOf(s)
+	for _, o := range m.rivals(s) {
+		if o.Asked != 0 {
+			continue // it is being asked whether it lives
+		}
+		keep, lose := s, o
+		if s.Initiator == o.Initiator {
+			if o.ID > s.ID {
+				keep, lose = o, s
+			}
+		} else if bytes.Compare(o.Ni, s.Ni) > 0 {
+			keep, lose = o, s
+		}
+		c := keep.usable()
+		if c == nil {
+			continue // not before the survivor can carry traffic
+		}
+		m.use(keep, c)
+		m.supersede(lose, keep)
+		if lose == s {
+			return
+		}
+	}
+}
+
+// usable is a Child SA that packets can leave by.
+func (s *ikeSA) usable() *childSA {
+	for _, c := range s.Children {
+		if (c.Stage == active || c.Stage == waiting) && !c.Redundant {
+			return c
+		}
+	}
+	return nil
+}
+
+// supersede lets an IKE SA go because another one serves its peer.
+func (m *Machine) supersede(lose, keep *ikeSA) {
+	m.report(lose, Debug, "IKE SA %s serves %s; this one goes", keep.own(), lose.RemoteID)
+	m.touch(lose)
+	var rest []task
+	for _, t := range lose.Queue {
+		if isClosing(t) {
+			rest = append(rest, t)
+		} else {
+			t.abandon(m, lose)
+		}
+	}
+	lose.Queue, lose.Later = rest, nil
+	// The running task stays: its response is awaited, for the window has room for one.
+	lose.Stage, lose.Successor = replaced, keep.own()
+	lose.RekeyAt, lose.ReauthAt = 0, 0
+	if lose.Initiator {
+		lose.enqueue(&deleteIKE{Reason: "another IKE SA serves the peer"})
+	} else {
+		lose.GoneAt = m.at(graceOfLoser)
+	}
+}
+
+// overtake ends attempts of ours that an established SA makes needless, if the peer has
+// not been told of them in IKE_AUTH.
+func (m *Machine) overtake(s *ikeSA) {
+	for _, a := range m.all() {
+		if a.Stage == connecting && !a.Initial.AuthSent && a.Connection == s.Connection && m.aims(a.Remote, a.Initial, s) {
+			m.report(a, Debug, "%s was faster", s.RemoteID)
+			m.die(a, "")
+		}
+	}
+}
+
+// aims says whether an attempt was to reach an SA's peer.
+func (m *Machine) aims(remote netip.AddrPort, i *initial, s *ikeSA) bool {
+	if i.Identity.Type != 0 {
+		return i.Identity.Equal(s.RemoteID)
+	}
+	return sameEnd(remote, s.Remote)
+}
+
+// firstContact says whether INITIAL_CONTACT is true of an attempt: we hold no other SA
+// and no other attempt with that peer (section 2.4).
+func (m *Machine) firstContact(s *ikeSA) bool {
+	for _, o := range m.SAs {
+		if o == s || o.Stage == closed || o.Connection != "" && o.Connection != s.Connection {
+			continue
+		}
+		if o.Stage == connecting && (sameEnd(o.Remote, s.Remote) || s.Initial.Identity.Type != 0 && o.Initial.Identity.Equal(s.Initial.Identity)) {
+			return false
+		}
+		if o.Stage != connecting && (sameEnd(o.Remote, s.Remote) || m.aims(s.Remote, s.Initial, o)) {
+			return false
+		}
+	}
+	return true
+}
+
+// twinOf says whether another SA or attempt may reach the peer that one aimed at.
+func (m *Machine) twinOf(s *ikeSA) bool {
+	for _, o := range m.SAs {
+		if o != s && o.Stage != closed && (o.Connection == s.Connection || o.Connection == "") && sameEnd(o.Remote, s.Remote) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedAuth ends an attempt that the peer refused in IKE_AUTH. If there is another way
+// to it, that is no failure: the peer may have settled a crossing otherwise.
+func (m *Machine) refusedAuth(s *ikeSA, reason string) {
+	if m.twinOf(s) {
+		m.report(s, Debug, "IKE_AUTH: %s; another IKE SA serves the peer or is on its way", reason)
+		m.die(s, "")
+		return
+	}
+	m.report(s, Warning, "IKE_AUTH: %s", reason)
+	m.fail(s, reason)
+}
+
+// standsFor gives the SA that stands for one that was replaced.
+func (m *Machine) standsFor(own wire.SPI) *ikeSA {
+	for range 8 {
+		s := m.SAs[own]
+		if s == nil || s.Stage != replaced {
+			return s
+		}
+		own = s.Successor
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sa
+
+import (
+	"net/netip"
+	"slices"
+
+	"dmvpn/ikev2/wire"
+)
+
+// connect notes that a peer is wanted.
+func (m *Machine) connect(in *Connect) {
+	c := m.connections[in.Connection]
+	if c == nil {
+		m.do(&Failed{Connection: in.Connection, Remote: in.Remote, Reason: "there is no connection of that name"})
+		return
+	}
+	for _, w := range m.Wants {
+		if w.Connect.Connection == in.Connection && w.Connect.Remote == in.Remote && w.Connect.Identity == in.Identity {
+			w.Connect.Local, w.Connect.Once = in.Local, w.Connect.Once && in.Once
+			return
+		}
+	}
+	w := &want{Connect: *in}
+	m.Wants = append(m.Wants, w)
+	m.pursue(w)
+}
+
+// pursue uses the SA that is there, or makes one.
+func (m *Machine) pursue(w *want) {
+	w.RetryAt = 0
+	c := m.connections[w.Connect.Connection]
+	if c == nil {
+		return
+	}
+	for _, s := range m.SAs {
+		if (s.Stage == established || s.Stage == connecting) && m.serves(s, w) && s.Contest == 0 {
+			w.SA = s.own()
+			return
+		}
+	}
+	if m.load.attempts >= m.config.Limits.Attempts {
+		w.RetryAt = m.at(firstRetry + m.jitter(firstRetry))
+		m.arm(w.RetryAt)
+		return
+	}
+	s := m.attempt(c, w.Connect.Local, w.Connect.Remote, w.Connect.Identity)
+	if m.SAs[s.own()] == s {
+		w.SA = s.own()
+	}
+}
+
+// serves says whether an SA is, or becomes, what was wanted.
+func (m *Machine) serves(s *ikeSA, w *want) bool {
+	if s.Connection != w.Connect.Connection {
+		return false
+	}
+	if s.Stage == connecting {
+		return s.Initial != nil && sameEnd(s.Remote, w.Connect.Remote) && s.Initial.Identity == w.Connect.Identity
+	}
+	if w.Connect.Identity.Type != 0 {
+		return w.Connect.Identity.Equal(s.RemoteID)
+	}
+	return sameEnd(s.Remote, w.Connect.Remote)
+}
+
+// fulfil hands an established SA to whoever wants its peer.
+func (m *Machine) fulfil(s *ikeSA) {
+	for _, w := range m.Wants {
+		if w.SA == s.own() || m.serves(s, w) {
+			w.SA, w.RetryAt, w.Tries = s.own(), 0, 0
+		}
+	}
+}
+
+// wanted says whether a Connect stands for an SA.
+func (m *Machine) wanted(s *ikeSA) bool {
+	return slices.ContainsFunc(m.Wants, func(w *want) bool { return w.SA == s.own() })
+}
+
+// replaceWant hands the wants of one SA to another.
+func (m *Machine) replaceWant(s, by *ikeSA) {
+	for _, w := range m.Wants {
+		if w.SA == s.own() || w.SA.IsZero() && m.serves(by, w) {
+			w.SA, w.RetryAt = by.own(), 0
+		}
+	}
+}
+
+// lostBy plans what follows from the end of an SA for those who wanted it.
+func (m *Machine) lostBy(s *ikeSA, reason string) {
+	for _, o := range m.SAs {
+		if o.Remaking && s.Replaces == o.SPIi && !s.Replaces.IsZero() && s.Peer == 0 {
+			// The SA that was to replace another one came to nothing.
+			o.Remaking = false
+		}
+	}
+	told := false
+	for _, w := range slices.Clone(m.Wants) {
+		if w.SA != s.own() {
+			continue
+		}
+		if by := m.other(w, s); by != nil {
+			w.SA = by.own()
+			continue
+		}
+		w.SA = wire.SPI{}
+		if s.Failure != "" {
+			reason = s.Failure
+		}
+		f := &Failed{Connection: w.Connect.Connection, Remote: w.Connect.Remote, Reason: reason}
+		if w.Connect.Once {
+			m.Wants = slices.DeleteFunc(m.Wants, func(x *want) bool { return x == w })
+		} else {
+			w.Tries++
+			w.RetryAt = m.at(m.pause(w.Tries))
+			m.arm(w.RetryAt)
+			f.Retry = m.wall(w.RetryAt)
+		}
+		if s.Failure != "" || s.Peer == 0 {
+			m.do(f)
+			told = true
+		}
+	}
+	if !told && s.Failure != "" && s.Initiator {
+		m.report(s, Warning, "connecting to %s: %s", s.Remote, s.Failure)
+	}
+}
+
+// other is another SA or attempt that does what a want is for.
+func (m *Machine) other(w *want, than *ikeSA) *ikeSA {
+	var found *ikeSA
+	for _, s := range m.SAs {
+		if s != than && (s.Stage == established || s.Stage == connecting) && s.Contest == 0 && m.serves(s, w) &&
+			(found == nil || s.Stage == established && found.Stage == connecting) {
+			found = s
+		}
+	}
+	return found
+}
+
+// disconnect takes a want back.
+func (m *Machine) disconnect(in *Disconnect) {
+	matches := func(a netip.AddrPort) bool {
+		return a.Addr() == in.Remote.Addr() && (in.Remote.Port() == 0 || sameEnd(a, in.Remote))
+	}
+	m.Wants = slices.DeleteFunc(m.Wants, func(w *want) bool {
+		return w.Connect.Connection == in.Connection && matches(w.Connect.Remote)
+	})
+	for _, s := range m.all() {
+		if s.Connection != in.Connection || !matches(s.Remote) || m.wanted(s) {
+			continue
+		}
+		switch s.Stage {
+		case connecting:
+			m.die(s, "not wanted any more")
+		case established:
+			m.endSoon(s, "not wanted any more")
+		}
+	}
+}
+
+// endSoon deletes an IKE SA when the exchange that is out has ended.
+func (m *Machine) endSoon(s *ikeSA, reason string) {
+	m.touch(s)
+	s.Later = nil
+	s.enqueueFirst(&deleteIKE{Reason: reason})
+}
+
+// terminate is the operator's deletion.
+func (m *Machine) terminate(in *Terminate) {
+	if in.Child != 0 {
+		if s, c := m.childAnywhere(in.Child); c != nil && c.Stage != lingering {
+			m.touch(s)
+			s.enqueueFirst(&deleteChild{Inbound: in.Child})
+		}
+		return
+	}
+	s := m.find(in.ID)
+	switch {
+	case s == nil:
+	case s.Stage == connecting || s.Stage == halfOpen:
+		m.die(s, "terminated")
+	case s.Stage == established:
+		m.endSoon(s, "terminated")
+	}
+}
+
+// rekey is the operator's rekey.
+func (m *Machine) rekey(in *Rekey) {
+	if in.Child != 0 {
+		if s, c := m.childAnywhere(in.Child); c != nil {
+			m.startRekey(s, c)
+		}
+		return
+	}
+	s := m.find(in.ID)
+	if s == nil || s.Stage != established {
+		return
+	}
+	m.touch(s)
+	if !in.Create {
+		m.startRekeyIKE(s)
+		return
+	}
+	// One that is there or on its way is not made twice.
+	if s.usable() == nil && !slices.ContainsFunc(s.tasks(), func(t task) bool {
+		c, ok := t.(*createChild)
+		return ok && c.Replaces == 0
+	}) {
+		s.enqueue(&createChild{})
+	}
+}
+
+// startRekey rekeys a Child SA, unless that is under way.
+func (m *Machine) startRekey(s *ikeSA, c *childSA) {
+	c.RekeyAt = 0
+	if s.Stage != established || c.Stage != active && c.Stage != waiting || c.Successor != 0 {
+		return
+	}
+	for _, t := range s.tasks() {
+		if x, ok := t.(*createChild); ok && x.Replaces == c.Inbound {
+			return
+		}
+	}
+	m.touch(s)
+	s.enqueue(&createChild{Replaces: c.Inbound})
+}
+
+// startRekeyIKE rekeys an IKE SA, unless that is under way.
+func (m *Machine) startRekeyIKE(s *ikeSA) {
+	s.RekeyAt = 0
+	for _, t := range s.tasks() {
+		if _, ok := t.(*rekeyIKE); ok {
+			return
+		}
+	}
+	m.touch(s)
+	s.enqueue(&rekeyIKE{})
+}
+
+// expired takes what the data plane says of a Child SA's limits.
+func (m *Machine) expired(in *Expired) {
+	s, c := m.childAnywhere(in.Inbound)
+	switch {
+	case s == nil:
+	case in.Hard:
+		m.hardExpire(s, c)
+	case m.connection(s).PassiveIKE:
+	default:
+		m.startRekey(s, c)
+	}
+}
+
+// hardExpire ends a Child SA whose keys must not be used any more. The peer is told,
+// unless it knows: it replaced the SA itself.
+func (m *Machine) hardExpire(s *ikeSA, c *childSA) {
+	c.HardAt = 0
+	switch c.Stage {
+	case outdated:
+		if next := s.inbound(c.Successor); next != nil && next.Stage == waiting {
+			m.use(s, next)
+		}
+		m.forget(s, c, "its lifetime is over")
+	case active, waiting:
+		m.report(s, Warning, "Child SA %08x reached its hard limit", c.Inbound)
+		spi := c.Inbound
+		m.forget(s, c, "its lifetime is over")
+		s.enqueueFirst(&deleteChild{Inbound: spi})
+		m.childFailed(s, "the Child SA reached its hard limit")
+	}
+}
+
+// shutdown ends everything.
+func (m *Machine) shutdown() {
+	m.Wants = nil
+	for _, s := range m.all() {
+		if s.Stage == established || s.Stage == replaced || s.Stage == deleting {
+			h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.Informational, Initiator: s.Initiator, MessageID: s.Out.Next}
+			if packets, err := m.seal(s, h, []wire.Payload{&wire.Delete{Protocol: wire.ProtocolIKE}}); err == nil {
+				m.transmit(s, packets)
+			}
+		}
+		m.die(s, "shutdown")
+	}
+}
