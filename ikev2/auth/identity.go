@@ -150,7 +150,8 @@ func ParsePattern(text string) (Pattern, error) {
 }
 
 // group says whether the pattern is more than one identity.
-func (p Pattern) group() bool { return p.all || p.suffix != "" }
+// Group says whether several identities may fit.
+func (p Pattern) Group() bool { return p.all || p.suffix != "" }
 
 // Matches says whether an identity belongs to the pattern. A star stands for at
 // least one character.

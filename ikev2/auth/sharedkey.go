@@ -49,7 +49,7 @@ type SharedKeys []SharedKey
 func (s SharedKeys) Find(peer Identity) (key crypto.Secret, group bool, err error) {
 	for _, exact := range []bool{true, false} {
 		for _, k := range s {
-			if k.Peer.group() != exact && k.Peer.Matches(peer) {
+			if k.Peer.Group() != exact && k.Peer.Matches(peer) {
 				return k.Key, !exact, nil
 			}
 		}

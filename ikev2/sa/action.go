@@ -60,7 +60,7 @@ type Level int
 // Levels of reports. An Alarm needs a human: somebody claims another's identity.
 const (
 	Debug Level = iota
-	Info
+	Notice
 	Warning
 	Alarm
 )

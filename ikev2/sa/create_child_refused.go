@@ -40,7 +40,7 @@ func (t *createChild) refused(m *Machine, s *ikeSA, err error) bool {
 	case wire.ChildSANotFound:
 		if old != nil && old.Stage != lingering && old.Stage != ending && old.Successor == 0 && t.Crossing == nil {
 			// The peer has lost it: a new one is made at once (section 2.25.1).
-			m.report(s, Info, "the peer has no Child SA %08x any more", old.Outbound)
+			m.report(s, Notice, "the peer has no Child SA %08x any more", old.Outbound)
 			m.forget(s, old, "the peer has lost it")
 			s.enqueueFirst(&createChild{})
 		}

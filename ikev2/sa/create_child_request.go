@@ -35,7 +35,7 @@ func (m *Machine) createChildRequest(s *ikeSA, payloads []wire.Payload) ([]wire.
 	if errors.Is(err, wire.ErrSyntax) {
 		return nil, err
 	}
-	m.report(s, Info, "CREATE_CHILD_SA refused: %v", err)
+	m.report(s, Notice, "CREATE_CHILD_SA refused: %v", err)
 	return []wire.Payload{notifyOf(err)}, nil
 }
 

@@ -99,7 +99,7 @@ func (m *Machine) followupRequest(s *ikeSA, payloads []wire.Payload) ([]wire.Pay
 	end := func(err error) ([]wire.Payload, error) {
 		s.Chains = slices.DeleteFunc(s.Chains, func(x *negotiation) bool { return x == n })
 		m.cancel(n)
-		m.report(s, Info, "IKE_FOLLOWUP_KE refused: %v", err)
+		m.report(s, Notice, "IKE_FOLLOWUP_KE refused: %v", err)
 		return []wire.Payload{notifyOf(err)}, nil
 	}
 	if err := m.mayFollow(s, n); err != nil {

@@ -3,7 +3,6 @@
 package sa
 
 import (
-	"net/netip"
 	"time"
 
 	"dmvpn/ikev2/crypto"

@@ -67,7 +67,7 @@ func (m *Machine) peerLost(s *ikeSA, data []byte) {
 		return
 	}
 	if c := s.outbound(spiOf(data)); c != nil && c.Stage == active && m.now > c.Made.after(lingerInbound) {
-		m.report(s, Info, "the peer has no SA %08x", c.Outbound)
+		m.report(s, Notice, "the peer has no SA %08x", c.Outbound)
 		c.RekeyAt = m.now
 		m.touch(s)
 	}

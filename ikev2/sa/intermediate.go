@@ -86,7 +86,7 @@ func (m *Machine) intermediateRequest(s *ikeSA, in *Datagram, h wire.Header, pay
 	}
 	data, shared, err := crypto.Respond(ke.Method, ke.Data, m.config.Random)
 	if err != nil {
-		m.report(s, Info, "IKE_INTERMEDIATE: %v", err)
+		m.report(s, Notice, "IKE_INTERMEDIATE: %v", err)
 		m.respond(s, h.Exchange, []wire.Payload{&wire.Notify{Type: wire.InvalidSyntax}}, in.Local, in.Remote)
 		m.close(s)
 		return

@@ -36,6 +36,7 @@ func (m *Machine) establish(s *ikeSA) {
 	}
 	m.touch(s)
 	m.join(s)
+	m.claim(s)
 }
 
 // die ends an IKE SA at once, without a word, and what depends on it.
@@ -50,7 +51,7 @@ func (m *Machine) die(s *ikeSA, reason string) {
 		s.Keys.Wipe()
 	}
 	if wasOpen {
-		m.report(s, Info, "IKE SA with %s ended: %s", s.RemoteID, reason)
+		m.report(s, Notice, "IKE SA with %s ended: %s", s.RemoteID, reason)
 	}
 }
 
@@ -58,7 +59,7 @@ func (m *Machine) die(s *ikeSA, reason string) {
 func (m *Machine) goneBy(s *ikeSA, reason string) {
 	m.bury(s, reason)
 	s.Stage, s.GoneAt = closed, m.at(tombstone)
-	m.report(s, Info, "IKE SA with %s ended: %s", s.RemoteID, reason)
+	m.report(s, Notice, "IKE SA with %s ended: %s", s.RemoteID, reason)
 }
 
 // close ends a half-open SA that was refused.

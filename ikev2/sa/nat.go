@@ -31,7 +31,7 @@ func (m *Machine) follow(s *ikeSA, local, remote netip.AddrPort) {
 
 // move changes the endpoints of an IKE SA and its Child SAs.
 func (m *Machine) move(s *ikeSA, local, remote netip.AddrPort) {
-	m.report(s, Info, "%s moved from %s to %s", s.RemoteID, s.Remote, remote)
+	m.report(s, Notice, "%s moved from %s to %s", s.RemoteID, s.Remote, remote)
 	s.Local, s.Remote = local, remote
 	for _, c := range s.Children {
 		if s.Held == nil || s.Held.Inbound != c.Inbound {

@@ -137,6 +137,9 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 	}
 	m.schedule(s)
 	m.SAs[s.own()] = s
+	if p := m.Peers[s.Peer]; p != nil {
+		p.SAs = append(p.SAs, s.own())
+	}
 	return s, nil
 }
 

@@ -98,7 +98,7 @@ func (m *Machine) review(p *peer) {
 	case c != nil && !p.Up:
 		p.Up, p.Told = true, m.describe(s)
 		m.do(&Up{Peer: p.Told})
-		m.report(s, Info, "peer %s is up", p.Identity)
+		m.report(s, Notice, "peer %s is up", p.Identity)
 	case c == nil && p.Up && !m.expecting(p):
 		p.Up = false
 		m.do(&Down{Peer: p.Told, Reason: p.Reason})

@@ -222,7 +222,7 @@ func (m *Machine) strange(in *Datagram, h wire.Header) {
 func (m *Machine) unprotected(s *ikeSA, in *Datagram, msg *wire.Message) {
 	n := wire.FindNotify(msg.Payloads, wire.QuickCrashDetection)
 	if n != nil && len(s.CrashToken) > 0 && hmac.Equal(n.Data, s.CrashToken) && s.Stage != connecting && s.Stage != halfOpen {
-		m.report(s, Info, "the peer has restarted")
+		m.report(s, Notice, "the peer has restarted")
 		m.die(s, "the peer has restarted")
 		return
 	}

@@ -125,7 +125,7 @@ func (t *rekeyIKE) refused(m *Machine, s *ikeSA, err error) bool {
 			m.trouble(s)
 			return false
 		case wire.NoAdditionalSAs:
-			m.report(s, Info, "%s: %v: connecting anew", t, r)
+			m.report(s, Notice, "%s: %v: connecting anew", t, r)
 			m.again(s)
 			return false
 		}

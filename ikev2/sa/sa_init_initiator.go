@@ -186,7 +186,7 @@ func (t *initiate) initAnswered(m *Machine, s *ikeSA, in *Datagram, msg *wire.Me
 		return nil
 	}
 	if len(choice.Further) == 0 && adds(c.IKE) {
-		m.report(s, Info, "no additional key exchange: the peer has none that we offer")
+		m.report(s, Notice, "no additional key exchange: the peer has none that we offer")
 	}
 	t.Step = stepAuth
 	if len(choice.Further) > 0 {

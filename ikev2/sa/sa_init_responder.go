@@ -56,7 +56,7 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 		return
 	case err != nil:
 		m.refuse(in, h, &wire.Notify{Type: wire.NoProposalChosen})
-		m.report(nil, Info, "IKE_SA_INIT from %s: %v", in.Remote, err)
+		m.report(nil, Notice, "IKE_SA_INIT from %s: %v", in.Remote, err)
 		return
 	case choice.KeyExchange != ke.Method:
 		m.refuse(in, h, wire.NewInvalidKE(choice.KeyExchange))

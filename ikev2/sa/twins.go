@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"net/netip"
 	"time"
-
-	"dmvpn/ikev2/wire"
 )
 
 // Two peers that begin at once make two IKE SAs. RFC 7296 has no rule for that; ours:
@@ -62,7 +60,7 @@ func (m *Machine) claim(s *ikeSA) {
 			// The same host, as far as can be told.
 		case s.InitialContact && !s.Group && o.Established < s.Began:
 			// Nobody else has this key: the peer says that it has nothing else.
-			m.report(s, Info, "%s has begun anew at %s", s.RemoteID, s.Remote)
+			m.report(s, Notice, "%s has begun anew at %s", s.RemoteID, s.Remote)
 			m.die(o, "the peer has begun anew")
 		case p.LastSwap != 0 && m.now < p.LastSwap.after(swapPause) && !sameEnd(s.Remote, o.Remote):
 			s.Contest = o.ID
@@ -121,7 +119,7 @@ func (m *Machine) uncontested(o *ikeSA) {
 			continue
 		}
 		s.Contest, p.LastSwap = 0, m.now
-		m.report(s, Info, "%s is at %s now: %s does not answer any more", s.RemoteID, s.Remote, o.Remote)
+		m.report(s, Notice, "%s is at %s now: %s does not answer any more", s.RemoteID, s.Remote, o.Remote)
 		if s.Held != nil {
 			h := s.Held
 			s.Held = nil
@@ -207,6 +205,9 @@ func (m *Machine) supersede(lose, keep *ikeSA) {
 // overtake ends attempts of ours that an established SA makes needless, if the peer has
 // not been told of them in IKE_AUTH.
 func (m *Machine) overtake(s *ikeSA) {
+	if m.load.attempts == 0 {
+		return
+	}
 	for _, a := range m.all() {
 		if a.Stage == connecting && !a.Initial.AuthSent && a.Connection == s.Connection && m.aims(a.Remote, a.Initial, s) {
 			m.report(a, Debug, "%s was faster", s.RemoteID)
@@ -260,16 +261,4 @@ func (m *Machine) refusedAuth(s *ikeSA, reason string) {
 	}
 	m.report(s, Warning, "IKE_AUTH: %s", reason)
 	m.fail(s, reason)
-}
-
-// standsFor gives the SA that stands for one that was replaced.
-func (m *Machine) standsFor(own wire.SPI) *ikeSA {
-	for range 8 {
-		s := m.SAs[own]
-		if s == nil || s.Stage != replaced {
-			return s
-		}
-		own = s.Successor
-	}
-	return nil
 }
