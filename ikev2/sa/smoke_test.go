@@ -35,10 +35,10 @@ func (p *plane) Install(c *Child) error {
 	p.t.Logf("%s install %d->%d", p.name, c.Inbound, c.Outbound)
 	return nil
 }
-func (p *plane) Activate(i uint32)             { p.cur = i; p.t.Logf("%s activate %d", p.name, i) }
-func (p *plane) Retire(i uint32)               { p.t.Logf("%s retire %d", p.name, i) }
-func (p *plane) Remove(i uint32)               { delete(p.live, i); p.t.Logf("%s remove %d", p.name, i) }
-func (p *plane) Received(uint32) time.Time     { return time.Time{} }
+func (p *plane) Activate(i uint32)                          { p.cur = i; p.t.Logf("%s activate %d", p.name, i) }
+func (p *plane) Retire(i uint32)                            { p.t.Logf("%s retire %d", p.name, i) }
+func (p *plane) Remove(i uint32)                            { delete(p.live, i); p.t.Logf("%s remove %d", p.name, i) }
+func (p *plane) Received(uint32) time.Time                  { return time.Time{} }
 func (p *plane) Move(i uint32, l, r netip.AddrPort, e bool) {}
 
 func TestSmoke(t *testing.T) {
