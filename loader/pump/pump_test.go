@@ -46,7 +46,8 @@ type wire struct {
 	nhrp   chan string
 }
 
-func newWire(t *testing.T) *wire {
+// newWire makes both; change, where there is one, changes the pump's Config.
+func newWire(t *testing.T, change ...func(*Config)) *wire {
 	t.Helper()
 	netnstest.Enter(t)
 	other, pid := netnstest.Other(t)
@@ -69,8 +70,14 @@ func newWire(t *testing.T) *wire {
 	check(t, w.tables.SetTunnel(tables.Tunnel{IfIndex: device.Index, UnderlayIfIndex: out.Index, Local: local, Key: key, HasKey: true, MTU: 1400}))
 	conn := must(underlay.Open(underlay.Config{Local: local, Device: "w0"}))(t)
 
-	w.pump = New(Config{Tunnel: device.Index, Header: header, MTU: 1400, Queue: device.Queue, Conn: conn, Tables: w.tables,
-		NHRP: func(from netip.Addr, b []byte) { w.nhrp <- from.String() + " " + string(b) }})
+	config := Config{Tunnel: device.Index, Header: header, MTU: 1400, Queue: device.Queue, Conn: conn, Tables: w.tables,
+		NHRP: func(from netip.Addr, b []byte) { w.nhrp <- from.String() + " " + string(b) }}
+	for _, c := range change {
+		if c != nil {
+			c(&config)
+		}
+	}
+	w.pump = New(config)
 	receiver := NewReceiver(conn, w.tables)
 	receiver.Add(w.pump)
 	var running sync.WaitGroup
