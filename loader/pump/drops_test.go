@@ -92,9 +92,9 @@ func dropCases() []struct {
 				w.multicastOnce(t)
 			}
 		}},
-		{"no way to the peer", tables.DropSlowPath, nil, func(t *testing.T, w *wire) {
-			netnstest.Run(t, "ip route add unreachable 203.0.113.9")
-			w.admit(t, netip.MustParseAddr("203.0.113.9"), "10.0.0.9")
+		{"the underlay device is down", tables.DropSlowPath, nil, func(t *testing.T, w *wire) {
+			w.admit(t, peer1, "10.0.0.1")
+			netnstest.Run(t, "ip link set w0 down")
 			w.multicastOnce(t)
 		}},
 		{"above the peer's MTU and not to be cut", tables.DropTooBig, nil, func(t *testing.T, w *wire) {
