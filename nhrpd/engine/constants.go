@@ -22,7 +22,7 @@ const (
 	firstPause     = time.Second      // to the second try; doubled from one to the next
 	longestPause   = 64 * time.Second // between two tries
 	renewals       = 3                // in a holding time
-	networksTries  = 4                // of prefixes, then quiet until the next renewal
+	networksTries  = 4                // of prefixes without answer, then it is reported
 	switchTries    = 4                // without answer: the next address, or another NHS takes over
 	entriesPerTry  = 32               // prefixes in one Registration Request
 	pauseRefused   = 2 * time.Minute  // after code 4 and 14: the operator is needed

@@ -99,7 +99,8 @@ func (m *Machine) registrationError(in Packet, code wire.ErrorCode, id uint32) {
 			if r == s.own() {
 				s.Reason = reason
 			} else {
-				r.Tries = networksTries // it will not be otherwise a second later
+				// It will not be otherwise before the next renewal.
+				r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
 			}
 			return
 		}

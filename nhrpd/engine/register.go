@@ -152,9 +152,12 @@ func (m *Machine) serverDue(s *server) {
 		if i == 0 && r.Waiting {
 			m.unanswered(s, r)
 		}
-		if i > 0 && (!s.Up || r.Tries >= networksTries) {
-			m.giveUpNetworks(s, r)
+		if i > 0 && !s.Up {
+			r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
 			continue
+		}
+		if i > 0 && r.Waiting && r.Tries == networksTries {
+			m.networksUnanswered(s, r)
 		}
 		m.sendRegistration(s, r)
 	}
@@ -184,14 +187,12 @@ func (m *Machine) unanswered(s *server, r *registration) {
 	}
 }
 
-// giveUpNetworks leaves the prefixes until the next renewal: the server may be
-// one that takes none (FRR answers such a registration with 4 or 13, or not).
-func (m *Machine) giveUpNetworks(s *server, r *registration) {
-	if r.Waiting && s.Up {
-		r.Reason = "no answer"
-		m.report(Info, s.Bound, "NHS %s does not answer the registration of %v", s.Name, r.Prefixes)
-	}
-	r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
+// networksUnanswered says what is so for now: packets are lost, or the server is
+// one that takes no prefixes (FRR answers such a registration with 4 or 13, or
+// not). The tries go on at the longest pauses.
+func (m *Machine) networksUnanswered(s *server, r *registration) {
+	r.Reason, r.Registered = "no answer", false
+	m.report(Info, s.Bound, "NHS %s does not answer the registration of %v", s.Name, r.Prefixes)
 }
 
 // sendRegistration sends a registration, for the first time or again
