@@ -30,12 +30,12 @@ func TestMain(m *testing.M) {
 //	in NAME COMMAND…      runs a command in one; as "in NAME -- COMMAND… &" it stays
 //	out PATTERN           the standard output of the last "in" matches; err: standard error
 //	refused NAME PATTERN COMMAND…  status 1, one line on standard error that matches, nothing half made
-//	until NAME COMMAND…   runs "in" again and again until it succeeds, for 10 s
+//	until NAME COMMAND…   runs "in" again and again until it succeeds, for 20 s
 //	expand FILE…          replaces $WORK, $BPFFS and the like in files
 //	signal -TERM NAME     signals what stays in a namespace, and waits until it ends
 //	ends NAME             waits until what stays in a namespace has ended by itself
-//	nothing-left NAME     no tunnel device, program, route or process of ours is there, within 10 s
-//	said NAME PATTERN     what stays there has written a line that matches, within 10 s
+//	nothing-left NAME     no tunnel device, program, route or process of ours is there, within 20 s
+//	said NAME PATTERN     what stays there has written a line that matches, within 20 s
 func TestScripts(t *testing.T) {
 	bin := dmvpn(t)
 	testscript.Run(t, testscript.Params{
@@ -193,7 +193,7 @@ func (w *world) start(ts *testscript.TestScript, name string, args []string) {
 	}()
 }
 
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 func untilCmd(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)

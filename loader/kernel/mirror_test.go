@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -73,56 +74,75 @@ func TestTheMirrorAgreesWithTheKernelOnRandomRoutes(t *testing.T) {
 	prefixes := []string{"0.0.0.0/0", "10.0.0.0/8", "10.10.0.0/16", "10.10.2.0/24", "10.10.2.128/25", "10.10.2.9/32", "10.11.0.0/16"}
 	vias := []string{"via 10.0.0.1 dev dmvpn0", "via 10.0.0.12 dev dmvpn0", "via 192.0.2.2 dev w0", "dev w0", "via 192.0.2.3 dev w0 proto 54"}
 	kinds := append([]string{"unreachable", "blackhole", "prohibit", "throw"}, vias...)
+	destinations := []string{"10.10.2.9", "10.10.2.200", "10.10.2.1", "10.10.9.9", "10.11.0.1", "10.99.0.1", "203.0.113.1", "10.0.0.11", "192.0.2.77"}
 	rapid.Check(t, func(rt *rapid.T) {
-		_ = exec.Command("ip", "route", "flush", "proto", "boot").Run()
-		_ = exec.Command("ip", "route", "flush", "proto", "54").Run()
+		changes := []string{"route flush proto boot", "route flush proto 54"}
 		for range rapid.IntRange(1, 10).Draw(rt, "changes") {
 			verb := rapid.SampledFrom([]string{"add", "replace", "append", "prepend", "del"}).Draw(rt, "verb")
 			prefix := rapid.SampledFrom(prefixes).Draw(rt, "prefix")
 			kind := rapid.SampledFrom(kinds).Draw(rt, "kind")
 			metric := rapid.SampledFrom([]string{"", " metric 20", " metric 300"}).Draw(rt, "metric")
-			command := fmt.Sprintf("ip route %s %s %s%s", verb, prefix, kind, metric)
-			if !strings.Contains(kind, "dev") {
-				command = fmt.Sprintf("ip route %s %s %s%s", verb, kind, prefix, metric)
+			if strings.Contains(kind, "dev") {
+				changes = append(changes, fmt.Sprintf("route %s %s %s%s", verb, prefix, kind, metric))
+			} else {
+				changes = append(changes, fmt.Sprintf("route %s %s %s%s", verb, kind, prefix, metric))
 			}
-			words := strings.Fields(command)
-			_ = exec.Command(words[0], words[1:]...).Run() // many are refused, by the kernel, not by us
 		}
-		for _, to := range []string{"10.10.2.9", "10.10.2.200", "10.10.2.1", "10.10.9.9", "10.11.0.1", "10.99.0.1", "203.0.113.1", "10.0.0.11", "192.0.2.77"} {
-			var got, want string
-			for range 200 { // netlink is a moment behind
-				want = kernelSays(to)
-				if got = mirrorSays(h, r, to); got == want {
+		batch(changes) // many are refused, by the kernel, not by us
+		want := kernelSays(destinations)
+		for _, to := range destinations {
+			got := mirrorSays(h, r, to)
+			for range 400 { // netlink is a moment behind
+				if got == want[to] {
 					break
 				}
+				time.Sleep(5 * time.Millisecond)
+				got = mirrorSays(h, r, to)
 			}
-			if got != want {
-				rt.Fatalf("%s: mirror %q, kernel %q\n%s", to, got, want, netnstest.Run(t, "ip route show table all"))
+			if got != want[to] {
+				rt.Fatalf("%s: mirror %q, kernel %q\n%s", to, got, want[to], netnstest.Run(t, "ip route show table all"))
 			}
 		}
 	})
 }
 
-// kernelSays puts `ip route get` into the words of mirrorSays.
-func kernelSays(to string) string {
-	out, err := exec.Command("ip", "route", "get", to).CombinedOutput()
-	if err != nil {
-		return "none"
+// batch gives ip many commands at once, whether each succeeds or not, and returns
+// what it wrote.
+func batch(commands []string) string {
+	cmd := exec.Command("ip", "-force", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
+	out, _ := cmd.Output() // its status tells of those that failed
+	return string(out)
+}
+
+// kernelSays puts `ip route get` into the words of mirrorSays, by destination.
+func kernelSays(destinations []string) map[string]string {
+	says := map[string]string{}
+	var commands []string
+	for _, to := range destinations {
+		says[to] = "none"
+		commands = append(commands, "route get "+to)
 	}
-	words := strings.Fields(string(out))
-	if words[0] == "local" {
-		return "local"
-	}
-	via, device := to, ""
-	for i := range len(words) - 1 {
-		switch words[i] {
-		case "via":
-			via = words[i+1]
-		case "dev":
-			device = words[i+1]
+	for line := range strings.Lines(batch(commands)) {
+		words := strings.Fields(line)
+		switch {
+		case strings.HasPrefix(line, " "): // flags of the line before
+		case words[0] == "local":
+			says[words[1]] = "local"
+		default:
+			via, device := words[0], ""
+			for i := range len(words) - 1 {
+				switch words[i] {
+				case "via":
+					via = words[i+1]
+				case "dev":
+					device = words[i+1]
+				}
+			}
+			says[words[0]] = via + " " + device
 		}
 	}
-	return via + " " + device
+	return says
 }
 
 func mirrorSays(h *Host, r *Routes, to string) string {

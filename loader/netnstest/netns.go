@@ -21,6 +21,9 @@ import (
 // commandTimeout bounds every command of a test.
 const commandTimeout = 20 * time.Second
 
+// patience bounds Eventually.
+const patience = 20 * time.Second
+
 // Enter moves the test into a new network namespace with lo up and locks it to
 // its thread; the namespace goes with the test. Goroutines that the test starts
 // are not in it.
@@ -138,13 +141,13 @@ func BPFFS(t testing.TB) string {
 	return dir
 }
 
-// Eventually waits up to five seconds for the condition.
+// Eventually waits for the condition, on a busy machine too.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if condition() {
 			return
 		}
 	}
-	t.Fatalf("not within 5 s: %s", what)
+	t.Fatalf("not within %v: %s", patience, what)
 }

@@ -69,6 +69,9 @@ const (
 	streamHeader = 8 // the number, big endian
 	// The end of a stream is waited for this long at most.
 	streamSettle = 2 * time.Second
+	// So many are sent at once at most: a queue on the way shall not overflow
+	// because the sender had to wait for the CPU.
+	streamBurst = 64
 )
 
 // Stream starts to send packets of size octets of UDP payload (at least 8),
@@ -116,13 +119,14 @@ func bigBuffer(c *net.UDPConn) error {
 	return set
 }
 
-// pace sends what is due and sleeps a little: on a busy machine it catches up.
+// pace sends what is due and sleeps a little: on a busy machine it catches up,
+// by and by.
 func (s *Stream) pace(to netip.AddrPort, perSecond, size int) {
 	defer close(s.stop)
 	packet := make([]byte, size)
 	interval := time.Second / time.Duration(perSecond)
 	for number := uint64(0); ; {
-		due := uint64(time.Since(s.began) / interval)
+		due := min(uint64(time.Since(s.began)/interval), number+streamBurst)
 		for ; number < due; number++ {
 			binary.BigEndian.PutUint64(packet, number)
 			s.sent.Store(number + 1)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ type Talk struct {
 	stop     chan struct{}
 	asked    chan struct{} // closed by the asker, whose report is
 	report   TalkReport
+	blocks   atomic.Uint64
 	wait     sync.WaitGroup
 }
 
@@ -110,10 +112,13 @@ func (t *Talk) ask() {
 			t.report.Err = err
 			return
 		}
-		t.report.Blocks++
+		t.report.Blocks = t.blocks.Add(1)
 		t.report.Longest = max(t.report.Longest, time.Since(began))
 	}
 }
+
+// Blocks is how many blocks were sent and acknowledged so far.
+func (t *Talk) Blocks() uint64 { return t.blocks.Load() }
 
 // Stop ends the talk after the block that is on its way, and reports.
 func (t *Talk) Stop() TalkReport {

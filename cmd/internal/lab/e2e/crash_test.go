@@ -115,7 +115,7 @@ func TestKilledDaemonsLoseNothing(t *testing.T) {
 	}})
 	shortcut(t, c, 1, 2)
 	ping(t, c.Hosts[2], 1)
-	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(3)) }) // for the answers
+	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(3)) }) // for the answers
 	nodes := []string{"hub", "spoke1", "spoke2", "spoke3"}
 	before := map[string]adopted{}
 	for _, node := range nodes {
@@ -157,7 +157,7 @@ func crash(t *testing.T, c *cloud.Cloud, before map[string]adopted, dead time.Du
 		check(t, c.Ready(ctx, node))
 		before[node].compare(t, node, lookAt(t, c, node))
 	}
-	until(t, c, 15*time.Second, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
 	time.Sleep(time.Second)
 	for _, node := range nodes {
 		before[node].compare(t, node, lookAt(t, c, node))

@@ -68,9 +68,12 @@ func up(t *testing.T, o cloud.Options) *cloud.Cloud {
 	t.Helper()
 	c := build(t, o)
 	check(t, c.StartAll(t.Context()))
-	until(t, c, 15*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
 	return c
 }
+
+// patience is for what comes at once, but on a busy machine.
+const patience = 20 * time.Second
 
 // check ends the test with an error.
 func check(t *testing.T, err error) {
@@ -88,7 +91,7 @@ func until(t *testing.T, c *cloud.Cloud, patience time.Duration, f func() error)
 // ping checks that a host's packets come to another's address and back.
 func ping(t *testing.T, from *lab.Node, n int) {
 	t.Helper()
-	if _, err := from.Ping(cloud.Host(n), 0, 2*time.Second); err != nil {
+	if _, err := from.Ping(cloud.Host(n), 0, patience); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -98,8 +101,8 @@ func ping(t *testing.T, from *lab.Node, n int) {
 func shortcut(t *testing.T, c *cloud.Cloud, a, b int) {
 	t.Helper()
 	ping(t, c.Hosts[a-1], b)
-	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), c.Spokes[a-1].Name, cloud.Network(b)) })
-	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), c.Spokes[b-1].Name, cloud.Network(a)) })
+	until(t, c, patience, func() error { return c.Direct(t.Context(), c.Spokes[a-1].Name, cloud.Network(b)) })
+	until(t, c, patience, func() error { return c.Direct(t.Context(), c.Spokes[b-1].Name, cloud.Network(a)) })
 }
 
 // spotless checks a stream's report: every packet came, once.

@@ -118,6 +118,6 @@ func TestTeardownLeavesNothing(t *testing.T) {
 	check(t, c.Kill(ctx, "spoke2"))
 	for _, node := range []string{"spoke1", "spoke2", "hub"} {
 		check(t, c.Teardown(ctx, node))
-		until(t, c, 5*time.Second, func() error { return c.Clean(ctx, node) })
+		until(t, c, patience, func() error { return c.Clean(ctx, node) })
 	}
 }

@@ -25,7 +25,7 @@ func TestASpokeRegistersAndItsLANIsReached(t *testing.T) {
 		}
 		ping(t, c.HubHost, n)
 		ping(t, c.Hosts[n-1], 0)
-		if _, err := c.Spokes[n-1].Ping(cloud.HubTunnel(), 0, time.Second); err != nil {
+		if _, err := c.Spokes[n-1].Ping(cloud.HubTunnel(), 0, patience); err != nil {
 			t.Error(err)
 		}
 	}
@@ -42,7 +42,7 @@ func TestASpokeStartedBeforeItsHub(t *testing.T) {
 		t.Fatal("registered without a hub")
 	}
 	check(t, c.Start("hub"))
-	until(t, c, 12*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
 	ping(t, c.Hosts[0], 0)
 }
 
@@ -55,7 +55,7 @@ func TestAWrongPasswordDoesNotRegister(t *testing.T) {
 		}
 	}})
 	check(t, c.StartAll(t.Context()))
-	until(t, c, 10*time.Second, func() error { return c.Registered(t.Context(), "spoke1") })
+	until(t, c, patience, func() error { return c.Registered(t.Context(), "spoke1") })
 	time.Sleep(2 * time.Second)
 	if c.Registered(t.Context(), "spoke2") == nil {
 		t.Error("spoke2 registered with the wrong password")
@@ -82,7 +82,7 @@ func TestAServerByItsName(t *testing.T) {
 	defer dns.Close()
 	check(t, c.Spokes[0].File("/etc/resolv.conf", "nameserver "+addr(server).String()+"\noptions timeout:1 attempts:1\n"))
 	check(t, c.StartAll(t.Context()))
-	until(t, c, 5*time.Second, func() error {
+	until(t, c, patience, func() error {
 		if dns.Asked() == 0 {
 			return errNotYet
 		}

@@ -26,7 +26,7 @@ func TestAStoppedHubStartsAgainWithoutLoss(t *testing.T) {
 	time.Sleep(time.Second)
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
-	until(t, c, 10*time.Second, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
 	time.Sleep(time.Second)
 	spotless(t, "while the hub's daemon was restarted", stream.Stop())
 }
@@ -39,7 +39,7 @@ func TestAHubThatForgotEverythingIsFoundAgain(t *testing.T) {
 	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].HoldingTime = holding }})
 	ctx := t.Context()
 	check(t, c.Teardown(ctx, "hub"))
-	until(t, c, 5*time.Second, func() error { return c.Clean(ctx, "hub") })
+	until(t, c, patience, func() error { return c.Clean(ctx, "hub") })
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
 	// A third of the holding time until the next renewal, and time for a retry.
@@ -63,8 +63,8 @@ func TestASpokeMayMove(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	check(t, spoke.AddAddress(cloud.Underlay, moved+"/24"))
 	check(t, spoke.AddRoute(strings.TrimSuffix(old, ".1")+".254", "default"))
-	until(t, c, 10*time.Second, func() error { return knows(ctx, c, "hub", moved, cloud.TunnelAddress(1)) })
-	until(t, c, 10*time.Second, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error { return knows(ctx, c, "hub", moved, cloud.TunnelAddress(1)) })
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
 	ping(t, c.HubHost, 1)
 	until(t, c, 20*time.Second, func() error {
 		_, err := c.Hosts[1].Ping(cloud.Host(1), 0, time.Second)

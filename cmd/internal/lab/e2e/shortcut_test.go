@@ -41,7 +41,7 @@ func TestTheWayGetsShorter(t *testing.T) {
 	check(t, err)
 	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
 	check(t, err)
-	until(t, c, 5*time.Second, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
 	if first := early.Close(); len(first) == 0 {
 		t.Error("no packet went by the hub before there was a shortcut")
 	}
@@ -80,7 +80,7 @@ func TestAShortcutServesAPrefix(t *testing.T) {
 	shortcut(t, c, 1, 2)
 	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
 	check(t, err)
-	_, err = c.Hosts[0].Ping(second, 0, time.Second)
+	_, err = c.Hosts[0].Ping(second, 0, patience)
 	check(t, err)
 	if n := len(atHub.Close()); n > 0 {
 		t.Errorf("%d packets to %v went by the hub: the shortcut does not serve the prefix", n, second)
@@ -91,7 +91,7 @@ func TestAShortcutServesAPrefix(t *testing.T) {
 func TestATunnelAddressIsResolvedToo(t *testing.T) {
 	t.Parallel()
 	c := up(t, cloud.Options{Spokes: 2})
-	until(t, c, 5*time.Second, func() error {
+	until(t, c, patience, func() error {
 		if _, err := c.Spokes[0].Ping(cloud.TunnelAddress(2), 0, time.Second); err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -18,7 +17,7 @@ import (
 func refused(t *testing.T, c *cloud.Cloud, node string, words ...string) {
 	t.Helper()
 	check(t, c.Start(node))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p := c.Daemon(node)
 	status, err := p.Wait(ctx)
@@ -55,7 +54,7 @@ func TestADeviceOfThatNameIsRefused(t *testing.T) {
 	c := build(t, cloud.Options{Spokes: 1})
 	check(t, c.Hub.Net.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: cloud.Device}}))
 	check(t, c.Start("hub"))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	status, err := c.Daemon("hub").Wait(ctx)
 	check(t, err)
@@ -75,7 +74,7 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	c := up(t, cloud.Options{Spokes: 1})
 	first := c.Daemon("hub")
 	check(t, c.Start("hub"))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	second := c.Daemon("hub")
 	status, err := second.Wait(ctx)
@@ -95,7 +94,7 @@ func TestAWrongFileIsRefusedWithItsPlace(t *testing.T) {
 	t.Parallel()
 	c := build(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].Address = "10.0.0/24" }})
 	check(t, c.Start("hub"))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	status, err := c.Daemon("hub").Wait(ctx)
 	check(t, err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,7 +26,13 @@ func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) fl
 	defer cancel()
 	server, err := to.Launch("iperf3", "iperf3", "-s", "-1", "--forceflush")
 	check(t, err)
-	time.Sleep(300 * time.Millisecond)
+	until := time.Now().Add(patience)
+	for !strings.Contains(server.Output(), "Server listening") {
+		if time.Now().After(until) {
+			t.Fatalf("iperf3 does not listen: %s", server.Output())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	out, err := from.Run(ctx, "iperf3", "-c", address.String(), "-t", fmt.Sprint(seconds), "-J", "--connect-timeout", "3000")
 	if err != nil {
 		_ = server.Signal(os.Kill)

@@ -30,7 +30,7 @@ func TestSeveralTunnelsOnOneUnderlay(t *testing.T) {
 	}})
 	ctx := t.Context()
 	hub, spoke2 := addr([4]byte{10, 1, 0, 1}), addr([4]byte{10, 1, 0, 12})
-	until(t, c, 10*time.Second, func() error {
+	until(t, c, patience, func() error {
 		if _, err := c.Spokes[0].Ping(hub, 0, time.Second); err != nil {
 			return err
 		}

@@ -51,8 +51,8 @@ func TestTheDefaultRouteThroughTheTunnel(t *testing.T) {
 		}
 	}
 	check(t, c.StartAll(ctx))
-	until(t, c, 15*time.Second, func() error { return c.AllRegistered(ctx) })
-	if _, err := c.Hosts[0].Ping(outside, 0, 2*time.Second); err != nil {
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	if _, err := c.Hosts[0].Ping(outside, 0, patience); err != nil {
 		t.Fatal(err)
 	}
 	want := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), outside}
@@ -77,7 +77,7 @@ func TestRoutingRecursionIsReported(t *testing.T) {
 	c := defaultRoute(t, 0)
 	ctx := t.Context()
 	check(t, c.StartAll(ctx))
-	until(t, c, 15*time.Second, func() error { return c.Registered(ctx, "spoke1") })
+	until(t, c, patience, func() error { return c.Registered(ctx, "spoke1") })
 	_, err := c.Spokes[0].Run(ctx, "ip", "route", "del", "default", "via", "198.18.1.254")
 	check(t, err)
 	out, err := c.Spokes[0].Run(ctx, "ip", "route")
