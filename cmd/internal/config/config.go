@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ type Config struct {
 	File    string
 	Daemon  Daemon
 	Tunnels []Tunnel // in the order of their names
+	// Warnings are what is allowed and better written otherwise.
+	Warnings Errors
 }
 
 // Daemon is the table [daemon].
@@ -48,6 +51,7 @@ type Tunnel struct {
 	IdleBytes      uint64
 	Unique         bool
 	MSSClamp       bool
+	IPsec          *IPsec // nil: none
 	NHS            []NHS
 }
 
@@ -90,24 +94,50 @@ func Load(file string) (*Config, error) {
 
 // Parse reads a file's content; file is for the errors, which are of type Errors.
 func Parse(file string, content []byte) (*Config, error) {
+	root, err := open(file, content)
+	if err != nil {
+		return nil, err
+	}
+	doc := root.doc
+	c := &Config{File: file}
+	c.Daemon = readDaemon(root)
+	defaults := defaultIPsec()
+	own := readIPsec(root, defaults)
+	if own != nil {
+		defaults = *own
+	}
+	c.Tunnels = readTunnels(root, defaults)
+	root.done()
+	if own != nil && !slices.ContainsFunc(c.Tunnels, func(t Tunnel) bool { return t.IPsec != nil }) {
+		doc.fail(doc.places.keys["ipsec"], "ipsec", "no tunnel uses it", "write [tunnel.NAME.ipsec], which may be empty")
+	}
+	if len(doc.errors) == 0 {
+		doc.checkConflicts(c)
+	}
+	if err := doc.result(); err != nil {
+		return nil, err
+	}
+	doc.warnings.sort()
+	c.Warnings = doc.warnings
+	return c, nil
+}
+
+// open gives the whole document as a table.
+func open(file string, content []byte) (*table, error) {
 	var values map[string]any
 	if err := toml.Unmarshal(content, &values); err != nil {
 		return nil, syntaxError(file, err)
 	}
-	doc := &document{file: file, places: locate(content)}
-	root := &table{doc: doc, values: values}
-	c := &Config{File: file}
-	c.Daemon = readDaemon(root)
-	c.Tunnels = readTunnels(root)
-	root.done()
-	if len(doc.errors) == 0 {
-		doc.checkConflicts(c)
+	return &table{doc: &document{file: file, places: locate(content)}, values: values}, nil
+}
+
+// result is what is wrong, nil if nothing is.
+func (d *document) result() error {
+	if len(d.errors) == 0 {
+		return nil
 	}
-	if len(doc.errors) > 0 {
-		doc.errors.sort()
-		return nil, doc.errors
-	}
-	return c, nil
+	d.errors.sort()
+	return d.errors
 }
 
 func syntaxError(file string, err error) error {

@@ -21,6 +21,9 @@ func (d *document) checkConflicts(c *Config) {
 
 func (d *document) checkTunnel(path string, t *Tunnel) {
 	cloud := t.Address.Masked()
+	if t.IPsec != nil {
+		d.checkIPsec(path+".ipsec", t.IPsec)
+	}
 	if t.Underlay.Device == t.Name {
 		d.failValue(path+".underlay.device", "is the tunnel itself", "name the device that the outer packets leave by")
 	}

@@ -12,9 +12,10 @@ import (
 
 // document is a file that is being read: its places and what is wrong so far.
 type document struct {
-	file   string
-	places places
-	errors Errors
+	file     string
+	places   places
+	errors   Errors
+	warnings Errors
 }
 
 // table reads one TOML table key by key. What is not asked for is unknown: done
@@ -40,6 +41,12 @@ func (d *document) failValue(path, what, remedy string) {
 		at = d.places.keys[path]
 	}
 	d.fail(at, path, what, remedy)
+}
+
+// warnValue notes what is allowed and better written otherwise.
+func (d *document) warnValue(path, what, remedy string) {
+	at := d.places.values[path]
+	d.warnings = append(d.warnings, Error{d.file, at.line, at.column, path, what, remedy})
 }
 
 // failMissing reports a key that is not there, at its table's heading.

@@ -24,7 +24,7 @@ const (
 	maxIdle           = 24 * time.Hour
 )
 
-func readTunnels(root *table) []Tunnel {
+func readTunnels(root *table, ipsec IPsec) []Tunnel {
 	const remedy = "write [tunnel.NAME] and its keys below, such as [tunnel.dmvpn0]"
 	all, ok := root.sub("tunnel", remedy)
 	if ok && len(all.values) == 0 || !ok && len(root.doc.errors) == 0 {
@@ -33,13 +33,13 @@ func readTunnels(root *table) []Tunnel {
 	var tunnels []Tunnel
 	for _, name := range slices.Sorted(maps.Keys(all.values)) {
 		if t, ok := all.sub(name, remedy); ok {
-			tunnels = append(tunnels, readTunnel(name, t))
+			tunnels = append(tunnels, readTunnel(name, t, ipsec))
 		}
 	}
 	return tunnels
 }
 
-func readTunnel(name string, t *table) Tunnel {
+func readTunnel(name string, t *table, ipsec IPsec) Tunnel {
 	u := Tunnel{Name: name}
 	if !deviceName(name) {
 		t.doc.fail(t.doc.places.keys[t.path], t.path, fmt.Sprintf("%q cannot name a device", name),
@@ -70,6 +70,7 @@ func readTunnel(name string, t *table) Tunnel {
 	}
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
+	u.IPsec = readIPsec(t, ipsec)
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
 	}

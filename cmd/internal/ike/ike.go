@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ike runs IKE in a program: the service with its machine, the UDP sockets
+// of ports 500 and 4500, and the answers to what the control API asks. It is handed
+// what the Child SAs are installed in.
+package ike
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/ikev2"
+	"dmvpn/ikev2/sa"
+)
+
+// Config is what an IKE is made of. Handler may be nil, as may what a comment says it
+// of; the rest is needed.
+type Config struct {
+	Connections []*sa.Connection
+	Installer   sa.Installer
+	CrashSecret string // file, see ikev2.CrashSecret
+	Handler     ikev2.Handler
+	// KernelESP leaves ESP in UDP to the kernel (RFC 3948): for its XFRM. Otherwise
+	// datagrams of ESP are dropped.
+	KernelESP bool
+	// Failed is told when a socket ends that was not closed.
+	Failed func(error)
+	Log    zerolog.Logger
+}
+
+// IKE is all of a program's. Its methods are safe for concurrent use; those of an
+// *IKE that is nil answer that there is none.
+type IKE struct {
+	service *ikev2.Service
+	sockets *sockets
+}
+
+// New makes it. A crash secret that is not kept is only a warning: peers find out
+// later that we have restarted.
+func New(c Config) *IKE {
+	secret, err := ikev2.CrashSecret(c.CrashSecret)
+	if err != nil {
+		c.Log.Warn().Err(err).Msg("another crash secret is used: peers that do not know it yet find a restart out by themselves")
+	}
+	if c.Handler == nil {
+		c.Handler = nobody{}
+	}
+	k := &IKE{sockets: newSockets(c)}
+	k.service = ikev2.New(ikev2.Config{
+		Machine: sa.Config{Connections: c.Connections, Installer: c.Installer, CrashSecret: secret},
+		Sender:  k.sockets, Handler: c.Handler, Resolver: net.DefaultResolver, Log: c.Log,
+	})
+	k.sockets.service = k.service
+	return k
+}
+
+// Run runs it until ctx ends: then the peers are told, and the sockets closed.
+func (k *IKE) Run(ctx context.Context) {
+	defer k.sockets.close()
+	k.service.Run(ctx)
+}
+
+// Service is what inputs are given to.
+func (k *IKE) Service() *ikev2.Service { return k.service }
+
+// nobody wants to know what becomes of peers.
+type nobody struct{}
+
+func (nobody) Up(sa.Peer)                    {}
+func (nobody) Down(sa.Peer, string)          {}
+func (nobody) Moved(sa.Peer, netip.AddrPort) {}
+func (nobody) Failed(sa.Failed)              {}
