@@ -22,6 +22,9 @@ type Sender interface {
 	Send(local, remote netip.AddrPort, message []byte) error
 	// Keepalive sends the one octet that keeps a NAT's mapping (RFC 3948, section 2.3).
 	Keepalive(local, remote netip.AddrPort) error
+	// Source gives our address that packets to a peer leave from, where the caller of
+	// Connect left it open: what NAT detection compares must be the true one.
+	Source(remote netip.Addr) (netip.Addr, error)
 }
 
 // Handler is told what becomes of peers. The loop calls it: it must return soon,

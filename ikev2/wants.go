@@ -24,7 +24,7 @@ type Want struct {
 	Connection string
 	Host       string         // IPv4 address or DNS name
 	Port       uint16         // 500 or 4500
-	Local      netip.AddrPort // the address may be the unspecified one
+	Local      netip.AddrPort // the address may be the unspecified one: then by the route
 	Identity   auth.Identity  // who must answer; zero: whom the connection lets in
 }
 
@@ -83,7 +83,14 @@ func (s *Service) Disconnect(w Want) {
 
 func (s *Service) connect(ctx context.Context, now time.Time, x *want, to netip.Addr) {
 	x.remote, x.next, x.at = to, netip.Addr{}, time.Time{}
-	s.handle(ctx, now, &sa.Connect{Connection: x.Connection, Local: x.Local, Remote: netip.AddrPortFrom(to, x.Port), Identity: x.Identity})
+	local := x.Local
+	if local.Addr().IsUnspecified() {
+		// Without a route the attempt fails as any other does.
+		if a, err := s.config.Sender.Source(to); err == nil {
+			local = netip.AddrPortFrom(a, local.Port())
+		}
+	}
+	s.handle(ctx, now, &sa.Connect{Connection: x.Connection, Local: local, Remote: netip.AddrPortFrom(to, x.Port), Identity: x.Identity})
 }
 
 func (s *Service) disconnect(ctx context.Context, now time.Time, x *want) {

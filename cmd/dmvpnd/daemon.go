@@ -16,6 +16,7 @@ import (
 
 	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/ike"
 	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader"
 	"dmvpn/loader/holder"
@@ -40,6 +41,7 @@ type daemon struct {
 	sockets *sockets
 	tunnels []*tunnel
 	server  *control.Server
+	ike     *ike.IKE // nil: no tunnel has IKE
 
 	connecting sync.Mutex // a tunnel is being taken to an underlay
 
@@ -100,7 +102,7 @@ func (d *daemon) make(u *undo) (err error) {
 			return fmt.Errorf("tunnel %s: %w", t.Name, err)
 		}
 	}
-	if d.server, err = control.Listen(d.paths.Socket, &source{d}); err != nil {
+	if d.server, err = control.Listen(d.paths.Socket, control.Handler(&source{d, d.ike})); err != nil {
 		return err
 	}
 	// From here on nothing fails: what is not wanted any more may go.

@@ -18,7 +18,10 @@ import (
 )
 
 // source answers the control API from the running daemon.
-type source struct{ daemon *daemon }
+type source struct {
+	daemon *daemon
+	control.IKESource
+}
 
 // Stop implements control.Source.
 func (s *source) Stop(ctx context.Context) error { return s.ask(ctx, false) }

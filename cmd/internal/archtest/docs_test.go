@@ -43,7 +43,8 @@ func pages(t *testing.T) []string {
 // first argument of its readers of one value.
 func configurationKeys(t *testing.T) []string {
 	t.Helper()
-	readers := []string{"sub", "subs", "text", "texts", "number", "truth", "duration", "prefixes", "address", "directory"}
+	readers := []string{"sub", "subs", "text", "texts", "number", "truth", "duration", "prefixes", "address", "directory",
+		"file", "files", "choice", "period", "amount", "proposals"}
 	var keys []string
 	for _, s := range sources(t) {
 		if s.folder != "cmd/internal/config" || s.test {
@@ -77,8 +78,8 @@ func TestEveryConfigurationKeyIsDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("\\*\\*`([a-z-]+)`\\*\\*").FindAllStringSubmatch(page, -1) {
 		documented = append(documented, m[1])
 	}
-	for _, table := range []string{"daemon", "tunnel", "nhs"} {
-		if regexp.MustCompile(`(?m)^## \[+` + table + `\b|^## \[\[tunnel\.NAME\.` + table + `\]\]`).MatchString(page) {
+	for _, table := range []string{"daemon", "tunnel", "nhs", "ipsec", "secret"} {
+		if regexp.MustCompile(`(?m)^## \[+` + table + `\b|^## \[+tunnel\.NAME\.(ipsec\.)?` + table + `\]+`).MatchString(page) {
 			documented = append(documented, table)
 		}
 	}

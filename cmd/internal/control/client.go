@@ -63,12 +63,12 @@ func (c *Client) Drops(ctx context.Context) ([]Drop, error) { return ask[[]Drop]
 
 // Stop asks for /v1/stop.
 func (c *Client) Stop(ctx context.Context) error {
-	return c.request(ctx, http.MethodPost, "stop", &struct{}{})
+	return c.Post(ctx, "stop")
 }
 
 // Teardown asks for /v1/teardown and waits until the data plane is gone.
 func (c *Client) Teardown(ctx context.Context) error {
-	return c.request(ctx, http.MethodPost, "teardown", &struct{}{})
+	return c.Post(ctx, "teardown")
 }
 
 func ask[T any](ctx context.Context, c *Client, name string) (T, error) {
@@ -77,30 +77,44 @@ func ask[T any](ctx context.Context, c *Client, name string) (T, error) {
 }
 
 func (c *Client) request(ctx context.Context, method, name string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, method, "http://dmvpn/v1/"+name, nil)
+	answer, err := c.do(ctx, method, name)
 	if err != nil {
 		return err
-	}
-	answer, err := c.http.Do(r)
-	if err != nil {
-		return c.away(err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("control socket %s: %s: %w", c.socket, name, err)
 	}
-	if answer.StatusCode != http.StatusOK {
-		var f Failure
-		if err := json.Unmarshal(text, &f); err != nil || f.Error == "" {
-			return fmt.Errorf("control socket %s: %s: status %s", c.socket, name, answer.Status)
-		}
-		return fmt.Errorf("dmvpnd: %s", f.Error)
-	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("control socket %s: %s: the answer is not what this program expects (%w): are dmvpn and dmvpnd of the same version?", c.socket, name, err)
 	}
 	return nil
+}
+
+// do makes a request; an answer that is an error is given as one.
+func (c *Client) do(ctx context.Context, method, name string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://dmvpn/v1/"+name, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.away(err)
+	}
+	if answer.StatusCode == http.StatusOK {
+		return answer, nil
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %s: %w", c.socket, name, err)
+	}
+	var f Failure
+	if err := json.Unmarshal(text, &f); err != nil || f.Error == "" {
+		return nil, fmt.Errorf("control socket %s: %s: status %s", c.socket, name, answer.Status)
+	}
+	return nil, fmt.Errorf("dmvpnd: %s", f.Error)
 }
 
 // away turns the errors of connecting into a sentence.

@@ -23,6 +23,49 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// lines are what daemon traces.
+var lines = []IKELine{
+	{Time: time.Unix(1e9, 0).UTC(), Local: netip.MustParseAddrPort("192.0.2.1:500"), Remote: netip.MustParseAddrPort("198.51.100.7:500"), Message: "IKE_SA_INIT request 0"},
+	{Time: time.Unix(1e9, 5e6).UTC(), Local: netip.MustParseAddrPort("192.0.2.1:500"), Remote: netip.MustParseAddrPort("198.51.100.7:500"), Out: true, Message: "IKE_SA_INIT response 0", Missed: 3},
+}
+
+func (d *daemon) IKE(context.Context) (IKE, error) {
+	return IKE{SAs: []IKESA{{ID: 7, Algorithms: Algorithms{Encryption: "aes256gcm16"}}}, Counters: map[string]uint64{"sent": 3}}, d.err
+}
+
+func (d *daemon) IKERekey(_ context.Context, peer string, child bool) (IKEDone, error) {
+	d.ordered = fmt.Sprintf("rekey %s %v", peer, child)
+	return IKEDone{SAs: 1}, d.err
+}
+
+func (d *daemon) IKETerminate(_ context.Context, peer string, child bool) (IKEDone, error) {
+	d.ordered = fmt.Sprintf("terminate %s %v", peer, child)
+	return IKEDone{SAs: 2}, d.err
+}
+
+// IKETrace gives the lines, and with follow waits for the end of the reader.
+func (d *daemon) IKETrace(ctx context.Context, peer string, follow bool, each func(IKELine) error) error {
+	if d.err != nil {
+		return d.err
+	}
+	if err := each(IKELine{}); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if peer != "" && peer != l.Remote.Addr().String() {
+			continue
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	if follow {
+		<-ctx.Done()
+		d.followed.Store(true)
+	}
+	return nil
+}
+
 // daemon is a Source that answers with what it is made of.
 type daemon struct {
 	status   Status
@@ -31,6 +74,8 @@ type daemon struct {
 	wait     bool // until the request is given up
 	stopped  atomic.Bool
 	tornDown atomic.Bool
+	followed atomic.Bool
+	ordered  string
 }
 
 func (d *daemon) Status(ctx context.Context) (Status, error) {
@@ -52,7 +97,7 @@ func (d *daemon) Teardown(context.Context) error                { d.tornDown.Sto
 func serve(t *testing.T, d *daemon) (client *Client, socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
-	s, err := Listen(socket, d)
+	s, err := Listen(socket, Handler(d))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +174,7 @@ func TestADeadDaemonsSocketIsReplaced(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Listen(socket, &daemon{})
+	s, err := Listen(socket, Handler(&daemon{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +201,7 @@ func TestEveryPathAnswersInJSON(t *testing.T) {
 		{"POST", "/v1/stop", "", 200, `{}`},
 		{"GET", "/v1/teardown", "", 405, `{"error":"GET /v1/teardown: use POST"}`},
 		{"POST", "/v1/peers", "", 405, `{"error":"POST /v1/peers: use GET"}`},
-		{"GET", "/v2/peers", "", 404, `{"error":"there is no /v2/peers; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats or drops"}`},
+		{"GET", "/v2/peers", "", 404, `{"error":"there is no /v2/peers; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike"}`},
 		{"POST", "/v1/stop", strings.Repeat("x", maxRequest+1), 413, `{"error":"/v1/stop takes no body"}`},
 	} {
 		t.Run(fmt.Sprintf("%s %s with %d octets", c.method, c.path, len(c.body)), func(t *testing.T) {
@@ -228,7 +273,7 @@ func TestADaemonThatIsAwayIsASentence(t *testing.T) {
 	if !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "nobody listens") {
 		t.Errorf("dead socket: %v", err)
 	}
-	_, err = Listen("/"+strings.Repeat("x", 120), &daemon{})
+	_, err = Listen("/"+strings.Repeat("x", 120), Handler(&daemon{}))
 	if err == nil || !strings.Contains(err.Error(), "shorter run-dir") {
 		t.Errorf("long path: %v", err)
 	}

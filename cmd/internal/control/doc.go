@@ -6,9 +6,11 @@
 //
 //	curl --unix-socket /run/dmvpn/default/control.sock http://dmvpn/v1/peers
 //
-// GET /v1/status, /v1/peers, /v1/nhrp, /v1/nhs, /v1/shortcuts, /v1/stats and
-// /v1/drops answer with the types of this package; POST /v1/stop ends the
-// daemon and leaves the data plane as it is, POST /v1/teardown removes both.
+// GET /v1/status, /v1/peers, /v1/nhrp, /v1/nhs, /v1/shortcuts, /v1/stats,
+// /v1/drops and /v1/ike answer with the types of this package; GET /v1/ike/trace
+// streams one object a line; POST /v1/ike/rekey and /v1/ike/terminate take the
+// parameters peer and child; POST /v1/stop ends the daemon and leaves the data
+// plane as it is, POST /v1/teardown removes both.
 // An error is a status of 400 or above with {"error": "a sentence"}.
 //
 // Times are RFC 3339, durations are seconds, octets are those of inner packets.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -24,6 +25,7 @@ type Source interface {
 	Shortcuts(context.Context) ([]Shortcut, error)
 	Stats(context.Context) (Stats, error)
 	Drops(context.Context) ([]Drop, error)
+	IKESource
 	// Stop begins the end of the daemon and returns; the data plane stays.
 	Stop(context.Context) error
 	// Teardown removes the data plane, then is Stop.
@@ -46,8 +48,9 @@ type Server struct {
 }
 
 // Listen makes the socket with mode 0660 and takes the place of one that a dead
-// daemon left: the caller holds the instance's lock. Serve answers.
-func Listen(path string, source Source) (*Server, error) {
+// daemon left: the caller holds the instance's lock. Serve answers with the api,
+// which Handler or IKEHandler gives.
+func Listen(path string, api http.Handler) (*Server, error) {
 	if len(path) >= 108 {
 		return nil, fmt.Errorf("control socket %s: the path is longer than the 107 octets that the kernel takes; choose a shorter run-dir", path)
 	}
@@ -64,7 +67,7 @@ func Listen(path string, source Source) (*Server, error) {
 	return &Server{
 		path: path, listener: limit(l, maxConnections),
 		http: &http.Server{
-			Handler: Handler(source), ReadHeaderTimeout: headerTime, ReadTimeout: requestTime,
+			Handler: api, ReadHeaderTimeout: headerTime, ReadTimeout: requestTime,
 			WriteTimeout: teardownTime + requestTime, IdleTimeout: idleTime, MaxHeaderBytes: 8 << 10,
 		},
 	}, nil
@@ -99,10 +102,11 @@ func Handler(source Source) http.Handler {
 	get(mux, "shortcuts", source.Shortcuts)
 	get(mux, "stats", source.Stats)
 	get(mux, "drops", source.Drops)
+	addIKE(mux, source)
 	post(mux, "stop", requestTime, source.Stop)
 	post(mux, "teardown", teardownTime, source.Teardown)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats or drops", r.URL.Path)})
+		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike", r.URL.Path)})
 	})
 	return mux
 }
@@ -116,6 +120,11 @@ func post(mux *http.ServeMux, name string, limit time.Duration, do func(context.
 }
 
 func handle(mux *http.ServeMux, name, method string, limit time.Duration, answer func(context.Context) (any, error)) {
+	handleWith(mux, name, method, limit, func(ctx context.Context, _ url.Values) (any, error) { return answer(ctx) })
+}
+
+// handleWith hands the request's parameters on.
+func handleWith(mux *http.ServeMux, name, method string, limit time.Duration, answer func(context.Context, url.Values) (any, error)) {
 	mux.HandleFunc("/v1/"+name, func(w http.ResponseWriter, r *http.Request) {
 		// A HEAD is a GET whose body net/http leaves out.
 		if r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
@@ -130,10 +139,12 @@ func handle(mux *http.ServeMux, name, method string, limit time.Duration, answer
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
-		value, err := answer(ctx)
+		value, err := answer(ctx, r.URL.Query())
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			write(w, http.StatusServiceUnavailable, Failure{fmt.Sprintf("/v1/%s: no answer within %v", name, limit)})
+		case errors.As(err, new(badRequest)):
+			write(w, http.StatusBadRequest, Failure{err.Error()})
 		case err != nil:
 			write(w, http.StatusInternalServerError, Failure{err.Error()})
 		default:

@@ -5,9 +5,11 @@ package ike
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -172,6 +174,44 @@ func (s *sockets) send(local, remote netip.AddrPort, marker bool, b []byte) erro
 	return c.Send(local, remote, marker, b)
 }
 
+// Source implements ikev2.Sender: the kernel's choice, by the endpoint that is bound
+// to all addresses.
+func (s *sockets) Source(remote netip.Addr) (netip.Addr, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for at := range s.open {
+		if at.Address.IsUnspecified() {
+			return source(at, remote)
+		}
+	}
+	return netip.Addr{}, errors.New("ike: no socket is bound to all addresses")
+}
+
+// Source gives the address that packets to a peer leave from.
+func (k *IKE) Source(remote netip.Addr) (netip.Addr, error) { return k.sockets.Source(remote) }
+
+// source connects a datagram socket, which sends nothing.
+func source(at Endpoint, remote netip.Addr) (netip.Addr, error) {
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var set error
+		err := raw.Control(func(fd uintptr) {
+			if at.Device != "" {
+				set = unix.BindToDevice(int(fd), at.Device)
+			}
+			if at.Mark != 0 {
+				set = errors.Join(set, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(at.Mark)))
+			}
+		})
+		return errors.Join(err, set)
+	}}
+	c, err := d.Dial("udp4", netip.AddrPortFrom(remote, Port).String())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+}
+
 // find gives the socket of a local endpoint: one that is bound to its address, else
 // one that is bound to all; any one where the address is unspecified.
 func (s *sockets) find(local netip.AddrPort) *underlay.UDPConn {
@@ -208,4 +248,22 @@ func (s *sockets) close() {
 	}
 	s.mu.Unlock()
 	s.readers.Wait()
+}
+
+// counters sums those of the sockets that are open.
+func (s *sockets) counters() underlay.UDPCounters {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var sum underlay.UDPCounters
+	for _, p := range s.open {
+		for _, c := range []underlay.UDPCounters{p.ike.Counters(), p.natt.Counters()} {
+			sum.IKE += c.IKE
+			sum.ESP += c.ESP
+			sum.Keepalives += c.Keepalives
+			sum.Garbage += c.Garbage
+			sum.Truncated += c.Truncated
+			sum.Overflow += c.Overflow
+		}
+	}
+	return sum
 }
