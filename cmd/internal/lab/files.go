@@ -26,6 +26,15 @@ func (n *Node) File(path, content string) error {
 
 func (n *Node) filesDir() string { return filepath.Join(n.Dir, "files") }
 
+// Bind gives the node a folder or file of the host: processes started later see
+// it, and what is mounted beneath, at path, which must exist on the host.
+func (n *Node) Bind(path, host string) {
+	if n.binds == nil {
+		n.binds = map[string]string{}
+	}
+	n.binds[path] = host
+}
+
 // filesInside gives the node's files: path inside, path on the host.
 func (n *Node) filesInside() (map[string]string, error) {
 	files := map[string]string{}

@@ -21,8 +21,9 @@ type Node struct {
 	Dir  string          // the node's folder on the host
 	Net  *netlink.Handle // netlink inside the namespace
 
-	lab *Lab
-	ns  netns.NsHandle
+	lab   *Lab
+	ns    netns.NsHandle
+	binds map[string]string
 }
 
 // Node makes a node: loopback up, no forwarding.

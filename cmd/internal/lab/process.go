@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,9 +58,12 @@ func (n *Node) mounts() error {
 		return err
 	}
 	binds["/run/dmvpn"] = n.runDir()
-	binds["/sys/fs/bpf"] = filepath.Join(n.lab.bpffs(), n.Name)
+	if _, err := os.Stat("/sys/fs/bpf"); err == nil {
+		binds["/sys/fs/bpf"] = filepath.Join(n.lab.bpffs(), n.Name)
+	}
+	maps.Copy(binds, n.binds)
 	for inside, host := range binds {
-		if err := unix.Mount(host, inside, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(host, inside, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return fmt.Errorf("bind %s on %s: %w", host, inside, err)
 		}
 	}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command interop tries our IKE against the real strongSwan, each scenario in both
+// roles: with us and with charon as the initiator. It makes networks of namespaces
+// and wants a kernel with ESP and GRE: tools/interop/run starts it in the lab's VM.
+//
+//	interop -old ROOT -new ROOT [-out DIR] [-j N] [-self] [-list] [SCENARIO...]
+//
+// ROOT are root file systems with strongSwan 5.9 and 6.0 in it. A SCENARIO may be a
+// beginning of names. -self lets strongSwan play both roles, which proves the
+// scenarios themselves. The end status is 1 if anything failed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A program makes an end of one of the programs: where it runs, and where its peer.
+type program func(at, peer place) end
+
+// A role is a column of the table: who initiates, and who responds.
+type role struct {
+	name          string
+	first, second func(root string) program
+}
+
+func strongSwan(root string) program {
+	return func(at, peer place) end { return &swan{root: root, at: at, peer: peer} }
+}
+
+// A result is a cell of the table.
+type result struct {
+	scenario *scenario
+	role     role
+	folder   string
+	took     time.Duration
+	err      error
+}
+
+func main() {
+	old := flag.String("old", "", "root file system with strongSwan 5.9")
+	recent := flag.String("new", "", "root file system with strongSwan 6.0")
+	out := flag.String("out", "", "folder for logs and captures")
+	workers := flag.Int("j", 4, "scenarios at a time")
+	self := flag.Bool("self", false, "strongSwan in both roles")
+	list := flag.Bool("list", false, "name the scenarios")
+	flag.Parse()
+	chosen, err := choose(flag.Args())
+	if err == nil && !*list && (*old == "" || *recent == "" || *out == "") {
+		err = fmt.Errorf("name the two root file systems and the folder: -old, -new, -out")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(2)
+	}
+	if *list {
+		for _, s := range chosen {
+			fmt.Println(s.name)
+		}
+		return
+	}
+	roles := []role{{"strongSwan with itself", strongSwan, strongSwan}}
+	if !*self {
+		fmt.Fprintln(os.Stderr, "interop: only -self")
+		os.Exit(2)
+	}
+	root := func(s *scenario) string {
+		if s.new {
+			return *recent
+		}
+		return *old
+	}
+	if err := warmUp(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(2)
+	}
+	began := time.Now()
+	results := runAll(chosen, roles, root, *workers, *out)
+	failed := report(results, roles)
+	fmt.Printf("%d trials, %d failed, %.0f s\n", len(results), failed, time.Since(began).Seconds())
+	if failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// choose gives the scenarios whose names begin with one of the words, or all.
+func choose(words []string) ([]*scenario, error) {
+	all := scenarios()
+	if len(words) == 0 {
+		return all, nil
+	}
+	var chosen []*scenario
+	for _, w := range words {
+		if !slices.ContainsFunc(all, func(s *scenario) bool { return strings.HasPrefix(s.name, w) }) {
+			return nil, fmt.Errorf("no scenario begins with %q: -list names them", w)
+		}
+	}
+	for _, s := range all {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(s.name, w) }) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen, nil
+}
+
+// runAll runs scenarios side by side, those that wait for timers first, and gives the
+// results in the order of the table.
+func runAll(chosen []*scenario, roles []role, root func(*scenario) string, workers int, out string) []*result {
+	var all []*result
+	for _, s := range chosen {
+		for i, r := range roles {
+			all = append(all, &result{scenario: s, role: r, folder: filepath.Join(out, fmt.Sprintf("%s-%d", s.name, i+1))})
+		}
+	}
+	queue := make(chan *result, len(all))
+	for _, slow := range []bool{true, false} {
+		for _, r := range all {
+			if r.scenario.slow == slow {
+				queue <- r
+			}
+		}
+	}
+	close(queue)
+	var group sync.WaitGroup
+	for i := range workers {
+		group.Go(func() {
+			for r := range queue {
+				began := time.Now()
+				program := root(r.scenario)
+				r.err = r.scenario.run(context.Background(), fmt.Sprintf("interop%d", i), r.role.first(program), r.role.second(program), r.folder)
+				r.took = time.Since(began)
+				fmt.Println(r)
+			}
+		})
+	}
+	group.Wait()
+	return all
+}
+
+func (r *result) String() string {
+	verdict := "ok"
+	if r.err != nil {
+		verdict = "FAILED: " + r.err.Error()
+	}
+	return fmt.Sprintf("%-36s %-24s %5.1f s  %s", r.scenario.name, r.role.name, r.took.Seconds(), verdict)
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"dmvpn/cmd/internal/lab"
+)
+
+// A place is a node where one of the two programs runs, with a GRE tunnel to the
+// other one's place.
+type place struct {
+	node    *lab.Node
+	address netip.Addr // its own
+	seen    netip.Addr // from where its packets seem to come
+	overlay netip.Addr
+}
+
+// A network is the wires of one trial:
+//
+//	left 198.51.100.11 ── 198.51.100.1 ┐
+//	                                   inet 192.0.2.1 ── 192.0.2.2 right
+//	inside 10.99.2.22 ── nat 203.0.113.22 ┘
+//
+// Who initiates is left, or inside where a NAT has to be on the way; who responds
+// is right. GRE runs between them, 10.0.0.11 to 10.0.0.1.
+type network struct {
+	lab           *lab.Lab
+	first, second place
+}
+
+const grePrefix = "/24"
+
+func newNetwork(ctx context.Context, name string, nat bool) (*network, error) {
+	l, err := lab.New(name)
+	if err != nil {
+		return nil, err
+	}
+	w := &network{lab: l}
+	if err := w.build(ctx, nat); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *network) build(ctx context.Context, nat bool) error {
+	l := w.lab
+	l.Router("inet")
+	right := l.Node("right")
+	l.Wire(&lab.Wire{A: lab.End{Node: "right", Device: "eth0", Address: "192.0.2.2/24"}, B: lab.End{Node: "inet", Device: "right", Address: "192.0.2.1/24"}})
+	right.Route("192.0.2.1", "default")
+	w.second = place{node: right, address: netip.MustParseAddr("192.0.2.2"), overlay: netip.MustParseAddr("10.0.0.1")}
+	w.second.seen = w.second.address
+	if nat {
+		inside, gate := l.Node("inside"), l.Router("nat")
+		l.Wire(&lab.Wire{A: lab.End{Node: "inside", Device: "eth0", Address: "10.99.2.22/24"}, B: lab.End{Node: "nat", Device: "in", Address: "10.99.2.1/24"}})
+		l.Wire(&lab.Wire{A: lab.End{Node: "nat", Device: "out", Address: "203.0.113.22/24"}, B: lab.End{Node: "inet", Device: "nat", Address: "203.0.113.1/24"}})
+		inside.Route("10.99.2.1", "default")
+		gate.Route("203.0.113.1", "default")
+		w.first = place{node: inside, address: netip.MustParseAddr("10.99.2.22"), seen: netip.MustParseAddr("203.0.113.22")}
+		if err := l.Err(); err != nil {
+			return err
+		}
+		// What nobody inside asked for is dropped before it becomes a connection.
+		for _, rule := range [][]string{
+			{"-t", "nat", "-A", "POSTROUTING", "-o", "out", "-j", "MASQUERADE"},
+			{"-A", "INPUT", "-i", "out", "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP"},
+		} {
+			if _, err := gate.Run(ctx, "iptables-legacy", rule...); err != nil {
+				return err
+			}
+		}
+	} else {
+		left := l.Node("left")
+		l.Wire(&lab.Wire{A: lab.End{Node: "left", Device: "eth0", Address: "198.51.100.11/24"}, B: lab.End{Node: "inet", Device: "left", Address: "198.51.100.1/24"}})
+		left.Route("198.51.100.1", "default")
+		w.first = place{node: left, address: netip.MustParseAddr("198.51.100.11")}
+		w.first.seen = w.first.address
+	}
+	w.first.overlay = netip.MustParseAddr("10.0.0.11")
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if err := tunnel(w.first, w.second); err != nil {
+		return err
+	}
+	return tunnel(w.second, w.first)
+}
+
+// tunnel makes the GRE tunnel of one place to another.
+func tunnel(at, to place) error {
+	gre := &netlink.Gretun{
+		LinkAttrs: netlink.LinkAttrs{Name: "gre1", MTU: 1400},
+		Local:     net.IP(at.address.AsSlice()), Remote: net.IP(to.seen.AsSlice()), Ttl: 64, PMtuDisc: 1,
+	}
+	if err := at.node.Net.LinkAdd(gre); err != nil {
+		return fmt.Errorf("node %s: GRE tunnel: %w", at.node.Name, err)
+	}
+	if err := at.node.AddAddress("gre1", at.overlay.String()+grePrefix); err != nil {
+		return err
+	}
+	// IPv6 would look for neighbours, in clear while no SA is there.
+	err := at.node.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/gre1/disable_ipv6", []byte("1"), 0) })
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("node %s: %w", at.node.Name, err)
+	}
+	return at.node.SetUp("gre1", true)
+}
+
+// cut takes the wire to the first place away; nobody is told.
+func (w *network) cut() error {
+	for _, device := range []string{"left", "nat"} {
+		if _, err := w.lab.Get("inet").Net.LinkByName(device); err == nil {
+			return w.lab.Get("inet").SetUp(device, false)
+		}
+	}
+	return fmt.Errorf("no wire to cut")
+}
+
+// ping sends so many pings through the tunnel, from the first to the second; all
+// must be answered.
+func (w *network) ping(count int) error {
+	for range count {
+		if _, err := w.first.node.Ping(w.second.overlay, 0, 5*time.Second); err != nil {
+			return fmt.Errorf("through the tunnel: %w", err)
+		}
+	}
+	return nil
+}
