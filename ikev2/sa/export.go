@@ -75,6 +75,7 @@ func Import(now time.Time, c Config, data []byte) (*Machine, error) {
 		}
 	}
 	m.settleDown()
+	m.prune()
 	m.out = nil
 	return m, nil
 }

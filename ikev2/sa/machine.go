@@ -82,6 +82,7 @@ func (m *Machine) Handle(now time.Time, in Input) []Action {
 	m.settleDown()
 	m.runTimers()
 	m.settleDown()
+	m.prune()
 	out := m.out
 	m.out = nil
 	return out

@@ -47,6 +47,7 @@ func (m *Machine) attempt(c *Connection, local, remote netip.AddrPort, want auth
 	m.SAs[s.own()] = s
 	m.load.attempts++
 	s.enqueue(&initiate{})
+	m.touch(s)
 	m.pump(s)
 	return s
 }
@@ -122,6 +123,7 @@ func (m *Machine) initResponse(in *Datagram, h wire.Header) {
 		return
 	}
 	m.trace(in.Local, in.Remote, false, h, msg.Payloads)
+	m.touch(s)
 	if err := t.initAnswered(m, s, in, msg); err != nil {
 		m.report(s, Debug, "IKE_SA_INIT response ignored: %v", err)
 	}

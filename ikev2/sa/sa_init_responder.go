@@ -123,6 +123,7 @@ func (m *Machine) accept(in *Datagram, msg *wire.Message, c *Connection, choice 
 	}
 	s.detectNAT(msg.Payloads, msg.Header, in.Local, in.Remote)
 	m.SAs[s.own()] = s
+	m.touch(s)
 	m.Recent[hash] = s.own()
 	m.load.enter(i.From, cookied)
 

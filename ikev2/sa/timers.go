@@ -3,6 +3,7 @@
 package sa
 
 import (
+	"bytes"
 	"container/heap"
 	"slices"
 	"time"
@@ -16,14 +17,19 @@ type timer struct {
 	own wire.SPI
 }
 
-// timerHeap has the soonest timer first. Timers are never taken out: one that comes too
-// early finds nothing due.
+// timerHeap has the soonest timer first, and of equal ones always the same. Timers are
+// taken out only at the front (see prune): one that comes too early finds nothing due.
 type timerHeap []timer
 
-func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)        { *h = append(*h, x.(timer)) }
+func (h timerHeap) Len() int { return len(h) }
+func (h timerHeap) Less(i, j int) bool {
+	if h[i].at != h[j].at {
+		return h[i].at < h[j].at
+	}
+	return bytes.Compare(h[i].own[:], h[j].own[:]) < 0
+}
+func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
 func (h *timerHeap) Pop() any {
 	last := len(*h) - 1
 	x := (*h)[last]
@@ -50,6 +56,29 @@ func (m *Machine) Next() time.Time {
 		return time.Time{}
 	}
 	return m.wall(m.timers[0].at)
+}
+
+// prune takes timers out that would find nothing due: then Next tells the truth, and
+// what is gone holds no timer.
+func (m *Machine) prune() {
+	for len(m.timers) > 0 {
+		t := m.timers[0]
+		switch s := m.SAs[t.own]; {
+		case t.own.IsZero():
+			if slices.ContainsFunc(m.Wants, func(w *want) bool { return w.RetryAt == t.at }) {
+				return
+			}
+			heap.Pop(&m.timers)
+		case s == nil || s.armed != t.at:
+			heap.Pop(&m.timers)
+		case m.deadline(s) == t.at:
+			return
+		default:
+			heap.Pop(&m.timers)
+			s.armed = 0
+			m.armSA(s)
+		}
+	}
 }
 
 // settleDown lets tasks go on and looks at peers until nothing changes any more.
