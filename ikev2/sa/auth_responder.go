@@ -68,6 +68,7 @@ func (m *Machine) authRequest(s *ikeSA, in *Datagram, h wire.Header, payloads []
 		answer = append(answer, child...)
 	}
 	m.respond(s, h.Exchange, answer, in.Local, in.Remote)
+	m.runAfter()
 	m.settle(s)
 }
 
