@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"dmvpn/ikev2/auth"
+	"dmvpn/ikev2/sa"
+)
+
+// End is one machine with its data plane.
+type End struct {
+	Name    string
+	Address netip.Addr
+	Config  sa.Config
+	Machine *sa.Machine // nil while the daemon is away
+	Plane   *Plane
+
+	Ups, Downs int // of peers, since the World began
+	Failures   []*sa.Failed
+	Moves      []*sa.Moved
+	Alarms     []string
+
+	up    map[string]uint64 // ID of those that are up, by connection and identity
+	dice  *dice
+	spis  dice
+	cause *Message // what it is handling
+	world *World
+}
+
+// Connection is the first of the end's policies.
+func (e *End) Connection() *sa.Connection { return e.Config.Connections[0] }
+
+func (e *End) endpoint() netip.AddrPort { return netip.AddrPortFrom(e.Address, 500) }
+
+// Input gives the machine an input and carries out what it answers. This is a step:
+// the invariants are looked at after it.
+func (e *End) Input(in sa.Input) {
+	if e.Machine == nil {
+		return
+	}
+	w := e.world
+	if w.run.reimport {
+		e.reimport()
+	}
+	w.steer(e)
+	e.Plane.gap = nil
+	for _, a := range e.Machine.Handle(w.Now, in) {
+		e.perform(a)
+	}
+	w.step(e)
+}
+
+// exported is the machine's state.
+func (e *End) exported() []byte { return must(e.Machine.Export(e.world.Now)) }
+
+// reimport puts a fresh machine with the same state in the old one's place (I10).
+func (e *End) reimport() {
+	state := must(e.Machine.Export(e.world.Now))
+	due := e.Machine.Next()
+	before := *e.dice
+	m, err := sa.Import(e.world.Now, e.Config, state)
+	*e.dice = before
+	if err != nil {
+		e.world.fail("I10: %s: its state cannot be imported: %v", e.Name, err)
+		return
+	}
+	if !m.Next().Equal(due) {
+		e.world.fail("I10: %s: due at %v, after an import at %v", e.Name, due, m.Next())
+	}
+	e.Machine = m
+}
+
+// perform carries out one action.
+func (e *End) perform(a sa.Action) {
+	w := e.world
+	switch a := a.(type) {
+	case *sa.Send:
+		w.emit(e, a)
+	case *sa.Up:
+		w.log("  %s: up %s", e.Name, a.Peer.Identity)
+		e.Ups++
+		key := a.Peer.Connection + " " + a.Peer.Identity.String()
+		if e.up[key] != 0 {
+			w.fail("I4: %s: %s is up a second time", e.Name, key)
+		}
+		e.up[key] = a.Peer.ID
+	case *sa.Down:
+		w.log("  %s: down %s: %s", e.Name, a.Peer.Identity, a.Reason)
+		e.Downs++
+		key := a.Peer.Connection + " " + a.Peer.Identity.String()
+		if e.up[key] != a.Peer.ID {
+			w.fail("I4: %s: %s is down but was not up", e.Name, key)
+		}
+		delete(e.up, key)
+	case *sa.Moved:
+		w.log("  %s: %s moved from %s to %s", e.Name, a.Peer.Identity, a.Old, a.Peer.Remote)
+		e.Moves = append(e.Moves, a)
+	case *sa.Failed:
+		w.log("  %s: failed: %s", e.Name, a.Reason)
+		e.Failures = append(e.Failures, a)
+	case *sa.Report:
+		w.log("  %s: %s", e.Name, a.Message)
+		if a.Level == sa.Alarm {
+			e.Alarms = append(e.Alarms, a.Message)
+		}
+	}
+}
+
+// Identity is the end's own.
+func (e *End) Identity() auth.Identity { return e.Connection().Local }
+
+// Connect lets the end begin: one attempt, and no new one when it has ended.
+func (e *End) Connect(to *End) {
+	e.world.log("%s: connect", e.Name)
+	e.Input(&sa.Connect{Connection: e.Connection().Name, Local: e.endpoint(), Remote: to.endpoint(), Identity: to.Identity(), Once: true})
+}
+
+// Want is Connect for ever.
+func (e *End) Want(to *End) {
+	e.world.log("%s: want", e.Name)
+	e.Input(&sa.Connect{Connection: e.Connection().Name, Local: e.endpoint(), Remote: to.endpoint(), Identity: to.Identity()})
+}
+
+// Unwant takes Connect or Want back.
+func (e *End) Unwant(to *End) {
+	e.world.mayBreak = true
+	e.Input(&sa.Disconnect{Connection: e.Connection().Name, Remote: to.endpoint()})
+}
+
+// IKE is the IKE SA in use: the youngest that is established. Its ID is 0 if there is
+// none.
+func (e *End) IKE() sa.Info {
+	var best sa.Info
+	for _, i := range e.Infos() {
+		if i.State == "established" && i.ID > best.ID {
+			best = i
+		}
+	}
+	return best
+}
+
+// Infos are all IKE SAs of the end.
+func (e *End) Infos() []sa.Info {
+	if e.Machine == nil {
+		return nil
+	}
+	return e.Machine.Infos(e.world.Now)
+}
+
+// SA is the Child SA that packets to the only peer leave by; nil without.
+func (e *End) SA() *SA {
+	for _, s := range e.Plane.All(Installed) {
+		if s.Current() {
+			return s
+		}
+	}
+	return nil
+}
+
+// Newest is the Child SA that was installed last and is still open; nil without.
+func (e *End) Newest() *SA {
+	all := e.Plane.All(Installed, Retired)
+	if len(all) == 0 {
+		return nil
+	}
+	return all[len(all)-1]
+}
+
+// Rekey asks the end to rekey a Child SA.
+func (e *End) Rekey(s *SA) {
+	if s = e.half(s); s != nil {
+		e.world.log("%s: rekey %s", e.Name, s)
+		e.Input(&sa.Rekey{ID: s.IKE, Child: s.Inbound})
+	}
+}
+
+// RekeyIKE asks the end to rekey the IKE SA.
+func (e *End) RekeyIKE() {
+	e.world.log("%s: rekey the IKE SA", e.Name)
+	e.Input(&sa.Rekey{ID: e.IKE().ID})
+}
+
+// Create asks the end for a further Child SA.
+func (e *End) Create() {
+	e.world.log("%s: make a Child SA", e.Name)
+	e.Input(&sa.Rekey{ID: e.IKE().ID, Create: true})
+}
+
+// Delete asks the end to delete a Child SA. From now on a peer may be without any.
+func (e *End) Delete(s *SA) {
+	if s = e.half(s); s != nil {
+		e.world.log("%s: delete %s", e.Name, s)
+		e.world.mayBreak = true
+		e.Input(&sa.Terminate{ID: e.holder(s), Child: s.Inbound})
+	}
+}
+
+// DeleteIKE asks the end to delete the IKE SA in use.
+func (e *End) DeleteIKE() {
+	e.world.log("%s: delete the IKE SA", e.Name)
+	e.world.mayBreak = true
+	e.Input(&sa.Terminate{ID: e.IKE().ID})
+}
+
+// Expire tells the end that a Child SA reached a limit.
+func (e *End) Expire(s *SA, hard bool) {
+	if s = e.half(s); s != nil {
+		e.world.log("%s: %s expires, hard %v", e.Name, s, hard)
+		e.Input(&sa.Expired{Inbound: s.Inbound, Hard: hard})
+	}
+}
+
+// UnknownSPI tells the end that a packet came by the other end's half of an SA that
+// it does not have itself.
+func (e *End) UnknownSPI(s *SA) {
+	if s != nil {
+		e.world.log("%s: a packet with the unknown SPI %08x", e.Name, s.Outbound)
+		e.Input(&sa.UnknownSPI{Local: s.Remote, Remote: s.Local, SPI: s.Outbound})
+	}
+}
+
+// Unreachable hints that packets to the other end do not arrive.
+func (e *End) Unreachable(o *End) {
+	e.world.log("%s: a hint that %s cannot be reached", e.Name, o.Name)
+	e.Input(&sa.Unreachable{Local: e.endpoint(), Remote: o.endpoint()})
+}
+
+// half is this end's half of an SA, whichever half was given.
+func (e *End) half(s *SA) *SA {
+	if s != nil && s.End != e {
+		s = s.Other()
+	}
+	return s
+}
+
+// holder is the number of the IKE SA that has a Child SA now.
+func (e *End) holder(s *SA) uint64 {
+	for _, i := range e.Infos() {
+		if slices.ContainsFunc(i.Children, func(c sa.ChildInfo) bool { return c.Inbound == s.Inbound }) {
+			return i.ID
+		}
+	}
+	return s.IKE
+}
+
+// Ping sends a packet by the SA in use, and says whether the other end took it. The
+// first one of an SA is told to the machine there, as the data plane does.
+func (e *End) Ping() error {
+	s := e.SA()
+	if s == nil {
+		return fmt.Errorf("%s has no SA to send by", e.Name)
+	}
+	return e.PingBy(s)
+}
+
+// PingBy sends a packet by one SA.
+func (e *End) PingBy(s *SA) error {
+	s = e.half(s)
+	o := s.Other()
+	if !o.Open() {
+		return fmt.Errorf("%s sends by %s, which the other end does not take", e.Name, s)
+	}
+	first := o.Received.IsZero()
+	o.Received = e.world.Now
+	if first {
+		e.world.log("%s: first packet by %s", e.Name, s)
+		o.End.Input(&sa.Arrived{Inbound: o.Inbound, Local: o.Local, Remote: o.Remote})
+	}
+	return nil
+}
+
+// Kill ends the daemon with all its state; its data plane is emptied.
+func (e *End) Kill() {
+	e.world.log("%s: dies", e.Name)
+	e.world.mayBreak = true
+	e.Machine = nil
+	for _, s := range e.Plane.order {
+		s.Stage = Removed
+	}
+	clear(e.Plane.current)
+	clear(e.up)
+}
+
+// Start begins anew, as another process with no memory.
+func (e *End) Start() {
+	e.world.log("%s: starts", e.Name)
+	e.Config.Instance[0]++
+	e.Machine = sa.New(e.world.Now, e.Config)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
