@@ -42,7 +42,8 @@ func Import(now time.Time, c Config, data []byte) (*Machine, error) {
 	if e.Version != exportVersion {
 		return nil, fmt.Errorf("ike: import: version %d, not %d: start without the old state", e.Version, exportVersion)
 	}
-	m := New(now.Add(-time.Duration(e.Elapsed)), c)
+	m := New(now, c)
+	m.epoch = now.Add(-time.Duration(e.Elapsed))
 	fresh := m.state
 	m.state = e.State
 	if m.SAs == nil {

@@ -41,7 +41,7 @@ type state struct {
 
 // New makes a machine without any SA. Connections must have their defaults.
 func New(now time.Time, c Config) *Machine {
-	m := &Machine{config: c, connections: map[string]*Connection{}, epoch: now}
+	m := &Machine{config: c, connections: map[string]*Connection{}, epoch: now.Add(-1)} // instant 0 is none
 	m.config.Limits.SetDefaults()
 	for _, x := range c.Connections {
 		m.connections[x.Name] = x
