@@ -31,6 +31,7 @@ func (t *initiate) buildAuth(m *Machine, s *ikeSA) *request {
 		payloads = append(payloads, &wire.Notify{Type: wire.InitialContact})
 	}
 	payloads = append(payloads, m.greeting(s, c)...)
+	payloads = append(payloads, m.replaces(s)...)
 	if !c.Childless {
 		n := &negotiation{Initiator: true, Ni: s.Ni, Nr: i.Nr}
 		offer, err := m.offerChild(s, n, false)

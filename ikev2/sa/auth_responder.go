@@ -57,6 +57,7 @@ func (m *Machine) authRequest(s *ikeSA, in *Datagram, h wire.Header, payloads []
 	s.InitialContact = wire.FindNotify(payloads, wire.InitialContact) != nil
 	ni, nr := s.Ni, i.Nr
 	m.establish(s)
+	m.readReplaces(s, payloads)
 	if hasSA {
 		n := &negotiation{Ni: ni, Nr: nr}
 		child, err := m.answerChild(s, n, payloads, false)

@@ -70,7 +70,7 @@ func (m *Machine) answerChild(s *ikeSA, n *negotiation, payloads []wire.Payload,
 	if !n.done() {
 		return append(answer, m.link(s, n)), nil
 	}
-	return answer, m.finishAnswer(s, n)
+	return answer, m.finishAnswer(s, n, exchange)
 }
 
 // answerMode agrees on transport or tunnel mode (section 1.3.1).
@@ -130,7 +130,7 @@ func (s *ikeSA) substituted(mine, theirs []wire.Selector) ([]wire.Selector, []wi
 }
 
 // finishAnswer installs what the peer's exchange made.
-func (m *Machine) finishAnswer(s *ikeSA, n *negotiation) error {
+func (m *Machine) finishAnswer(s *ikeSA, n *negotiation, exchange bool) error {
 	k, err := m.install(s, n)
 	if err != nil {
 		return err
@@ -139,7 +139,8 @@ func (m *Machine) finishAnswer(s *ikeSA, n *negotiation) error {
 	m.touch(s)
 	old := s.inbound(n.Replaces)
 	if old == nil {
-		m.then(func() { m.use(s, k); m.settle(s) })
+		k.Unproven = !exchange
+		m.then(func() { m.useFirst(s, k); m.settle(s) })
 		return nil
 	}
 	// Packets leave by the new one when the peer says that it has it: by deleting the old
@@ -211,7 +212,8 @@ func (m *Machine) acceptChild(s *ikeSA, n *negotiation, response []wire.Payload)
 	if err == nil {
 		var k *childSA
 		if k, err = m.install(s, n); err == nil {
-			m.use2(s, k)
+			k.Stage = active
+			m.useFirst(s, k)
 			return nil
 		}
 	}
@@ -222,9 +224,10 @@ func (m *Machine) acceptChild(s *ikeSA, n *negotiation, response []wire.Payload)
 	return err
 }
 
-// use2 is use for an SA that may be contested: then nothing leaves by it yet.
-func (m *Machine) use2(s *ikeSA, k *childSA) {
-	if s.Contest == 0 {
+// useFirst takes a new Child SA into use if its peer has no other; else settle decides,
+// or the peer's first packet. Nothing leaves by that of a contested SA.
+func (m *Machine) useFirst(s *ikeSA, k *childSA) {
+	if _, other := m.current(m.Peers[s.Peer]); other == nil && s.Contest == 0 {
 		m.use(s, k)
 	}
 }
@@ -237,15 +240,31 @@ func (m *Machine) forget(s *ikeSA, c *childSA, reason string) {
 	if p := m.Peers[s.Peer]; p != nil {
 		p.Reason = reason
 	}
+	c.Stage = lingering // nothing leaves by it any more
 	m.drop(s, c)
+	s.revive(c)
 	s.Children = slices.DeleteFunc(s.Children, func(o *childSA) bool { return o == c })
 	m.touch(s)
 	m.changedOf(s)
 }
 
+// revive puts a Child SA back into its place whose successor goes before it: its rekey
+// came to nothing.
+func (s *ikeSA) revive(next *childSA) {
+	for _, c := range s.Children {
+		if c.Successor == next.Inbound {
+			c.Successor = 0
+			if c.Stage == outdated {
+				c.Stage = active
+			}
+		}
+	}
+}
+
 // linger takes a Child SA out of use but for packets that are still on their way.
 func (m *Machine) linger(s *ikeSA, c *childSA) {
 	c.Stage, c.GoneAt, c.RekeyAt, c.HardAt = lingering, m.at(lingerInbound), 0, 0
+	m.vacate(s, c)
 	m.config.Installer.Retire(c.Inbound)
 	m.touch(s)
 	m.changedOf(s)

@@ -121,7 +121,7 @@ func (m *Machine) followupRequest(s *ikeSA, payloads []wire.Payload) ([]wire.Pay
 	if n.ike() {
 		err = m.finishRekeyIKE(s, n)
 	} else {
-		err = m.finishAnswer(s, n)
+		err = m.finishAnswer(s, n, true)
 	}
 	if err != nil {
 		return end(err)

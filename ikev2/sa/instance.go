@@ -4,6 +4,7 @@ package sa
 
 import (
 	"bytes"
+	"slices"
 
 	"dmvpn/ikev2/wire"
 )
@@ -14,6 +15,32 @@ import (
 const instanceNotify wire.NotifyType = 0xd17a
 
 var instanceWord = []byte("dmvpn")
+
+// replacesNotify goes with it in an IKE_AUTH request: the word, and SPIi and SPIr of the
+// sender's IKE SA that this one is made to replace.
+const replacesNotify wire.NotifyType = 0xd17b
+
+func (m *Machine) replaces(s *ikeSA) []wire.Payload {
+	for _, o := range m.SAs {
+		if o.SPIi == s.Replaces && o.Stage == established {
+			return []wire.Payload{&wire.Notify{Type: replacesNotify, Data: slices.Concat(instanceWord, o.SPIi[:], o.SPIr[:])}}
+		}
+	}
+	return nil
+}
+
+// readReplaces takes the peer's, if we have that IKE SA with the same peer.
+func (m *Machine) readReplaces(s *ikeSA, payloads []wire.Payload) {
+	n := wire.FindNotify(payloads, replacesNotify)
+	if n == nil {
+		return
+	}
+	for _, o := range m.of(m.Peers[s.Peer]) {
+		if o != s && bytes.Equal(n.Data, slices.Concat(instanceWord, o.SPIi[:], o.SPIr[:])) {
+			s.Replaces = o.SPIi
+		}
+	}
+}
 
 func (m *Machine) instance(c *Connection) *wire.Notify {
 	data := append(append(bytes.Clone(instanceWord), m.config.Instance[:]...), c.Tag...)

@@ -101,7 +101,19 @@ func (m *Machine) drop(s *ikeSA, c *childSA) {
 		s.Held = nil
 		return
 	}
+	m.vacate(s, c)
 	m.config.Installer.Remove(c.Inbound)
+}
+
+// vacate lets packets leave by another Child SA, if there is one, before one goes.
+func (m *Machine) vacate(s *ikeSA, c *childSA) {
+	p := m.Peers[s.Peer]
+	if p == nil || p.Current != c.Inbound {
+		return
+	}
+	if o, best := m.best(p); best != nil {
+		m.use(o, best)
+	}
 }
 
 // fail ends an attempt of ours.

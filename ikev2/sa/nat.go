@@ -17,6 +17,7 @@ func (m *Machine) heard(s *ikeSA, in *Datagram) {
 	}
 	s.Heard = m.now
 	m.proved(s)
+	m.confirm(s)
 	if !s.MOBIKE {
 		m.follow(s, in.Local, in.Remote)
 	}
@@ -53,6 +54,7 @@ func (m *Machine) arrived(in *Arrived) {
 	}
 	m.touch(s)
 	s.Heard = m.now
+	m.confirm(s)
 	if c.Stage == waiting && s.Contest == 0 && !c.Redundant {
 		// The peer has the new SA: packets may leave by it (section 2.8).
 		m.use(s, c)

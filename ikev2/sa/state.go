@@ -127,6 +127,7 @@ type childSA struct {
 	GoneAt            instant
 	Successor         uint32 // inbound SPI of what a rekey made of it
 	Redundant         bool   // lost a crossing; whoever made it deletes it
+	Unproven          bool   // we answered with it in IKE_AUTH, and the peer may not have it yet
 	Tries             int    // of a rekey that was refused
 }
 

@@ -16,6 +16,7 @@ import (
 // SA; if it does not, the loser's responder drops it after a while.
 //
 // Of two that the same end began the later one is kept: it meant to replace the other.
+// One of our kind that replaces another one says so in IKE_AUTH, and deletes it.
 //
 // Who comes with an identity that another end already has is told from a twin by the
 // instance number. The older end is asked; while it answers it stays, and the newer
@@ -150,21 +151,75 @@ func (m *Machine) settle(s *ikeSA) {
 			continue // it is being asked whether it lives
 		}
 		keep, lose := s, o
-		if s.Initiator == o.Initiator {
-			if o.ID > s.ID {
-				keep, lose = o, s
-			}
-		} else if bytes.Compare(o.Ni, s.Ni) > 0 {
+		if o.outranks(s) {
 			keep, lose = o, s
 		}
 		c := keep.usable()
 		if c == nil {
 			continue // not before the survivor can carry traffic
 		}
-		m.use(keep, c)
+		_, current := m.current(m.Peers[s.Peer])
+		switch {
+		case c.Stage != waiting || current == nil:
+			m.use(keep, c)
+		case c.Unproven && keep.deletes(lose):
+			m.ascertain(keep) // not before the peer is known to have the Child SA
+			continue
+		}
 		m.supersede(lose, keep)
 		if lose == s {
 			return
+		}
+	}
+}
+
+// outranks says which of two IKE SAs of a peer is kept: the one that was made to replace
+// the other, the later one of the same end's, the one with the higher Ni.
+func (s *ikeSA) outranks(o *ikeSA) bool {
+	switch {
+	case s.Replaces == o.SPIi:
+		return true
+	case o.Replaces == s.SPIi:
+		return false
+	case s.Initiator == o.Initiator:
+		return s.ID > o.ID
+	}
+	return bytes.Compare(s.Ni, o.Ni) > 0
+}
+
+// deletes says whether it is we who delete an IKE SA that this one serves instead of: we
+// are the initiator of the loser, or made this one to replace it.
+func (s *ikeSA) deletes(lose *ikeSA) bool {
+	if s.Replaces == lose.SPIi {
+		return s.Initiator
+	}
+	return lose.Initiator
+}
+
+// ascertain asks a peer that may not have our response of IKE_AUTH yet: who answers
+// has it.
+func (m *Machine) ascertain(s *ikeSA) {
+	if !s.Out.Pending && len(s.tasks()) == 0 {
+		m.touch(s)
+		s.enqueue(&inform{})
+	}
+}
+
+// confirm notes that the peer has the Child SA of our response of IKE_AUTH, for it
+// goes on behind it.
+func (m *Machine) confirm(s *ikeSA) {
+	for _, c := range s.Children {
+		if !c.Unproven {
+			continue
+		}
+		c.Unproven = false
+		if c.Stage != waiting {
+			continue
+		}
+		c.Stage = active
+		m.settle(s)
+		if o, _ := m.current(m.Peers[s.Peer]); o != nil && o.Stage != established && s.Stage == established {
+			m.use(s, c)
 		}
 	}
 }
@@ -195,7 +250,7 @@ func (m *Machine) supersede(lose, keep *ikeSA) {
 	// The running task stays: its response is awaited, for the window has room for one.
 	lose.Stage, lose.Successor = replaced, keep.own()
 	lose.RekeyAt, lose.ReauthAt = 0, 0
-	if lose.Initiator {
+	if keep.deletes(lose) {
 		lose.enqueue(&deleteIKE{Reason: "another IKE SA serves the peer"})
 	} else {
 		lose.GoneAt = m.at(graceOfLoser)

@@ -91,7 +91,7 @@ func (m *Machine) replaceWant(s, by *ikeSA) {
 // lostBy plans what follows from the end of an SA for those who wanted it.
 func (m *Machine) lostBy(s *ikeSA, reason string) {
 	for _, o := range m.SAs {
-		if o.Remaking && s.Replaces == o.SPIi && !s.Replaces.IsZero() && s.Peer == 0 {
+		if o.Remaking && s.Replaces == o.SPIi {
 			// The SA that was to replace another one came to nothing.
 			o.Remaking = false
 		}
