@@ -128,6 +128,7 @@ func (s *Service) restore(now time.Time) {
 		s.log.Warn().Err(err).Msg("saved state not taken up: peers stay for now and are expected to register again")
 		return
 	}
+	s.machine.SkipIDs()
 	s.log.Info().Msg("saved state taken up")
 }
 

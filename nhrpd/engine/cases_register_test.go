@@ -3,6 +3,8 @@
 package engine_test
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -62,6 +64,26 @@ func TestCasesOfRegistration(t *testing.T) {
 			}
 			want(t, "entry", b.n.Bound[addr("10.0.0.13")].NBMA, addr("203.0.113.33"))
 			want(t, "refresh", b.ask("203.0.113.33", unique).p.CIEs[0].Code, wire.CodeSuccess)
+		}},
+		{"RG-06: who moved, and proves to be the same, is taken at once", func(t *testing.T) {
+			b := hub(t)
+			from := func(nbma, identity string, id uint32) wire.Code {
+				p := registration("10.0.0.13", nbma)
+				p.Flags |= wire.FlagRegistrationUnique
+				p.RequestID = id
+				data, err := p.Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.take()
+				b.n.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(nbma)}, Identity: identity, Data: data})
+				return b.one().p.CIEs[0].Code
+			}
+			want(t, "first", from("203.0.113.33", "s3", 1), wire.CodeSuccess)
+			want(t, "another", from("203.0.113.44", "s4", 2), wire.CodeAlreadyRegistered)
+			want(t, "nobody known", from("203.0.113.44", "", 3), wire.CodeAlreadyRegistered)
+			want(t, "the same", from("203.0.113.55", "s3", 4), wire.CodeSuccess)
+			want(t, "moved", b.n.Bound[addr("10.0.0.13")].NBMA, addr("203.0.113.55"))
 		}},
 		{"RG-07: unique with two entries or a prefix is refused", func(t *testing.T) {
 			b := hub(t)
@@ -132,6 +154,22 @@ func TestCasesOfRegistration(t *testing.T) {
 			want(t, "full", b.ask("203.0.113.33", registration("10.0.0.13", "203.0.113.33")).p.CIEs[0].Code, wire.CodeInsufficientResources)
 			want(t, "refresh", b.ask(s1NBMA, registration(s1Protocol, s1NBMA)).p.CIEs[0].Code, wire.CodeSuccess)
 		}},
+		{"RG-13: ids go on beyond those before a crash", func(t *testing.T) {
+			b := spoke(t)
+			state := b.n.Machine.Export()
+			highest := b.resolve("10.10.2.5").RequestID
+			for i := range 50 { // not in the state that was saved
+				highest = b.resolve(fmt.Sprintf("10.10.3.%d", i+1)).RequestID
+			}
+			b.n.Kill()
+			b.run(time.Second)
+			b.n.Start(state)
+			b.take()
+			b.indicate("10.10.4.5")
+			for _, x := range b.take() {
+				want(t, "greater than any before", int32(x.p.RequestID-highest) > 0, true)
+			}
+		}},
 		{"RG-14: an older registration does not undo a newer one", func(t *testing.T) {
 			b := hub(t)
 			p := registration(s1Protocol, "198.51.100.99")
@@ -164,6 +202,20 @@ func TestCasesOfRegistration(t *testing.T) {
 				t.Errorf("order: %q", b.w.Trace)
 			}
 			want(t, "dismissed", b.n.Accepted[engine.Endpoint{NBMA: addr(s1NBMA)}], false)
+		}},
+		{"RR-01: the reply is the request with codes and extensions filled in, the rest byte for byte", func(t *testing.T) {
+			b := hub(t)
+			p := registration(s1Protocol, s1NBMA, wire.CIE{Unused: 7, MTU: 1234, HoldingTime: 600, Preference: 3, PrefixLength: wire.HostPrefix, Protocol: addr(s1Protocol)})
+			p.SNAP, p.Flags = [5]byte{1, 2, 3, 4, 5}, 0x7FFF
+			p.Extensions = append(p.Extensions, wire.Extension{Type: 0x3801, Unused: true, Value: []byte("x")})
+			r := b.ask(s1NBMA, p).p
+			want(t, "type", r.Type, wire.RegistrationReply)
+			responder, _ := r.Entries(r.Extension(wire.ExtensionResponderAddress))
+			want(t, "RC-02: our protocol address", len(responder) == 1 && responder[0].Protocol == addr(hubProtocol), true)
+			r.Type, r.Extensions[0].Value = p.Type, p.Extensions[0].Value
+			got, _ := r.Marshal()
+			sent, _ := p.Marshal()
+			want(t, "the rest", bytes.Equal(got, sent), true)
 		}},
 		{"RR-02: the reply goes where the request came from, whatever the routes say", func(t *testing.T) {
 			b := hub(t)

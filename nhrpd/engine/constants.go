@@ -32,6 +32,12 @@ const (
 	shortestIPv6   = 16
 )
 
+// Request ids.
+const (
+	idStep       = 1024 // a step is 1 to idStep, at random
+	skippedSteps = 1000 // that a saved state may lack
+)
+
 // Resolution.
 const (
 	requestTries     = 3 // after 1, 2 and 4 s

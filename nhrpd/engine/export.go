@@ -152,6 +152,10 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	return nil
 }
 
+// SkipIDs makes request ids go on well beyond what was imported: the state may
+// be older than the last request before a crash (RFC 2332, section 5.2.3).
+func (m *Machine) SkipIDs() { m.lastID += skippedSteps * idStep }
+
 // check refuses state that no machine has written.
 func (e *exported) check() error {
 	if slices.Contains(e.Servers, nil) || slices.Contains(e.Bindings, nil) || slices.Contains(e.Shortcuts, nil) ||

@@ -179,7 +179,7 @@ func (m *Machine) own() netip.Addr { return m.cfg.Address.Addr() }
 // nextID is a request id that none before it had, as far as 32 bits go; the step
 // is not to be guessed.
 func (m *Machine) nextID() uint32 {
-	m.lastID += 1 + uint32(m.env.Random()%1024)
+	m.lastID += 1 + uint32(m.env.Random()%idStep)
 	return m.lastID
 }
 

@@ -155,7 +155,7 @@ func TestRegistration(t *testing.T) {
 		want(t, "fallback", c.S1.Fallback, addr("10.0.0.1"))
 		return c.World
 	})
-	scenario(t, "two hubs: one dies, the other takes over, it comes back", func(t *testing.T, reimport bool) *nhrptest.World {
+	scenario(t, "HU-01: two hubs: one dies, the other takes over, it comes back", func(t *testing.T, reimport bool) *nhrptest.World {
 		second := engine.NHS{NBMA: "192.0.2.2", Protocol: addr("10.0.0.2"), Priority: 1, Routes: []netip.Prefix{prefix("10.10.0.0/16")}}
 		c := nhrptest.NewCloud(7, reimport, func(hub, s1, s2 *engine.Config) {
 			s1.HoldingTime, s2.HoldingTime = 60*time.Second, 60*time.Second

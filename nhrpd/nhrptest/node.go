@@ -120,6 +120,8 @@ func (n *Node) Start(state []byte) {
 		n.clear()
 	} else if err := n.Machine.Import(n.world.Now, state); err != nil {
 		panic(err)
+	} else {
+		n.Machine.SkipIDs()
 	}
 	n.Input(engine.LocalNBMA{Address: n.NBMA})
 }
