@@ -54,7 +54,12 @@ const (
 	DmvpnDropReasonDROP_LINEARIZE      DmvpnDropReason = 18
 	DmvpnDropReasonDROP_QUEUE_FULL     DmvpnDropReason = 19
 	DmvpnDropReasonDROP_SLOW_PATH      DmvpnDropReason = 20
-	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 21
+	DmvpnDropReasonDROP_NO_SA          DmvpnDropReason = 21
+	DmvpnDropReasonDROP_REPLAY         DmvpnDropReason = 22
+	DmvpnDropReasonDROP_INTEGRITY      DmvpnDropReason = 23
+	DmvpnDropReasonDROP_UNKNOWN_SPI    DmvpnDropReason = 24
+	DmvpnDropReasonDROP_SPOOFED        DmvpnDropReason = 25
+	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 26
 )
 
 type DmvpnEvent struct {

@@ -26,5 +26,10 @@ enum drop_reason {
 	DROP_LINEARIZE = 18,     /* headers could not be pulled */
 	DROP_QUEUE_FULL = 19,    /* slow path: queue full */
 	DROP_SLOW_PATH = 20,     /* slow path: the send failed */
+	DROP_NO_SA = 21,         /* no usable SA with the peer */
+	DROP_REPLAY = 22,        /* ESP: seen before, or behind the window */
+	DROP_INTEGRITY = 23,     /* ESP: the check value is wrong */
+	DROP_UNKNOWN_SPI = 24,   /* ESP: nobody has this SPI */
+	DROP_SPOOFED = 25,       /* the inner source is not the peer's */
 	DROP_MAX,
 };

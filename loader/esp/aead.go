@@ -9,6 +9,9 @@ import (
 
 // Scratch is the memory of one worker. Its zero value is ready.
 type Scratch struct {
+	// Newest is set by Open: no packet of the SA with a higher number has come before.
+	Newest bool
+
 	nonce      [saltSize + ivSize]byte
 	associated [headerSize + 4]byte
 	chain      [16]byte

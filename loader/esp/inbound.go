@@ -87,7 +87,7 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 		i.replayed.Add(1)
 		return nil, 0, ErrReplayed
 	}
-	if late {
+	if s.Newest = !late; late {
 		i.late.Add(1)
 	}
 	payload = b[front : front+text]

@@ -139,6 +139,9 @@ func TestEveryDropReasonHasItsCase(t *testing.T) {
 	for _, c := range dropCases() {
 		delete(named, strings.ReplaceAll(c.reason.String(), "-", ""))
 	}
+	for _, c := range secureDropCases {
+		delete(named, strings.ReplaceAll(c.reason.String(), "-", ""))
+	}
 	for name := range named {
 		t.Errorf("%s has no case", name)
 	}

@@ -66,16 +66,32 @@ func (p inner) pseudo() uint32 {
 	return sum(uint32(p.protocol())+uint32(len(p.b)-p.header), p.b[12:20])
 }
 
-// sum adds the octets to a checksum that is not yet folded.
+// sum adds the octets to a checksum that is not yet folded. It takes them four at a
+// time: 2^16 and 2^32 count as 1.
 func sum(s uint32, b []byte) uint32 {
-	for len(b) >= 2 {
-		s += uint32(b[0])<<8 | uint32(b[1])
+	total := uint64(s)
+	for len(b) >= 32 {
+		v, w, x, y := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint64(b[24:])
+		total += v>>32 + v&(1<<32-1) + w>>32 + w&(1<<32-1) + x>>32 + x&(1<<32-1) + y>>32 + y&(1<<32-1)
+		b = b[32:]
+	}
+	for len(b) >= 4 {
+		total += uint64(binary.BigEndian.Uint32(b))
+		b = b[4:]
+	}
+	if len(b) >= 2 {
+		total += uint64(b[0])<<24 | uint64(b[1])<<16
 		b = b[2:]
+		if len(b) == 1 {
+			total += uint64(b[0]) << 8
+		}
+	} else if len(b) == 1 {
+		total += uint64(b[0]) << 24
 	}
-	if len(b) == 1 {
-		s += uint32(b[0]) << 8
+	for total > 1<<32-1 {
+		total = total>>32 + total&(1<<32-1)
 	}
-	return s
+	return uint32(total)
 }
 
 func fold(s uint32) uint16 {

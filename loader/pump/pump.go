@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dmvpn/loader/esp"
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
 )
@@ -56,6 +57,12 @@ type Config struct {
 	// Multicast gives the peers that get a copy; nil: the fallback peer of the
 	// tunnel if it has one (a spoke's server), else every peer.
 	Multicast func() []tables.PeerID
+	// ESP sends what is sealed; needed where Protected is.
+	ESP Segments
+	// Secure takes the NHRP packets that came out of ESP, as NHRP does.
+	Secure func(a *esp.Association, packet []byte)
+	// Permitted says whether a peer may send from an inner address; nil: always.
+	Permitted func(id tables.PeerID, source netip.Addr) bool
 	// NHRP takes the NHRP packets that arrive; the slice is the callee's. It
 	// must not block for long.
 	NHRP func(from netip.Addr, packet []byte)
@@ -69,6 +76,9 @@ type Pump struct {
 	conn      atomic.Pointer[underlay.Conn]
 	multicast bucket
 	icmp      *icmp // nil: no answers
+
+	secured secured
+	slow    slowSealer // for what does not come in batches
 
 	writing sync.Mutex
 	out     []byte // what is written into the queue
@@ -87,6 +97,8 @@ func New(c Config) *Pump {
 		c.Report = func(string) {}
 	}
 	p := &Pump{config: c, multicast: bucket{rate: float64(c.MulticastRate)}, raise: map[tables.PeerID]*time.Timer{}}
+	p.secured.peer = map[tables.PeerID]*esp.Association{}
+	p.slow.sealer = newSealer(p)
 	p.conn.Store(c.Conn)
 	var err error
 	if p.icmp, err = openICMP(); err != nil {
@@ -97,6 +109,11 @@ func New(c Config) *Pump {
 
 // SetConn changes the socket: the underlay address is another one.
 func (p *Pump) SetConn(c *underlay.Conn) { p.conn.Store(c) }
+
+// SendSecure sends an NHRP packet by an association.
+func (p *Pump) SendSecure(a *esp.Association, packet []byte) error {
+	return p.slow.send(0, a, underlay.ProtocolNHRP, tosControl, packet)
+}
 
 // SendNHRP sends an NHRP packet to the NBMA address.
 func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
@@ -110,21 +127,26 @@ func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
 // then take it over.
 func (p *Pump) Run() error {
 	buf := make([]byte, queueBuffer)
+	s := newSealer(p)
+	read, err := reader(p.config.Queue, func() { s.flush() })
+	if err != nil {
+		return err
+	}
 	for {
-		n, err := p.config.Queue.Read(buf)
+		n, err := read(buf)
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case err != nil:
 			p.forget()
 			return fmt.Errorf("pump: read the queue: %w", err)
 		case n > vnetHeader:
-			p.leave(parseVnet(buf), buf[vnetHeader:n])
+			p.leave(s, parseVnet(buf), buf[vnetHeader:n])
 		}
 	}
 }
 
 // leave handles what the kernel routed into the tunnel and BPF left to us.
-func (p *Pump) leave(v vnet, b []byte) {
+func (p *Pump) leave(s *sealer, v vnet, b []byte) {
 	t := p.config.Tables
 	if len(b) < tagLength || b[0] != tagMagic {
 		// No program stood there, or it let by what it does not know.
@@ -151,7 +173,9 @@ func (p *Pump) leave(v vnet, b []byte) {
 	case tagTooBig:
 		p.learn(id)
 		p.sendAll(id, v, packet)
-	default: // tagMiss; tagData needs ESP, which this version does not have
+	case tagData:
+		s.protect(id, v, packet)
+	default: // tagMiss
 		t.CountDrop(id, reason, len(packet.b))
 	}
 }

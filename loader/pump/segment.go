@@ -17,13 +17,14 @@ const (
 
 type vnet struct {
 	flags, gsoType      uint8
+	headers             uint16 // octets of all headers of a GSO packet
 	gsoSize             uint16 // payload octets of a segment
 	sumStart, sumOffset uint16 // from the first octet after the header
 }
 
 func parseVnet(b []byte) vnet {
 	return vnet{
-		flags: b[0], gsoType: b[1] &^ gsoECN,
+		flags: b[0], gsoType: b[1] &^ gsoECN, headers: binary.NativeEndian.Uint16(b[2:]),
 		gsoSize:  binary.NativeEndian.Uint16(b[4:]),
 		sumStart: binary.NativeEndian.Uint16(b[6:]), sumOffset: binary.NativeEndian.Uint16(b[8:]),
 	}

@@ -85,6 +85,14 @@ func (p *Pump) mtu(peer tables.Peer) int {
 // transmit puts the outer headers on, as BPF does, and counts; true says that
 // the path does not take that much.
 func (p *Pump) transmit(peer tables.Peer, packet inner) (tooBig bool) {
+	if p.config.Protected {
+		a := p.secured.find(peer.ID)
+		if a == nil {
+			p.config.Tables.CountDrop(peer.ID, tables.DropNoSA, len(packet.b))
+			return false
+		}
+		return errors.Is(p.slow.send(peer.ID, a, underlay.ProtocolIPv4, packet.tos(), packet.b), underlay.ErrTooBig)
+	}
 	h := p.config.Header
 	h.Protocol = underlay.ProtocolIPv4
 	err := p.conn.Load().Send(peer.Endpoint.NBMA, h, packet.tos(), packet.b)

@@ -37,12 +37,18 @@ const (
 	DropLinearize     Reason = 18
 	DropQueueFull     Reason = 19
 	DropSlowPath      Reason = 20
+	DropNoSA          Reason = 21
+	DropReplay        Reason = 22
+	DropIntegrity     Reason = 23
+	DropUnknownSPI    Reason = 24
+	DropSpoofed       Reason = 25
 )
 
 var reasonNames = []string{
 	"none", "truncated", "gre-reserved", "gre-routing", "gre-version", "unknown-tunnel", "unknown-peer",
 	"inner-protocol", "inner-header", "ecn", "no-route", "no-nexthop", "too-big", "adjust-room", "peer-down",
 	"cleartext", "multicast", "recursion", "linearize", "queue-full", "slow-path",
+	"no-sa", "replay", "integrity", "unknown-spi", "spoofed",
 }
 
 // String gives the name of drop.h, in lower case with hyphens.
@@ -100,7 +106,10 @@ func (t *Tables) Drops() ([]Drop, error) {
 
 // CountDrop counts a packet that the slow path dropped. Peers that are not
 // known count as peer 0, so that the list stays bounded.
-func (t *Tables) CountDrop(id PeerID, reason Reason, octets int) {
+func (t *Tables) CountDrop(id PeerID, reason Reason, octets int) { t.CountDrops(id, reason, 1, octets) }
+
+// CountDrops is CountDrop for several packets, octets those of all.
+func (t *Tables) CountDrops(id PeerID, reason Reason, packets, octets int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, ok := t.peers[id]; !ok {
@@ -112,6 +121,6 @@ func (t *Tables) CountDrop(id PeerID, reason Reason, octets int) {
 		v = new(dropValue)
 		t.goDrop[key] = v
 	}
-	v.Packets++
+	v.Packets += uint64(packets)
 	v.Bytes += uint64(octets)
 }

@@ -81,21 +81,27 @@ func (t *Tables) clearStats(id PeerID) error {
 // the inner packet. It counts here and not in the map, whose per-CPU values
 // only BPF can change without losing another's; a restart of the daemon forgets
 // these few.
-func (t *Tables) CountReceived(id PeerID, octets int) {
+func (t *Tables) CountReceived(id PeerID, octets int) { t.CountReceivedMany(id, 1, octets) }
+
+// CountReceivedMany is CountReceived for several packets, octets those of all.
+func (t *Tables) CountReceivedMany(id PeerID, packets, octets int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.slow(id)
-	v.RxPackets++
+	v.RxPackets += uint64(packets)
 	v.RxBytes += uint64(octets)
 	v.RxLastNs = monotonic()
 }
 
 // CountSent is CountReceived for what the slow path sent.
-func (t *Tables) CountSent(id PeerID, octets int) {
+func (t *Tables) CountSent(id PeerID, octets int) { t.CountSentMany(id, 1, octets) }
+
+// CountSentMany is CountSent for several packets, octets those of all.
+func (t *Tables) CountSentMany(id PeerID, packets, octets int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.slow(id)
-	v.TxPackets++
+	v.TxPackets += uint64(packets)
 	v.TxBytes += uint64(octets)
 	v.TxLastNs = monotonic()
 }

@@ -76,32 +76,43 @@ func parse(b []byte) (Packet, error) {
 	if b[0]>>4 != 4 || length < 20 || total < length+baseLength || len(b) < total {
 		return bad(tables.DropTruncated)
 	}
-	gre := b[length:total]
-	flags := binary.BigEndian.Uint16(gre)
-	p.Protocol = binary.BigEndian.Uint16(gre[2:])
-	gre = gre[baseLength:]
+	var reason tables.Reason
+	if p.Header, p.Payload, reason = ParseGRE(b[length:total]); reason != tables.DropNone {
+		return bad(reason)
+	}
+	return p, nil
+}
+
+// ParseGRE reads a GRE header, RFC 2784 and RFC 2890, and gives what is behind it. On a
+// reason other than DropNone the header is as far as it could be read.
+func ParseGRE(b []byte) (h Header, payload []byte, reason tables.Reason) {
+	if len(b) < baseLength {
+		return h, nil, tables.DropTruncated
+	}
+	flags := binary.BigEndian.Uint16(b)
+	h.Protocol = binary.BigEndian.Uint16(b[2:])
+	b = b[baseLength:]
 	for _, field := range []uint16{flagChecksum, flagKey, flagSequence} {
 		if flags&field == 0 {
 			continue
 		}
-		if len(gre) < wordLength {
-			return bad(tables.DropTruncated)
+		if len(b) < wordLength {
+			return h, nil, tables.DropTruncated
 		}
 		if field == flagKey {
-			p.Key, p.HasKey = binary.BigEndian.Uint32(gre), true
+			h.Key, h.HasKey = binary.BigEndian.Uint32(b), true
 		}
-		gre = gre[wordLength:]
+		b = b[wordLength:]
 	}
 	switch {
 	case flags&flagVersion != 0:
-		return bad(tables.DropGREVersion)
+		return h, nil, tables.DropGREVersion
 	case flags&flagRouting != 0:
-		return bad(tables.DropGRERouting)
+		return h, nil, tables.DropGRERouting
 	case flags&flagReserved != 0:
-		return bad(tables.DropGREReserved)
+		return h, nil, tables.DropGREReserved
 	}
-	p.Payload = gre
-	return p, nil
+	return h, b, tables.DropNone
 }
 
 // appendTo appends the header as it goes onto the wire.

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package esp
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Path is between which endpoints the packets of an association travel.
+type Path struct {
+	Local, Remote netip.AddrPort
+	Encapsulation bool // in UDP (RFC 3948)
+}
+
+// Association is a pair of SAs with one peer, an inbound and an outbound one.
+type Association struct {
+	Peer uint64 // of whoever negotiates
+	// Owner is for who installed it, and is not looked at here.
+	Owner any
+	In    *Inbound
+	Out   *Outbound
+	Usage *Usage
+
+	path     atomic.Pointer[Path]
+	received atomic.Int64 // nanoseconds of the Unix epoch
+	moved    atomic.Pointer[netip.AddrPort]
+	retired  atomic.Bool
+}
+
+// Path gives where its packets go now.
+func (a *Association) Path() *Path { return a.path.Load() }
+
+// Received is when a packet last came in; zero: never.
+func (a *Association) Received() time.Time {
+	if n := a.received.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+// Arrived notes that packets were opened at a time. elsewhere is true, once for each
+// endpoint, if the newest of them came from another one than packets go to.
+func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool) (elsewhere bool) {
+	a.received.Store(now.UnixNano())
+	if !newest || a.path.Load().Remote == remote {
+		return false
+	}
+	if m := a.moved.Load(); m != nil && *m == remote {
+		return false
+	}
+	a.moved.Store(&remote)
+	return true
+}
+
+// Usable says whether packets may leave by it.
+func (a *Association) Usable() bool { return !a.retired.Load() }

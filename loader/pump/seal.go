@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pump
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+
+	"dmvpn/loader/esp"
+	"dmvpn/loader/tables"
+	"dmvpn/loader/underlay"
+)
+
+const (
+	protocolGRE = 47
+	greKey      = 0x2000
+
+	// sealBuffer holds what one SendSegments takes, and the room of one packet more.
+	sealBuffer  = maxSegments + 4096
+	maxSegments = 65000 // octets of UDP payload that are sent together
+)
+
+// Segments sends ESP packets, in UDP or raw: all of size octets, the last may be shorter.
+type Segments interface {
+	SendSegments(p *esp.Path, tos uint8, size int, b []byte) error
+}
+
+// secured are the associations of a protected tunnel by BPF's peer.
+type secured struct {
+	mu   sync.RWMutex
+	peer map[tables.PeerID]*esp.Association
+}
+
+// Secure makes an association the one that a peer's packets leave by; nil: none, and
+// they are dropped.
+func (p *Pump) Secure(id tables.PeerID, a *esp.Association) {
+	p.secured.mu.Lock()
+	defer p.secured.mu.Unlock()
+	if a == nil {
+		delete(p.secured.peer, id)
+		return
+	}
+	p.secured.peer[id] = a
+}
+
+func (s *secured) find(id tables.PeerID) *esp.Association {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.peer[id]
+}
+
+// sealer puts packets into ESP and gathers those of one peer and size, so that the kernel
+// takes them at once. It belongs to one goroutine.
+type sealer struct {
+	pump    *Pump
+	scratch esp.Scratch
+	buf     []byte // packets one behind the other
+	to      *esp.Association
+	id      tables.PeerID
+	tos     uint8
+	size    int  // of each packet in buf
+	count   int  // packets
+	octets  int  // of inner packets
+	closed  bool // a shorter one was the last
+}
+
+func newSealer(p *Pump) *sealer { return &sealer{pump: p, buf: make([]byte, 0, sealBuffer)} }
+
+// header appends the GRE header, RFC 2890.
+func (p *Pump) header(b []byte, protocol uint16) []byte {
+	h := p.config.Header
+	if !h.HasKey {
+		return binary.BigEndian.AppendUint16(append(b, 0, 0), protocol)
+	}
+	b = binary.BigEndian.AppendUint16(b, greKey)
+	b = binary.BigEndian.AppendUint16(b, protocol)
+	return binary.BigEndian.AppendUint32(b, h.Key)
+}
+
+// greLength is that of the header.
+func (p *Pump) greLength() int {
+	if p.config.Header.HasKey {
+		return 8
+	}
+	return 4
+}
+
+// add seals a payload of GRE for a peer. What was gathered is sent when it does not go
+// together with this.
+func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos uint8, parts ...[]byte) {
+	length := s.pump.greLength()
+	octets := 0
+	for _, part := range parts {
+		octets += len(part)
+	}
+	length += octets
+	size := a.Out.Sealed(length)
+	if s.count > 0 && (a != s.to || tos != s.tos || size > s.size || s.closed || s.count == underlay.MaxSegments || len(s.buf)+size > maxSegments) {
+		s.flush()
+	}
+	start := len(s.buf)
+	at := start + a.Out.Front()
+	if at+length+esp.Back+16 > cap(s.buf) {
+		s.pump.config.Tables.CountDrop(id, tables.DropTooBig, octets)
+		return
+	}
+	b := s.pump.header(s.buf[:at], protocol)
+	for _, part := range parts {
+		b = append(b, part...)
+	}
+	sealed, err := a.Out.Seal(&s.scratch, b, at, protocolGRE)
+	if err != nil {
+		s.pump.config.Tables.CountDrop(id, tables.DropNoSA, octets)
+		return
+	}
+	if s.count == 0 {
+		s.to, s.id, s.tos, s.size, s.closed, s.octets = a, id, tos, len(sealed), false, 0
+	}
+	s.closed = len(sealed) < s.size
+	s.buf = s.buf[:start+len(sealed)]
+	s.count++
+	s.octets += octets
+}
+
+// flush sends what was gathered; true says that it was above the path's MTU, and lost.
+func (s *sealer) flush() (tooBig bool) {
+	if s.count == 0 {
+		return false
+	}
+	p := s.pump
+	err := p.config.ESP.SendSegments(s.to.Path(), s.tos, s.size, s.buf)
+	switch {
+	case errors.Is(err, underlay.ErrTooBig):
+		tooBig = true
+	case err != nil:
+		p.config.Tables.CountDrops(s.id, tables.DropSlowPath, s.count, s.octets)
+	default:
+		p.config.Tables.CountSentMany(s.id, s.count, s.octets)
+	}
+	s.buf, s.count, s.to = s.buf[:0], 0, nil
+	return tooBig
+}
+
+// protect seals what BPF tagged for a peer.
+func (s *sealer) protect(id tables.PeerID, v vnet, packet inner) {
+	p := s.pump
+	a := p.secured.find(id)
+	if a == nil {
+		p.config.Tables.CountDrop(id, tables.DropNoSA, len(packet.b))
+		return
+	}
+	if v.gsoType == gsoNone {
+		s.add(id, a, underlay.ProtocolIPv4, packet.tos(), packet.b)
+		return
+	}
+	if !packet.segment(v, func(segment inner) { s.add(id, a, underlay.ProtocolIPv4, segment.tos(), segment.b) }) {
+		p.config.Tables.CountDrop(id, tables.DropInnerHeader, len(packet.b))
+	}
+}

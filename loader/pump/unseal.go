@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pump
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"time"
+
+	"dmvpn/loader/esp"
+	"dmvpn/loader/tables"
+	"dmvpn/loader/underlay"
+)
+
+// Opener takes ESP packets off the underlay and gives what is in them to the pumps of
+// their tunnels, whichever those are. It belongs to one goroutine.
+type Opener struct {
+	config  OpenerConfig
+	scratch esp.Scratch
+	now     time.Time
+	touched []*Pump // have packets that wait to be merged
+	merging map[*Pump]*merger
+}
+
+// OpenerConfig is what an Opener is made of.
+type OpenerConfig struct {
+	Database *esp.Database
+	Tables   *tables.Tables
+	// Elsewhere is told of an association whose newest packet came from another endpoint
+	// than its packets go to; it must not wait. nil: nobody.
+	Elsewhere func(a *esp.Association, local, remote netip.AddrPort)
+	// Unknown is told of an SPI that nobody has; it must not wait. nil: nobody.
+	Unknown func(spi uint32, local, remote netip.AddrPort)
+}
+
+// Secured is the Owner of an association: where its packets belong.
+type Secured struct {
+	Pump *Pump
+	Peer tables.PeerID
+}
+
+// NewOpener makes one.
+func NewOpener(c OpenerConfig) *Opener { return &Opener{config: c, merging: map[*Pump]*merger{}} }
+
+// Begin starts a batch of packets that came at one time.
+func (o *Opener) Begin(now time.Time) { o.now = now }
+
+// End gives the kernel what was gathered.
+func (o *Opener) End() {
+	for _, p := range o.touched {
+		o.merging[p].flush()
+	}
+	o.touched = o.touched[:0]
+}
+
+// Open takes one ESP packet, in place. tos is the outer one.
+func (o *Opener) Open(b []byte, tos uint8, local, remote netip.AddrPort) {
+	t := o.config.Tables
+	if len(b) < 8 {
+		t.CountDrop(0, tables.DropTruncated, len(b))
+		return
+	}
+	a := o.config.Database.Find(esp.SPI(b))
+	if a == nil {
+		t.CountDrop(0, tables.DropUnknownSPI, len(b))
+		if o.config.Unknown != nil {
+			o.config.Unknown(esp.SPI(b), local, remote)
+		}
+		return
+	}
+	owner, ok := a.Owner.(*Secured)
+	if !ok {
+		t.CountDrop(0, tables.DropUnknownSPI, len(b))
+		return
+	}
+	payload, next, err := a.In.Open(&o.scratch, b)
+	if err != nil {
+		t.CountDrop(owner.Peer, reasonOf(err), len(b))
+		return
+	}
+	if a.Arrived(o.now, remote, o.scratch.Newest) && o.config.Elsewhere != nil {
+		o.config.Elsewhere(a, local, remote)
+	}
+	switch next {
+	case esp.NextNone: // a dummy (RFC 4303, section 2.6)
+	case protocolGRE:
+		if reason := o.enter(owner, payload, tos, a); reason != tables.DropNone {
+			t.CountDrop(owner.Peer, reason, len(payload))
+		}
+	default:
+		t.CountDrop(owner.Peer, tables.DropInnerProtocol, len(payload))
+	}
+}
+
+func reasonOf(err error) tables.Reason {
+	switch err {
+	case esp.ErrReplayed:
+		return tables.DropReplay
+	case esp.ErrIntegrity:
+		return tables.DropIntegrity
+	case esp.ErrTruncated, esp.ErrPadding:
+		return tables.DropTruncated
+	}
+	return tables.DropNoSA
+}
+
+// enter takes GRE that came out of ESP, by the rules of bpf/include/ingress.h.
+func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) tables.Reason {
+	p := owner.Pump
+	h, rest, reason := underlay.ParseGRE(b)
+	switch {
+	case reason != tables.DropNone:
+		return reason
+	case h.HasKey != p.config.Header.HasKey || h.HasKey && h.Key != p.config.Header.Key:
+		return tables.DropUnknownTunnel
+	case h.Protocol == underlay.ProtocolNHRP:
+		if p.config.Secure != nil {
+			p.config.Secure(a, slices.Clone(rest))
+		}
+		return tables.DropNone
+	case h.Protocol != underlay.ProtocolIPv4:
+		return tables.DropInnerProtocol
+	}
+	in, ok := parseInner(rest)
+	if !ok {
+		return tables.DropInnerHeader
+	}
+	if p.config.Permitted != nil && !p.config.Permitted(owner.Peer, in.source()) {
+		return tables.DropSpoofed
+	}
+	ecn, ok := ecnExit(in.tos(), tos)
+	if !ok {
+		return tables.DropECN
+	}
+	if ecn != in.tos()&3 {
+		in.setECN(ecn)
+	}
+	if p.config.MSSClamp {
+		limit := p.config.MTU
+		if peer, ok := p.config.Tables.Peer(owner.Peer); ok {
+			limit = p.mtu(peer)
+		}
+		in.clampMSS(limit - ipHeader - tcpHeader)
+	}
+	m := o.merging[p]
+	if m == nil {
+		m = newMerger(p)
+		o.merging[p] = m
+	}
+	if m.idle() {
+		o.touched = append(o.touched, p)
+	}
+	m.add(owner.Peer, in)
+	return tables.DropNone
+}
+
+// put writes a virtio_net_hdr.
+func (v vnet) put(b []byte) {
+	clear(b[:vnetHeader])
+	b[0], b[1] = v.flags, v.gsoType
+	binary.NativeEndian.PutUint16(b[2:], v.headers)
+	binary.NativeEndian.PutUint16(b[4:], v.gsoSize)
+	binary.NativeEndian.PutUint16(b[6:], v.sumStart)
+	binary.NativeEndian.PutUint16(b[8:], v.sumOffset)
+}
