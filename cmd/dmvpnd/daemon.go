@@ -136,16 +136,12 @@ func (d *daemon) open(u *undo) (err error) {
 		return err
 	}
 	u.push(func() { d.quietly("close the data plane", d.plane.Close()) })
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	old, err := holder.Dial(d.paths.Holder)
 	if err == nil {
 		d.holder = old
 		u.push(func() { d.quietly("holder", d.holder.Close()) })
 	} else {
-		if d.holder, err = holder.Start(d.paths.Holder, []string{self, "hold", d.paths.Holder}, d.paths.HolderLog); err != nil {
+		if d.holder, err = d.startHolder(); err != nil {
 			return err
 		}
 		u.push(func() { d.quietly("end the holder", d.holder.Stop()) })

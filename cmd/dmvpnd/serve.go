@@ -74,6 +74,7 @@ func (d *daemon) launch() {
 	d.run.Go(d.readEvents)
 	d.run.Go(d.followRoutes)
 	d.run.Go(func() { d.watchRecursion(ctx) })
+	d.run.Go(func() { d.keepHolder(ctx) })
 	for _, t := range d.tunnels {
 		t.launch(ctx)
 	}

@@ -101,6 +101,17 @@ func (s *sockets) release(k *socket) error {
 	return errors.Join(err, s.holder.Drop(k.key.name()))
 }
 
+// hold gives every socket to a holder that has none.
+func (s *sockets) hold() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	for key, k := range s.open {
+		err = errors.Join(err, s.holder.Put(key.name(), k.conn.File()))
+	}
+	return err
+}
+
 // names are the names that the holder has the open sockets by.
 func (s *sockets) names() []string {
 	s.mu.Lock()

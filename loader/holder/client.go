@@ -38,6 +38,30 @@ func Dial(path string) (*Client, error) {
 	return &Client{conn: c}, nil
 }
 
+// Replace takes the connection of another client: one to the holder that came
+// after ours had ended.
+func (c *Client) Replace(by *Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.conn.Close()
+	c.conn = by.conn
+}
+
+// Watch gives a channel that is closed when the holder on the socket ends, or the
+// watch does, by stop.
+func Watch(path string) (ended <-chan struct{}, stop func(), err error) {
+	c, err := Dial(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	end := make(chan struct{})
+	go func() {
+		defer close(end)
+		_, _ = c.conn.Read(make([]byte, 1)) // nothing was asked: only the end comes
+	}()
+	return end, func() { _ = c.Close() }, nil
+}
+
 // ask sends a request and waits for its answer.
 func (c *Client) ask(r request, f *os.File) (answer, *os.File, error) {
 	c.mu.Lock()

@@ -135,6 +135,36 @@ func TestStopEndsTheHolderAndItsSocket(t *testing.T) {
 	})
 }
 
+func TestTheEndOfAHolderIsSeenAndAnotherTakesItsPlace(t *testing.T) {
+	path := socketPath(t)
+	c := start(t, path)
+	ended, stop, err := Watch(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	select {
+	case <-ended:
+		t.Fatal("it has not ended")
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	netnstest.Eventually(t, "the socket is gone", func() bool {
+		_, err := os.Stat(path)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	c.Replace(start(t, path))
+	if names, err := c.List(); err != nil || len(names) > 0 {
+		t.Errorf("the next one: %v, %v", names, err)
+	}
+	if _, _, err := Watch(path + "x"); err == nil {
+		t.Error("nobody is watched")
+	}
+}
+
 func TestASecondHolderIsRefusedAndADeadOneReplaced(t *testing.T) {
 	path := socketPath(t)
 	start(t, path)
