@@ -21,7 +21,7 @@ var sources = map[string][]string{
 // Reasons without a case here.
 var (
 	// The slow path alone counts these; loader/pump has their cases.
-	slowPathReasons = []string{"DROP_QUEUE_FULL"}
+	slowPathReasons = []string{"DROP_QUEUE_FULL", "DROP_NO_SA", "DROP_REPLAY", "DROP_INTEGRITY", "DROP_UNKNOWN_SPI", "DROP_SPOOFED"}
 	// Only a kernel without memory fails to make headers linear.
 	noMemoryReasons = []string{"DROP_LINEARIZE"}
 )
