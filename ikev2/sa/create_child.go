@@ -96,6 +96,7 @@ func (t *createChild) process(m *Machine, s *ikeSA, h wire.Header, response []wi
 	if t.followed() {
 		return t.processFollowup(m, s, response)
 	}
+	defer m.changedOf(s) // who waited for this to tell a loss does not wait any longer
 	n := t.N
 	if nonce, ok := wire.Find[wire.Nonce](response); ok {
 		n.Nr = slices.Clone(nonce)
