@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"dmvpn/ikev2/crypto"
 	"dmvpn/ikev2/wire"
@@ -22,6 +23,7 @@ type Message struct {
 	Payloads  []wire.Payload // what is inside; nil if the World has no key for it
 	Packets   [][]byte
 	Keepalive bool
+	Sent      time.Time // for the first time
 
 	kind string // of the exchange: INIT AUTH X C F D I
 	keys *crypto.Keys

@@ -2,6 +2,8 @@
 
 package world
 
+import "encoding/binary"
+
 // What a row's end state says. Each of these drains first, and none looks at
 // anything under random loss, when only the invariants hold.
 
@@ -76,6 +78,25 @@ func (w *World) Unused(all ...*SA) {
 			w.stop("packets left by %s", s)
 		}
 	}
+}
+
+// Made gives both halves of the Child SA that an end's last CREATE_CHILD_SA request was
+// about; nil where it was never installed.
+func (w *World) Made(e *End) (own, other *SA) {
+	for _, x := range w.Ends {
+		for _, s := range x.Plane.order {
+			for _, m := range w.All(e.Name + " C→ ESP") {
+				spi := binary.BigEndian.Uint32(m.SPI())
+				switch {
+				case x == e && s.Inbound == spi && s.Outbound != 0:
+					own = s
+				case x != e && s.Outbound == spi:
+					other = s
+				}
+			}
+		}
+	}
+	return own, other
 }
 
 // All gives the messages that a pattern names and that were sent since the case began,

@@ -38,7 +38,7 @@ func bend(change func(m *Message)) func(m *Message) bool {
 // emit puts what a machine sends onto the wire. The fragments of one message are one
 // Message; a repeat of what is still on its way is not added.
 func (w *World) emit(e *End, a *sa.Send) {
-	m := &Message{From: e, Local: a.Local, Remote: a.Remote, Packets: [][]byte{slices.Clone(a.Data)}, Keepalive: a.Keepalive}
+	m := &Message{From: e, Sent: w.Now, Local: a.Local, Remote: a.Remote, Packets: [][]byte{slices.Clone(a.Data)}, Keepalive: a.Keepalive}
 	if n := len(w.wire); n > 0 && !m.Keepalive {
 		if last := w.wire[n-1]; last.From == e && last.fragment(a.Data) {
 			last.Packets = append(last.Packets, m.Packets[0])
@@ -64,6 +64,9 @@ func (w *World) add(m *Message) {
 	again := w.sentBefore(m)
 	w.log("  %s sends %s%s", m.From.Name, m, map[bool]string{true: " (again)"}[again])
 	w.checkSent(m)
+	if w.awaited != nil && again && !w.awaited(m) && slices.ContainsFunc(w.handed, m.is) {
+		return // it was delivered; only the message that this run loses must be repeated
+	}
 	if !again {
 		w.sent = append(w.sent, m)
 		if n := m.Nonce(); n != nil && m.kind == "C" {
@@ -121,10 +124,7 @@ func (w *World) name(m *Message) {
 
 // requestOf finds the request that a response answers.
 func (w *World) requestOf(m *Message) *Message {
-	if f := w.flows[flow{spis{m.SPIi, m.SPIr}, !m.Initiator}]; f != nil {
-		return f.requests[m.MessageID]
-	}
-	return nil
+	return w.flowOf(m).requests[m.MessageID]
 }
 
 func (w *World) sentBefore(m *Message) bool { return slices.ContainsFunc(w.sent, m.is) }
@@ -175,10 +175,21 @@ func (w *World) Deliver(patterns ...string) {
 		return
 	}
 	for _, p := range patterns {
+		if w.gone && !w.has(p) {
+			continue // it would have followed from what is lost for good
+		}
 		m := w.find(p)
 		w.take(m)
 		w.deliver(m, true)
 	}
+}
+
+// has says whether a message is on its way.
+func (w *World) has(pattern string) bool {
+	return slices.ContainsFunc(w.wire, func(m *Message) bool {
+		_, all := m.matches(pattern)
+		return all
+	})
 }
 
 // Expect fails unless all messages that are named are on their way.
@@ -210,6 +221,17 @@ func (w *World) Lose(pattern string) {
 	m := w.find(pattern)
 	w.take(m)
 	w.log("lost: %s", m)
+}
+
+// Again delivers a copy of a message that was sent before, the last one of that name.
+func (w *World) Again(pattern string) {
+	w.T.Helper()
+	all := w.All(pattern)
+	if len(all) == 0 {
+		w.Fatalf("no %q was ever sent", pattern)
+		return
+	}
+	w.hand(all[len(all)-1])
 }
 
 // Hold takes a message off the wire for a while: it is delivered by the function that
@@ -298,6 +320,8 @@ func (w *World) deliver(m *Message, wait bool) {
 // it. If it never does, it is lost for good.
 func (w *World) repeated(m *Message) {
 	request := w.requestOf(m)
+	w.awaited = func(o *Message) bool { return o.is(m) || m.Response && request != nil && o.is(request) }
+	defer func() { w.awaited = nil }()
 	for end := w.Now.Add(time.Minute); w.Now.Before(end); {
 		if i := slices.IndexFunc(w.wire, m.is); i >= 0 {
 			again := w.wire[i]
@@ -314,9 +338,11 @@ func (w *World) repeated(m *Message) {
 			}
 		}
 		if !w.tick(end) {
-			return
+			break
 		}
 	}
+	w.log("lost for good: %s", m)
+	w.gone = true
 }
 
 // hand gives a message to whom it is for.
@@ -325,6 +351,7 @@ func (w *World) hand(m *Message) {
 	if to == nil || to.Machine == nil || m.Keepalive {
 		return
 	}
+	w.handed = append(w.handed, m)
 	original := m
 	for _, r := range w.rules {
 		if !r.holds(original) {

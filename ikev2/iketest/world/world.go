@@ -38,6 +38,8 @@ type World struct {
 	answers map[[32]byte]*Message
 	nonces  map[string][]byte // by sender and arrow
 	sent    []*Message        // each once, since begin
+	handed  []*Message        // as often as they were delivered
+	awaited func(m *Message) bool
 	random  dice
 	lines   []string
 	failed  bool
@@ -47,6 +49,7 @@ type World struct {
 	delivered int  // messages, since begin
 	began     bool
 	healed    bool
+	gone      bool // what this run lost is never repeated: its sender has nothing to say any more
 }
 
 // Options are how a World is made.
@@ -107,11 +110,7 @@ func newWorld(t *testing.T, o Options, r run) *World {
 		}
 	})
 	if !o.Alone {
-		from, to := w.A, w.B
-		if r.began == "B" {
-			from, to = to, from
-		}
-		from.Connect(to)
+		w.Began().Connect(w.Waited())
 		w.Settle()
 		if w.A.SA() == nil || w.B.SA() == nil {
 			w.stop("the connection that the case begins with was not made")
@@ -135,8 +134,15 @@ func (w *World) Add(name, address string, c sa.Config) *End {
 // begin ends the preparation: what is sent, delivered and lost counts from here, and
 // the wire holds everything until the case says what to deliver.
 func (w *World) begin() {
+	w.began, w.delivered = true, 0
+	w.Begin()
+}
+
+// Begin lets what is sent, and told of peers, count from here. A case that is Alone and
+// has made what it begins with calls it.
+func (w *World) Begin() {
 	w.log("—— the case begins")
-	w.began, w.sent, w.delivered = true, nil, 0
+	w.sent = nil
 	for _, e := range w.Ends {
 		e.Ups, e.Downs, e.Failures = 0, 0, nil
 	}
@@ -160,6 +166,34 @@ func (w *World) fresh(spi uint32) bool {
 	w.used[spi] = true
 	return true
 }
+
+// Began is the end that makes the first IKE SA, Waited the other one.
+func (w *World) Began() *End {
+	if w.run.began == "B" {
+		return w.B
+	}
+	return w.A
+}
+
+// Waited is the other end than Began.
+func (w *World) Waited() *End {
+	if w.run.began == "B" {
+		return w.A
+	}
+	return w.B
+}
+
+// LastOctet lets all draws of both machines from now on differ in nothing but their last
+// octet.
+func (w *World) LastOctet() {
+	for _, e := range w.Ends {
+		e.dice.last = true
+	}
+}
+
+// Strangers says that what the ends tell each other is bent so far that they will not
+// agree: only each of them is looked at.
+func (w *World) Strangers() { w.strangers, w.mayBreak = true, true }
 
 // Storm says that this run is one under random loss: Deliver lets the wire do as
 // it likes, and expectations are not looked at.
