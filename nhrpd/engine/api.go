@@ -52,7 +52,8 @@ type Env struct {
 	Random  func() uint64 // unguessable
 }
 
-// Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged, Stop.
+// Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,
+// Secured, Stop.
 type Input interface{ input() }
 
 type (
@@ -83,6 +84,9 @@ type (
 	LocalNBMA struct{ Address netip.Addr }
 	// RoutesChanged says that Routes may answer otherwise than before.
 	RoutesChanged struct{}
+	// Secured says that packets to and from the endpoint are protected from now on:
+	// what was tried before was lost.
+	Secured struct{ To Endpoint }
 	// Stop asks for an orderly end: purge what was registered.
 	Stop struct{}
 )
@@ -94,6 +98,7 @@ func (Tick) input()          {}
 func (Resolved) input()      {}
 func (LocalNBMA) input()     {}
 func (RoutesChanged) input() {}
+func (Secured) input()       {}
 func (Stop) input()          {}
 
 // Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,

@@ -146,6 +146,7 @@ func (m *Machine) addNAT(in Packet, p *wire.Packet, client, claimed netip.Addr) 
 	if !client.IsValid() || !ok || b.To != in.From || in.From.NBMA == claimed {
 		return
 	}
+	m.observedPort(in.From, p)
 	if len(entries(p, wire.ExtensionNATAddress)) > 0 || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
 		return
 	}

@@ -90,6 +90,8 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.localNBMA(in.Address)
 	case RoutesChanged:
 		m.routesChanged()
+	case Secured:
+		m.secured(in.To)
 	case Stop:
 		m.stop()
 	case Tick:

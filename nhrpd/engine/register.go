@@ -23,6 +23,7 @@ type server struct {
 	ResolvePause  instant
 	Protocol      netip.Addr // configured or learned
 	Public        netip.Addr // our NBMA address as the server sees it, invalid: as we do
+	PublicPort    uint16     `json:",omitempty"` // and our UDP port; 0: not said
 	Up            bool
 	Bound         Endpoint // where data to it goes while it is up
 	Since         instant  // of Up's last change

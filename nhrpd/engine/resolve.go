@@ -191,7 +191,7 @@ func bestEntry(list []wire.CIE) wire.CIE {
 // public one that Cisco's NAT extension has of it.
 func (m *Machine) entryEndpoint(p *wire.Packet, c wire.CIE) Endpoint {
 	if n, ok := firstEntry(p, wire.ExtensionNATAddress); ok && n.NBMA.IsValid() && (!n.Protocol.IsValid() || n.Protocol == c.Protocol) {
-		return Endpoint{NBMA: n.NBMA.Unmap()}
+		return m.translated(p, Endpoint{NBMA: n.NBMA.Unmap()}, Endpoint{NBMA: c.NBMA.Unmap()})
 	}
 	return Endpoint{NBMA: c.NBMA.Unmap()}
 }

@@ -164,6 +164,13 @@ func (p *Packet) SetPrivate(own Private) error {
 	return nil
 }
 
+// RemovePrivate takes our vendor-private extension out of the packet, if it has one.
+func (p *Packet) RemovePrivate() {
+	p.Extensions = slices.DeleteFunc(slices.Clone(p.Extensions), func(e Extension) bool {
+		return e.Type == ExtensionVendorPrivate && bytes.HasPrefix(e.Value, privateMagic)
+	})
+}
+
 // ForClient takes from our own extension what is between hubs only; a hub does
 // it before it sends to a client. Extensions of others stay as they are.
 func (e *Extension) ForClient() {
