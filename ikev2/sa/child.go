@@ -139,7 +139,7 @@ func (m *Machine) finishAnswer(s *ikeSA, n *negotiation, exchange bool) error {
 	m.touch(s)
 	old := s.inbound(n.Replaces)
 	if old == nil {
-		k.Unproven = !exchange
+		k.Unproven, k.Exchanged = true, exchange
 		m.then(func() { m.useFirst(s, k); m.settle(s) })
 		return nil
 	}
@@ -224,10 +224,10 @@ func (m *Machine) acceptChild(s *ikeSA, n *negotiation, response []wire.Payload)
 	return err
 }
 
-// useFirst takes a new Child SA into use if its peer has no other; else settle decides,
+// useFirst takes a new Child SA into use if its peer has no other for sure; else settle decides,
 // or the peer's first packet. Nothing leaves by that of a contested SA.
 func (m *Machine) useFirst(s *ikeSA, k *childSA) {
-	if _, other := m.current(m.Peers[s.Peer]); other == nil && s.Contest == 0 {
+	if _, other := m.current(m.Peers[s.Peer]); (other == nil || other.Unproven && !k.Unproven) && s.Contest == 0 {
 		m.use(s, k)
 	}
 }

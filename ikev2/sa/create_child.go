@@ -180,7 +180,12 @@ func (t *createChild) finish(m *Machine, s *ikeSA) {
 		t.again(m, s)
 		return
 	}
-	m.use(s, k)
+	k.Exchanged = true
+	if _, c := m.current(m.Peers[s.Peer]); s.Stage == established || c == nil {
+		m.use(s, k)
+	} else {
+		k.Stage = active // another IKE SA serves the peer by now
+	}
 	if t.Crossing != nil {
 		t.discard(m, s)
 	}

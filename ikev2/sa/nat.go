@@ -17,7 +17,7 @@ func (m *Machine) heard(s *ikeSA, in *Datagram) {
 	}
 	s.Heard = m.now
 	m.proved(s)
-	m.confirm(s)
+	m.confirm(s, false)
 	if !s.MOBIKE {
 		m.follow(s, in.Local, in.Remote)
 	}
@@ -54,9 +54,11 @@ func (m *Machine) arrived(in *Arrived) {
 	}
 	m.touch(s)
 	s.Heard = m.now
-	m.confirm(s)
-	if c.Stage == waiting && s.Contest == 0 && !c.Redundant {
-		// The peer has the new SA: packets may leave by it (section 2.8).
+	fresh := c.Stage == waiting && s.Contest == 0 && !c.Redundant
+	m.confirm(s, true)
+	if o, _ := m.current(m.Peers[s.Peer]); fresh && (o == nil || o.Origin == s.Origin) {
+		// The peer has the new SA: packets may leave by it (section 2.8). Between two
+		// IKE SAs it is settle that decides.
 		m.use(s, c)
 	}
 	if in.Remote.IsValid() {

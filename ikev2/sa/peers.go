@@ -34,6 +34,7 @@ func (m *Machine) leave(s *ikeSA, reason string) {
 		return
 	}
 	p.Reason = reason
+	m.reinstate(s)
 	p.SAs = slices.DeleteFunc(p.SAs, func(spi wire.SPI) bool { return spi == s.own() })
 	m.dirty(p)
 	m.uncontested(s)

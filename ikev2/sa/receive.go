@@ -171,6 +171,9 @@ func (m *Machine) request(s *ikeSA, in *Datagram, h wire.Header, payloads []wire
 	case err != nil:
 		return
 	}
+	if s.Stage == established {
+		m.confirm(s, true)
+	}
 	switch h.Exchange {
 	case wire.IKEIntermediate:
 		m.intermediateRequest(s, in, h, payloads, text, inner)

@@ -127,7 +127,8 @@ type childSA struct {
 	GoneAt            instant
 	Successor         uint32 // inbound SPI of what a rekey made of it
 	Redundant         bool   // lost a crossing; whoever made it deletes it
-	Unproven          bool   // we answered with it in IKE_AUTH, and the peer may not have it yet
+	Unproven          bool   // we answered with it, and the peer may not have it yet
+	Exchanged         bool   // made by CREATE_CHILD_SA, not by IKE_AUTH
 	Tries             int    // of a rekey that was refused
 }
 

@@ -5,7 +5,10 @@ package sa
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"time"
+
+	"dmvpn/ikev2/wire"
 )
 
 // Two peers that begin at once make two IKE SAs. RFC 7296 has no rule for that; ours:
@@ -29,11 +32,14 @@ const swapPause = time.Minute
 // taken for twins.
 const overlap = 30 * time.Second
 
+// closing says whether our D waits for its turn.
+func (s *ikeSA) closing() bool { return slices.ContainsFunc(s.Queue, isClosing) }
+
 // rivals are the other IKE SAs of a peer that serve it.
 func (m *Machine) rivals(s *ikeSA) []*ikeSA {
 	var all []*ikeSA
 	for _, o := range m.of(m.Peers[s.Peer]) {
-		if o != s && o.Origin != s.Origin && o.Stage == established && o.Contest == 0 {
+		if o != s && o.Origin != s.Origin && o.Stage == established && o.Contest == 0 && !o.closing() {
 			all = append(all, o)
 		}
 	}
@@ -140,7 +146,7 @@ func (m *Machine) uncontested(o *ikeSA) {
 
 // settle leaves one IKE SA of a peer, once it has a Child SA.
 func (m *Machine) settle(s *ikeSA) {
-	if s.Stage != established || s.Contest != 0 {
+	if s.Stage != established || s.Contest != 0 || s.closing() {
 		return
 	}
 	m.fulfil(s)
@@ -158,15 +164,17 @@ func (m *Machine) settle(s *ikeSA) {
 		if c == nil {
 			continue // not before the survivor can carry traffic
 		}
-		_, current := m.current(m.Peers[s.Peer])
-		switch {
-		case c.Stage != waiting || current == nil:
-			m.use(keep, c)
-		case c.Unproven && keep.deletes(lose):
-			m.ascertain(keep) // not before the peer is known to have the Child SA
-			continue
+		if c.Unproven {
+			if keep.deletes(lose) && !c.Exchanged {
+				m.ascertain(keep)
+			}
+			continue // not before the peer is known to have the Child SA
 		}
+		m.use(keep, c)
 		m.supersede(lose, keep)
+		if !keep.deletes(lose) && c.Exchanged {
+			m.show(keep) // the peer deletes the other one when it knows that we have this
+		}
 		if lose == s {
 			return
 		}
@@ -205,18 +213,25 @@ func (m *Machine) ascertain(s *ikeSA) {
 	}
 }
 
-// confirm notes that the peer has the Child SA of our response of IKE_AUTH, for it
-// goes on behind it.
-func (m *Machine) confirm(s *ikeSA) {
+// show plans a request whatever else is on its way: behind the response that made our
+// Child SA, it proves that we have it.
+func (m *Machine) show(s *ikeSA) {
+	m.touch(s)
+	s.enqueue(&inform{})
+}
+
+// confirm notes that the peer has the Child SAs of our responses, for it goes on behind
+// them. A response of its own proves that only of IKE_AUTH; with a window of one its next
+// request, or a packet, does of all.
+func (m *Machine) confirm(s *ikeSA, all bool) {
 	for _, c := range s.Children {
-		if !c.Unproven {
+		if !c.Unproven || c.Exchanged && !all {
 			continue
 		}
 		c.Unproven = false
-		if c.Stage != waiting {
-			continue
+		if c.Stage == waiting {
+			c.Stage = active
 		}
-		c.Stage = active
 		m.settle(s)
 		if o, _ := m.current(m.Peers[s.Peer]); o != nil && o.Stage != established && s.Stage == established {
 			m.use(s, c)
@@ -254,6 +269,21 @@ func (m *Machine) supersede(lose, keep *ikeSA) {
 		lose.enqueue(&deleteIKE{Reason: "another IKE SA serves the peer"})
 	} else {
 		lose.GoneAt = m.at(graceOfLoser)
+	}
+}
+
+// reinstate takes IKE SAs back into use that waited for their end because of one that
+// ends now itself.
+func (m *Machine) reinstate(s *ikeSA) {
+	for _, o := range m.of(m.Peers[s.Peer]) {
+		if o.Stage != replaced || o.Successor != s.own() || o.Origin == s.Origin || s.deletes(o) && len(o.Queue) == 0 {
+			continue // or our D is on the way
+		}
+		m.report(o, Debug, "this one serves %s after all", o.RemoteID)
+		o.Stage, o.Successor, o.GoneAt, o.Queue = established, wire.SPI{}, 0, nil
+		m.schedule(o)
+		m.touch(o)
+		m.settle(o)
 	}
 }
 

@@ -109,6 +109,12 @@ func (m *Machine) lostBy(s *ikeSA, reason string) {
 		if s.Failure != "" {
 			reason = s.Failure
 		}
+		if reason == "" {
+			// No failure: the peer is on its way to us. If it does not get here, we try again.
+			w.RetryAt = m.at(m.pause(1))
+			m.arm(w.RetryAt)
+			continue
+		}
 		f := &Failed{Connection: w.Connect.Connection, Remote: w.Connect.Remote, Reason: reason}
 		if w.Connect.Once {
 			m.Wants = slices.DeleteFunc(m.Wants, func(x *want) bool { return x == w })

@@ -43,7 +43,7 @@ var storms = []int{0, 10, 25, 40}
 func Run(t *testing.T, cases ...Case) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			for _, began := range []string{"A", "B"} {
+			for _, began := range c.roles() {
 				for _, way := range c.ways() {
 					for _, lowest := range c.lowest() {
 						c.variants(t, run{seed: 1, began: began, way: way, lowest: lowest})
@@ -52,6 +52,14 @@ func Run(t *testing.T, cases ...Case) {
 			}
 		})
 	}
+}
+
+// roles are who may make the first IKE SA. Alone has none.
+func (c Case) roles() []string {
+	if c.Alone {
+		return []string{"A"}
+	}
+	return []string{"A", "B"}
 }
 
 func (c Case) ways() []string {

@@ -43,7 +43,7 @@ func (e *End) Input(in sa.Input) {
 		return
 	}
 	w := e.world
-	if w.run.reimport {
+	if w.run.reimport && (!w.Storm() || w.random.chance(20)) {
 		e.reimport()
 	}
 	w.steer(e)
