@@ -14,6 +14,7 @@ import (
 // keeps no shortcut, and not a packet of it is lost when the way changes back
 // to the hub.
 func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) {
+	t.Parallel()
 	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 4*time.Second, 1<<20
 	}})
@@ -35,6 +36,7 @@ func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) {
 // TestAShortcutInUseIsRefreshed: the holding time passes three times over, and
 // the stream neither loses a packet nor goes by the hub again.
 func TestAShortcutInUseIsRefreshed(t *testing.T) {
+	t.Parallel()
 	const holding = 6 * time.Second
 	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].HoldingTime = holding

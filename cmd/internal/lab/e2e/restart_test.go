@@ -17,6 +17,7 @@ import (
 // TestAStoppedHubStartsAgainWithoutLoss: SIGTERM leaves the data plane, and what
 // starts next takes it up.
 func TestAStoppedHubStartsAgainWithoutLoss(t *testing.T) {
+	t.Parallel()
 	c := up(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
 	stream, err := c.Hosts[0].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4000), 1000, 200)
