@@ -87,6 +87,31 @@ func start(t *testing.T, path string) *Client {
 	return c
 }
 
+// TestTheHolderInheritsNothing: a lock that whoever started the daemon holds is
+// not held by the holder.
+func TestTheHolderInheritsNothing(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	fd, err := unix.Open(lock, unix.O_CREAT|unix.O_RDWR, 0o600) // without O_CLOEXEC
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	start(t, socketPath(t))
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+	again, err := unix.Open(lock, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(again)
+	if err := unix.Flock(again, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("the lock is still held: %v", err)
+	}
+}
+
 func TestADescriptorOutlivesWhoGaveIt(t *testing.T) {
 	path := socketPath(t)
 	first := start(t, path)

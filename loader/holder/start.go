@@ -5,6 +5,7 @@ package holder
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"syscall"
@@ -14,11 +15,12 @@ import (
 )
 
 // startTimeout is how long a new holder may take to answer.
-const startTimeout = 5 * time.Second
+const startTimeout = 15 * time.Second
 
 // Start connects to the holder on the socket, and starts one first where none
 // answers: argv, detached in a session of its own, which must call Serve with the
-// same path. Its standard streams go to logFile, "" for nowhere.
+// same path. Its standard streams go to logFile, "" for nowhere. It inherits no
+// descriptor, and no program that this process starts later does.
 func Start(path string, argv []string, logFile string) (*Client, error) {
 	if c, err := Dial(path); err == nil {
 		return c, nil
@@ -28,6 +30,11 @@ func Start(path string, argv []string, logFile string) (*Client, error) {
 		return nil, fmt.Errorf("holder: %w", err)
 	}
 	defer out.Close()
+	// What we inherited, a lock of whoever started us, must not live as long as it.
+	const firstInherited = 3
+	if err := unix.CloseRange(firstInherited, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("holder: close descriptors on exec: %w", err)
+	}
 	p := exec.Command(argv[0], argv[1:]...)
 	p.Stdout, p.Stderr = out, out
 	// A session of its own: no terminal's Ctrl-C and no hang-up reach it.
