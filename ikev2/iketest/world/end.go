@@ -110,6 +110,14 @@ func (e *End) perform(a sa.Action) {
 	}
 }
 
+// Reconfigure changes the end's policy, as a restart that keeps the state does.
+func (e *End) Reconfigure(change func(c *sa.Connection)) {
+	c := *e.Connection()
+	change(&c)
+	e.Config.Connections = []*sa.Connection{&c}
+	e.reimport()
+}
+
 // Identity is the end's own.
 func (e *End) Identity() auth.Identity { return e.Connection().Local }
 

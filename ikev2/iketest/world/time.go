@@ -73,6 +73,10 @@ func (w *World) Settle() {
 // Run lets the time go on, and delivers everything meanwhile.
 func (w *World) Run(d time.Duration) {
 	end := w.Now.Add(d)
+	if w.Storm() && !w.healed {
+		w.stormUntil(end)
+		return
+	}
 	w.Settle()
 	for w.tick(end) {
 		w.Settle()
@@ -119,6 +123,16 @@ func (w *World) blow(n int) {
 	}
 }
 
+// stormUntil lets the time go on in a storm.
+func (w *World) stormUntil(end time.Time) {
+	for w.Now.Before(end) {
+		w.blow(8)
+		if len(w.wire) == 0 {
+			w.tick(later(w.Now, end))
+		}
+	}
+}
+
 func (w *World) gust() {
 	m := w.wire[w.random.below(len(w.wire))]
 	w.take(m)
@@ -137,12 +151,7 @@ func (w *World) gust() {
 // for as long as it takes to notice that the other end has given up.
 func (w *World) calmDown() {
 	if !w.healed {
-		for end := w.Now.Add(time.Minute); w.Now.Before(end); {
-			w.blow(8)
-			if len(w.wire) == 0 {
-				w.tick(w.Now.Add(time.Second))
-			}
-		}
+		w.stormUntil(w.Now.Add(time.Minute))
 		w.log("the storm is over")
 		w.healed = true
 		w.rules = nil
