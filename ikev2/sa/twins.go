@@ -65,8 +65,9 @@ func (m *Machine) claim(s *ikeSA) {
 			// The same process: a twin, or one that replaces the other.
 		case !known && sameEnd(s.Remote, o.Remote) && (s.Initiator || m.now < o.Established.after(overlap)):
 			// The same host, as far as can be told.
-		case s.InitialContact && !s.Group && o.Established < s.Began:
-			// Nobody else has this key: the peer says that it has nothing else.
+		case s.InitialContact && !s.Group && o.Established < s.Began && sameEnd(s.Remote, o.Remote):
+			// Nobody else has this key: the peer says that it has nothing else. From elsewhere it
+			// may be its clone: two of them would throw each other out for ever.
 			m.report(s, Notice, "%s has begun anew at %s", s.RemoteID, s.Remote)
 			m.die(o, "the peer has begun anew")
 		case p.LastSwap != 0 && m.now < p.LastSwap.after(swapPause) && !sameEnd(s.Remote, o.Remote):

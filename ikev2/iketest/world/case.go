@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"dmvpn/ikev2/sa"
 )
 
 // Case is one row of the list.
@@ -156,18 +158,18 @@ func (w *World) finish() {
 	w.log("—— the end")
 	w.mayBreak, w.rules, w.began, w.Horizon = true, nil, false, horizon
 	for _, e := range w.Ends {
-		for _, o := range w.Ends {
-			if e != o && e.Machine != nil {
-				e.Unwant(o)
-			}
+		for _, c := range e.wants {
+			e.Input(&sa.Disconnect{Connection: c.Connection, Remote: c.Remote})
 		}
 		w.Settle()
 	}
 	for n := 0; n < 4; n++ {
 		w.drain()
 		for _, e := range w.Ends {
-			if e.IKE().ID != 0 {
-				e.DeleteIKE()
+			for _, i := range e.Infos() {
+				if i.State == "established" {
+					e.Input(&sa.Terminate{ID: i.ID})
+				}
 			}
 		}
 	}

@@ -28,6 +28,8 @@ type End struct {
 	dice  *dice
 	spis  dice
 	cause *Message // what it is handling
+	nat   *NAT     // before it; nil: none
+	wants []*sa.Connect
 	world *World
 }
 
@@ -41,6 +43,9 @@ func (e *End) endpoint() netip.AddrPort { return netip.AddrPortFrom(e.Address, 5
 func (e *End) Input(in sa.Input) {
 	if e.Machine == nil {
 		return
+	}
+	if c, ok := in.(*sa.Connect); ok {
+		e.wants = append(e.wants, c)
 	}
 	w := e.world
 	if w.run.reimport && (!w.Storm() || w.random.chance(20)) {
@@ -272,11 +277,16 @@ func (e *End) PingBy(s *SA) error {
 	if !o.Open() {
 		return fmt.Errorf("%s sends by %s, which the other end does not take", e.Name, s)
 	}
+	source := e.source(s.Local, s.Remote)
+	to, local := e.world.route(source, s.Remote)
+	if to != o.End {
+		return fmt.Errorf("%s sends by %s to %s, where nobody gets it", e.Name, s, s.Remote)
+	}
 	first := o.Received.IsZero()
 	o.Received = e.world.Now
-	if first {
-		e.world.log("%s: first packet by %s", e.Name, s)
-		o.End.Input(&sa.Arrived{Inbound: o.Inbound, Local: o.Local, Remote: o.Remote})
+	if first || source != o.Remote || local != o.Local {
+		e.world.log("%s: packet by %s", e.Name, s)
+		o.End.Input(&sa.Arrived{Inbound: o.Inbound, Local: local, Remote: source})
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 type Message struct {
 	From          *End
 	Local, Remote netip.AddrPort // as the sender has them
+	source        netip.AddrPort // as the receiver sees it
 	wire.Header
 	Payloads  []wire.Payload // what is inside; nil if the World has no key for it
 	Packets   [][]byte

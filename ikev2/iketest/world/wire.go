@@ -38,7 +38,7 @@ func bend(change func(m *Message)) func(m *Message) bool {
 // emit puts what a machine sends onto the wire. The fragments of one message are one
 // Message; a repeat of what is still on its way is not added.
 func (w *World) emit(e *End, a *sa.Send) {
-	m := &Message{From: e, Sent: w.Now, Local: a.Local, Remote: a.Remote, Packets: [][]byte{slices.Clone(a.Data)}, Keepalive: a.Keepalive}
+	m := &Message{From: e, Sent: w.Now, Local: a.Local, Remote: a.Remote, source: e.source(a.Local, a.Remote), Packets: [][]byte{slices.Clone(a.Data)}, Keepalive: a.Keepalive}
 	if n := len(w.wire); n > 0 && !m.Keepalive {
 		if last := w.wire[n-1]; last.From == e && last.fragment(a.Data) {
 			last.Packets = append(last.Packets, m.Packets[0])
@@ -347,7 +347,7 @@ func (w *World) repeated(m *Message) {
 
 // hand gives a message to whom it is for.
 func (w *World) hand(m *Message) {
-	to := w.at(m.Remote.Addr())
+	to, local := w.route(m.source, m.Remote)
 	if to == nil || to.Machine == nil || m.Keepalive {
 		return
 	}
@@ -367,7 +367,7 @@ func (w *World) hand(m *Message) {
 	w.took(m)
 	to.cause = m
 	for _, b := range m.Packets {
-		to.Input(&sa.Datagram{Local: m.Remote, Remote: m.Local, Data: slices.Clone(b)})
+		to.Input(&sa.Datagram{Local: local, Remote: m.source, Data: slices.Clone(b)})
 	}
 	to.cause = nil
 }

@@ -148,16 +148,6 @@ func (w *World) Begin() {
 	}
 }
 
-// at finds who has an address.
-func (w *World) at(a netip.Addr) *End {
-	for _, e := range w.Ends {
-		if e.Address == a {
-			return e
-		}
-	}
-	return nil
-}
-
 // fresh takes an SPI that no end ever had.
 func (w *World) fresh(spi uint32) bool {
 	if w.used[spi] {
@@ -194,6 +184,9 @@ func (w *World) LastOctet() {
 // Strangers says that what the ends tell each other is bent so far that they will not
 // agree: only each of them is looked at.
 func (w *World) Strangers() { w.strangers, w.mayBreak = true, true }
+
+// Plain says that nothing is lost in this run but what the case loses.
+func (w *World) Plain() bool { return w.run.loss == 0 && w.run.lose == 0 }
 
 // Storm says that this run is one under random loss: Deliver lets the wire do as
 // it likes, and expectations are not looked at.
