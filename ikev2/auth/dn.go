@@ -64,6 +64,19 @@ func equalDN(a, b []byte) bool {
 	return true
 }
 
+// foldDN is the same text for equal names; what is no name is equal to nothing.
+func foldDN(der []byte) string {
+	all, _ := sequence(der)
+	var text strings.Builder
+	for _, set := range all {
+		for _, a := range set {
+			value, _ := a.Value.(string)
+			fmt.Fprintf(&text, "%s=%s/", a.Type, value)
+		}
+	}
+	return text.String()
+}
+
 // describeDN prints a name of a peer; what could forge a log line is quoted.
 func describeDN(der []byte) string {
 	all, ok := sequence(der)

@@ -3,7 +3,6 @@
 package auth
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -54,18 +53,45 @@ func (i Identity) Equal(o Identity) bool {
 	return i.Data == o.Data
 }
 
+// Folded is a text that equal identities have in common. Others may have the same, for
+// which Equal decides.
+func (i Identity) Folded() string {
+	text := i.Data
+	switch i.Type {
+	case wire.IDFQDN, wire.IDEmail:
+		text = foldName(text) // an e-mail's local part too: Equal tells them apart
+	case wire.IDDN:
+		text = foldDN([]byte(text))
+	}
+	return string(rune(i.Type)) + text
+}
+
 // equalName compares in ASCII: no letter of another script is folded into one.
 func equalName(a, b string) bool {
-	lower := func(s string) []byte {
-		t := []byte(s)
-		for i, c := range t {
-			if 'A' <= c && c <= 'Z' {
-				t[i] = c | 0x20
-			}
-		}
-		return t
+	if len(a) != len(b) {
+		return false
 	}
-	return bytes.Equal(lower(a), lower(b))
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+func foldName(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		b[i] = lower(c)
+	}
+	return string(b)
 }
 
 // ParseIdentity reads an identity as the configuration has it: an IP address, an

@@ -38,7 +38,7 @@ func (m *Machine) authRequest(s *ikeSA, in *Datagram, h wire.Header, payloads []
 		return
 	}
 	// The address of a NATed peer on port 4500 is known from this message on.
-	s.Local, s.Remote = in.Local, in.Remote
+	m.relocate(s, in.Local, in.Remote)
 	id := c.Local.Payload(true)
 	answer := []wire.Payload{id}
 	proof, err := m.prove(s, c, id, s.RemoteID, h.MessageID)

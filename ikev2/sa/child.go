@@ -244,6 +244,7 @@ func (m *Machine) forget(s *ikeSA, c *childSA, reason string) {
 	m.drop(s, c)
 	s.revive(c)
 	s.Children = slices.DeleteFunc(s.Children, func(o *childSA) bool { return o == c })
+	delete(m.index.inbound, c.Inbound)
 	m.touch(s)
 	m.changedOf(s)
 }

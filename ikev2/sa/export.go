@@ -56,27 +56,28 @@ func Import(now time.Time, c Config, data []byte) (*Machine, error) {
 		m.Recent = map[[32]byte]wire.SPI{}
 	}
 	m.tick(now)
+	for _, p := range m.Peers {
+		put(m.index.peers, whomOf(p.Connection, p.Identity), p)
+	}
+	for _, s := range m.all() {
+		m.add(s)
+	}
+	for _, w := range m.Wants {
+		m.indexWant(w)
+		m.assign(w, m.SAs[w.SA])
+		m.retry(w, w.RetryAt)
+	}
 	for _, s := range m.all() {
 		if s.Connection != "" && m.connections[s.Connection] == nil {
 			m.die(s, "its connection is gone")
 			continue
 		}
-		if s.Initial != nil {
-			if s.Stage == connecting {
-				m.load.attempts++
-			} else {
-				m.load.enter(s.Initial.From, s.Initial.Cookied)
-			}
+		if s.Initial != nil && s.Stage == halfOpen {
+			m.load.enter(s.Initial.From, s.Initial.Cookied)
 		}
 		m.armSA(s)
 	}
-	for _, w := range m.Wants {
-		if w.RetryAt != 0 {
-			m.arm(w.RetryAt)
-		}
-	}
 	m.settleDown()
-	m.prune()
 	m.out = nil
 	return m, nil
 }

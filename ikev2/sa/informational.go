@@ -90,7 +90,8 @@ func (m *Machine) hint(s *ikeSA) {
 
 // unknownSPI tells a peer that we have no SA for its ESP (section 1.5).
 func (m *Machine) unknownSPI(in *UnknownSPI) {
-	for _, s := range m.SAs {
+	near := m.index.at[in.Remote.Addr()]
+	for _, s := range near {
 		if !sameEnd(s.Remote, in.Remote) || s.Remote.Port() != in.Remote.Port() && s.NATRemote {
 			continue
 		}
@@ -101,7 +102,7 @@ func (m *Machine) unknownSPI(in *UnknownSPI) {
 			return
 		}
 	}
-	for _, s := range m.all() {
+	for _, s := range near {
 		if s.Stage != established || !sameEnd(s.Remote, in.Remote) || s.Told != 0 && m.now < s.Told.after(hintPause) {
 			continue
 		}
@@ -113,7 +114,7 @@ func (m *Machine) unknownSPI(in *UnknownSPI) {
 }
 
 func (m *Machine) unreachable(in *Unreachable) {
-	for _, s := range m.all() {
+	for _, s := range m.index.at[in.Remote.Addr()] {
 		if s.Remote == in.Remote {
 			m.hint(s)
 		}

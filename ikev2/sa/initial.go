@@ -89,7 +89,6 @@ func (s *ikeSA) detectNAT(payloads []wire.Payload, h wire.Header, local, remote 
 // load counts what is under way, so that no list must be walked.
 type load struct {
 	halfOpen int
-	attempts int
 	from     map[netip.Addr]*fromAddress
 }
 
@@ -136,7 +135,7 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 		return
 	}
 	if s.Stage == connecting {
-		m.load.attempts--
+		m.index.noAttempt(s)
 	} else {
 		m.load.leave(i.From, i.Cookied)
 		delete(m.Recent, i.Digest)

@@ -21,12 +21,11 @@ var instanceWord = []byte("dmvpn")
 const replacesNotify wire.NotifyType = 0xd17b
 
 func (m *Machine) replaces(s *ikeSA) []wire.Payload {
-	for _, o := range m.SAs {
-		if o.SPIi == s.Replaces && o.Stage == established {
-			return []wire.Payload{&wire.Notify{Type: replacesNotify, Data: slices.Concat(instanceWord, o.SPIi[:], o.SPIr[:])}}
-		}
+	o := m.SAs[s.Remakes]
+	if o == nil || o.Stage != established {
+		return nil
 	}
-	return nil
+	return []wire.Payload{&wire.Notify{Type: replacesNotify, Data: slices.Concat(instanceWord, o.SPIi[:], o.SPIr[:])}}
 }
 
 // readReplaces takes the peer's, if we have that IKE SA with the same peer.

@@ -14,12 +14,10 @@ const tombstone = 30 * time.Second
 // touch notes that an SA changed: its tasks go on and its timers are looked at when
 // the input has been handled.
 func (m *Machine) touch(s *ikeSA) {
-	for _, t := range m.touched {
-		if t == s {
-			return
-		}
+	if !s.touched {
+		s.touched = true
+		m.touched = append(m.touched, s)
 	}
-	m.touched = append(m.touched, s)
 }
 
 // establish makes an authenticated SA one of its peer's.
@@ -46,7 +44,7 @@ func (m *Machine) die(s *ikeSA, reason string) {
 	}
 	wasOpen := s.Stage == established
 	m.bury(s, reason)
-	delete(m.SAs, s.own())
+	m.remove(s)
 	if s.Keys != nil {
 		s.Keys.Wipe()
 	}
@@ -78,6 +76,7 @@ func (m *Machine) bury(s *ikeSA, reason string) {
 	s.answered()
 	for _, c := range s.Children {
 		m.drop(s, c)
+		delete(m.index.inbound, c.Inbound)
 	}
 	s.Children = nil
 	for _, n := range s.Chains {

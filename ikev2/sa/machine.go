@@ -20,6 +20,7 @@ type Machine struct {
 	out         []Action
 	after       []func() // once the response has been sealed
 	load        load
+	index       index
 	touched     []*ikeSA // their tasks go on when the input has been handled
 	changed     []*peer
 	timers      timerHeap
@@ -30,7 +31,7 @@ type Machine struct {
 
 // state is what Export writes: plain data, found by its keys.
 type state struct {
-	LastID  uint64              // of IKE SAs and peers
+	LastID  uint64              // of IKE SAs, peers and wants
 	SAs     map[wire.SPI]*ikeSA // by our own SPI
 	Peers   map[uint64]*peer
 	Wants   []*want
@@ -41,7 +42,7 @@ type state struct {
 
 // New makes a machine without any SA. Connections must have their defaults.
 func New(now time.Time, c Config) *Machine {
-	m := &Machine{config: c, connections: map[string]*Connection{}, epoch: now.Add(-1)} // instant 0 is none
+	m := &Machine{config: c, connections: map[string]*Connection{}, epoch: now.Add(-1), index: newIndex()} // instant 0 is none
 	m.config.Limits.SetDefaults()
 	for _, x := range c.Connections {
 		m.connections[x.Name] = x
@@ -82,7 +83,6 @@ func (m *Machine) Handle(now time.Time, in Input) []Action {
 	m.settleDown()
 	m.runTimers()
 	m.settleDown()
-	m.prune()
 	out := m.out
 	m.out = nil
 	return out

@@ -33,7 +33,7 @@ func (m *Machine) follow(s *ikeSA, local, remote netip.AddrPort) {
 // move changes the endpoints of an IKE SA and its Child SAs.
 func (m *Machine) move(s *ikeSA, local, remote netip.AddrPort) {
 	m.report(s, Notice, "%s moved from %s to %s", s.RemoteID, s.Remote, remote)
-	s.Local, s.Remote = local, remote
+	m.relocate(s, local, remote)
 	for _, c := range s.Children {
 		if s.Held == nil || s.Held.Inbound != c.Inbound {
 			m.config.Installer.Move(c.Inbound, local, remote, c.Encapsulation)
@@ -105,7 +105,7 @@ func (m *Machine) again(s *ikeSA) {
 		local, remote = netip.AddrPortFrom(local.Addr(), portIKE), netip.AddrPortFrom(remote.Addr(), portIKE)
 	}
 	n := m.attempt(c, local, remote, s.RemoteID)
-	n.Replaces = s.SPIi
+	n.Replaces, n.Remakes = s.SPIi, s.own()
 }
 
 // mobikeRequest answers a peer that moves, in tunnel mode (RFC 4555, section 3.5).

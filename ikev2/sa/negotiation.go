@@ -108,6 +108,7 @@ func (m *Machine) install(s *ikeSA, n *negotiation) (*childSA, error) {
 		return nil, fmt.Errorf("%w: %w", errInstall, err)
 	}
 	s.Children = append(s.Children, k)
+	m.index.inbound[k.Inbound] = s
 	return k, nil
 }
 
@@ -136,7 +137,7 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 		ReauthAt: old.ReauthAt, Heard: m.now, KeepaliveAt: old.KeepaliveAt, Method: old.Method, ChildMethod: old.ChildMethod,
 	}
 	m.schedule(s)
-	m.SAs[s.own()] = s
+	m.add(s)
 	if p := m.Peers[s.Peer]; p != nil {
 		p.SAs = append(p.SAs, s.own())
 	}

@@ -15,16 +15,15 @@ func (m *Machine) describe(s *ikeSA) Peer {
 
 // join finds or makes the peer of an SA that was just authenticated.
 func (m *Machine) join(s *ikeSA) {
-	for _, p := range m.Peers {
-		if p.Connection == s.Connection && p.Identity.Equal(s.RemoteID) {
-			s.Peer = p.ID
-			p.SAs = append(p.SAs, s.own())
-			return
-		}
+	p := m.peerOf(s.Connection, s.RemoteID)
+	if p == nil {
+		m.LastID++
+		p = &peer{ID: m.LastID, Connection: s.Connection, Identity: s.RemoteID}
+		m.Peers[p.ID] = p
+		put(m.index.peers, whomOf(p.Connection, p.Identity), p)
 	}
-	m.LastID++
-	s.Peer = m.LastID
-	m.Peers[s.Peer] = &peer{ID: s.Peer, Connection: s.Connection, Identity: s.RemoteID, SAs: []wire.SPI{s.own()}}
+	s.Peer = p.ID
+	p.SAs = append(p.SAs, s.own())
 }
 
 // leave takes an SA from its peer, which goes with the last one.
@@ -53,7 +52,8 @@ func (m *Machine) of(p *peer) []*ikeSA {
 
 // dirty notes that a peer's Child SAs may have changed.
 func (m *Machine) dirty(p *peer) {
-	if p != nil && !slices.Contains(m.changed, p) {
+	if p != nil && !p.changed {
+		p.changed = true
 		m.changed = append(m.changed, p)
 	}
 }
@@ -112,6 +112,7 @@ func (m *Machine) review(p *peer) {
 	}
 	if len(p.SAs) == 0 {
 		delete(m.Peers, p.ID)
+		take(m.index.peers, whomOf(p.Connection, p.Identity), p)
 	}
 }
 

@@ -195,6 +195,7 @@ func (m *Machine) adopt(s, next *ikeSA) {
 	m.touch(next)
 	next.Children = append(next.Children, s.Children...)
 	for _, c := range s.Children {
+		m.index.inbound[c.Inbound] = next
 		if c.Stage == ending && s.Running == nil {
 			next.enqueue(&deleteChild{Inbound: c.Inbound})
 		}
@@ -214,10 +215,8 @@ func (m *Machine) adopt(s, next *ikeSA) {
 	s.Later, s.Chains = nil, nil
 	s.Stage, s.Successor = replaced, next.own()
 	s.RekeyAt, s.HardAt, s.ReauthAt, s.KeepaliveAt = 0, 0, 0, 0
-	for _, w := range m.Wants {
-		if w.SA == s.own() {
-			w.SA = next.own()
-		}
+	for _, w := range slices.Clone(s.wants) {
+		m.assign(w, next)
 	}
 	m.changedOf(next)
 	m.report(next, Debug, "rekeyed from IKE SA %s", s.own())

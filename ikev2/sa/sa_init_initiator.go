@@ -44,8 +44,7 @@ func (m *Machine) attempt(c *Connection, local, remote netip.AddrPort, want auth
 		Local: local, Remote: remote, Began: m.now, LocalID: c.Local, Ni: m.draw(nonceSize),
 		Initial: &initial{Method: proposal.FirstKeyExchange(c.IKE, wire.KeyExchangeNone), Identity: want},
 	}
-	m.SAs[s.own()] = s
-	m.load.attempts++
+	m.add(s)
 	s.enqueue(&initiate{})
 	m.touch(s)
 	m.pump(s)

@@ -122,7 +122,7 @@ func (m *Machine) accept(in *Datagram, msg *wire.Message, c *Connection, choice 
 		s.Hashes, _ = n.HashAlgorithms()
 	}
 	s.detectNAT(msg.Payloads, msg.Header, in.Local, in.Remote)
-	m.SAs[s.own()] = s
+	m.add(s)
 	m.touch(s)
 	m.Recent[hash] = s.own()
 	m.load.enter(i.From, cookied)

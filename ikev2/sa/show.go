@@ -7,7 +7,7 @@ import "time"
 // Counters gives the counters and gauges.
 func (m *Machine) Counters() Counters {
 	c := m.counters
-	c.HalfOpen, c.Attempts = m.load.halfOpen, m.load.attempts
+	c.HalfOpen, c.Attempts = m.load.halfOpen, len(m.index.attempts)
 	for _, s := range m.SAs {
 		if s.Stage == established {
 			c.Established++

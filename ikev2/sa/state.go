@@ -72,8 +72,7 @@ type ikeSA struct {
 	Contest   uint64   // ID of the older SA whose end must not answer before this one counts
 	Asked     instant  // since when its peer is asked whether it lives, for the sake of another
 	Later     []later
-	Failure   string  // why our attempt failed
-	armed     instant // the timer that is planned
+	Failure   string // why our attempt failed
 
 	RekeyAt, HardAt, ReauthAt instant
 	GoneAt                    instant // then it goes without a word
@@ -87,8 +86,14 @@ type ikeSA struct {
 	RekeyTries          int
 	Told                instant  // the peer was told of an unknown SPI
 	Replaces            wire.SPI // SPIi of the IKE SA that this one is to replace
+	Remakes             wire.SPI // the same one's own SPI, where it is we who replace it
 	Remaking            bool     // a new IKE SA is being made to replace this one
 	Update              uint32   // message id of the last UPDATE_SA_ADDRESSES heeded
+
+	// What follows from the rest, or is empty between two inputs: Export leaves it out.
+	timer   timer
+	wants   []*want // that it serves or is to serve
+	touched bool    // is in Machine.touched
 }
 
 // own is the SPI that we chose.
@@ -149,14 +154,19 @@ type peer struct {
 	Current    uint32     // inbound SPI of the Child SA that its packets leave by
 	Reason     string     // of the last loss
 	LastSwap   instant
+
+	changed bool // is in Machine.changed
 }
 
 // want is a Connect that stands.
 type want struct {
+	ID      uint64
 	Connect Connect
 	SA      wire.SPI // own SPI of the attempt, or of the SA that fulfils it
 	RetryAt instant
 	Tries   int
+
+	timer timer
 }
 
 // find gives the IKE SA with a number.
@@ -194,10 +204,8 @@ func (s *ikeSA) outbound(spi uint32) *childSA {
 
 // childAnywhere finds a Child SA of any IKE SA by its inbound SPI.
 func (m *Machine) childAnywhere(spi uint32) (*ikeSA, *childSA) {
-	for _, s := range m.all() {
-		if c := s.inbound(spi); c != nil {
-			return s, c
-		}
+	if s := m.index.inbound[spi]; s != nil {
+		return s, s.inbound(spi)
 	}
 	return nil, nil
 }

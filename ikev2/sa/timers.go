@@ -3,51 +3,72 @@
 package sa
 
 import (
-	"bytes"
 	"container/heap"
 	"slices"
 	"time"
-
-	"dmvpn/ikev2/wire"
 )
 
-// timer is when something may be due: an SA by its own SPI, or a want.
+// timer is when something may be due: of one IKE SA, or of one want. There is never more
+// than one of each.
 type timer struct {
-	at  instant
-	own wire.SPI
+	at     instant // 0: it is not planned
+	number uint64  // of the SA or want: equal times have an order
+	place  int     // in the heap
+	run    func()
 }
 
-// timerHeap has the soonest timer first, and of equal ones always the same. Timers are
-// taken out only at the front (see prune): one that comes too early finds nothing due.
-type timerHeap []timer
+// timerHeap has the soonest timer first.
+type timerHeap []*timer
 
 func (h timerHeap) Len() int { return len(h) }
 func (h timerHeap) Less(i, j int) bool {
 	if h[i].at != h[j].at {
 		return h[i].at < h[j].at
 	}
-	return bytes.Compare(h[i].own[:], h[j].own[:]) < 0
+	return h[i].number < h[j].number
 }
-func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)   { *h = append(*h, x.(timer)) }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.place = len(*h)
+	*h = append(*h, t)
+}
 func (h *timerHeap) Pop() any {
 	last := len(*h) - 1
 	x := (*h)[last]
+	(*h)[last] = nil
 	*h = (*h)[:last]
 	return x
 }
 
-// arm makes the machine look at its wants at an instant.
-func (m *Machine) arm(at instant) { heap.Push(&m.timers, timer{at: at}) }
-
-// armSA plans the next look at an SA, unless one is planned as soon.
-func (m *Machine) armSA(s *ikeSA) {
-	at := m.deadline(s)
-	if at == 0 || s.armed != 0 && s.armed <= at && s.armed > m.now {
-		return
+// plan moves a timer to another time; 0: never.
+func (m *Machine) plan(t *timer, at instant) {
+	switch was := t.at; {
+	case was == at:
+	case at == 0:
+		heap.Remove(&m.timers, t.place)
+		t.at = 0
+	case was == 0:
+		t.at = at
+		heap.Push(&m.timers, t)
+	default:
+		t.at = at
+		heap.Fix(&m.timers, t.place)
 	}
-	s.armed = at
-	heap.Push(&m.timers, timer{at, s.own()})
+}
+
+// retry makes the machine look at a want at an instant; 0: at none.
+func (m *Machine) retry(w *want, at instant) {
+	w.RetryAt = at
+	m.plan(&w.timer, at)
+}
+
+// armSA plans the next look at an SA.
+func (m *Machine) armSA(s *ikeSA) {
+	m.plan(&s.timer, m.deadline(s))
 }
 
 // Next is when Handle should be called although nothing arrived; zero: never.
@@ -58,35 +79,12 @@ func (m *Machine) Next() time.Time {
 	return m.wall(m.timers[0].at)
 }
 
-// prune takes timers out that would find nothing due: then Next tells the truth, and
-// what is gone holds no timer.
-func (m *Machine) prune() {
-	for len(m.timers) > 0 {
-		t := m.timers[0]
-		switch s := m.SAs[t.own]; {
-		case t.own.IsZero():
-			if slices.ContainsFunc(m.Wants, func(w *want) bool { return w.RetryAt == t.at }) {
-				return
-			}
-			heap.Pop(&m.timers)
-		case s == nil || s.armed != t.at:
-			heap.Pop(&m.timers)
-		case m.deadline(s) == t.at:
-			return
-		default:
-			heap.Pop(&m.timers)
-			s.armed = 0
-			m.armSA(s)
-		}
-	}
-}
-
 // settleDown lets tasks go on and looks at peers until nothing changes any more.
 func (m *Machine) settleDown() {
 	for len(m.touched) > 0 || len(m.changed) > 0 {
 		if len(m.touched) > 0 {
 			s := m.touched[0]
-			m.touched = m.touched[1:]
+			m.touched, s.touched = m.touched[1:], false
 			if m.SAs[s.own()] == s {
 				m.pump(s)
 				m.armSA(s)
@@ -94,7 +92,7 @@ func (m *Machine) settleDown() {
 			continue
 		}
 		p := m.changed[0]
-		m.changed = m.changed[1:]
+		m.changed, p.changed = m.changed[1:], false
 		m.review(p)
 	}
 	m.touched, m.changed = nil, nil
@@ -103,29 +101,10 @@ func (m *Machine) settleDown() {
 // runTimers does what is due.
 func (m *Machine) runTimers() {
 	for len(m.timers) > 0 && m.timers[0].at <= m.now {
-		t := heap.Pop(&m.timers).(timer)
-		if t.own.IsZero() {
-			m.runWants()
-			continue
-		}
-		s := m.SAs[t.own]
-		if s == nil {
-			continue
-		}
-		if s.armed == t.at {
-			s.armed = 0
-		}
-		m.runSA(s)
-		m.touch(s)
+		t := m.timers[0]
+		m.plan(t, 0)
+		t.run()
 		m.settleDown()
-	}
-}
-
-func (m *Machine) runWants() {
-	for _, w := range slices.Clone(m.Wants) {
-		if m.due(w.RetryAt) {
-			m.pursue(w)
-		}
 	}
 }
 
@@ -165,6 +144,7 @@ func (m *Machine) livenessAt(s *ikeSA) instant {
 
 // runSA does what is due of one SA.
 func (m *Machine) runSA(s *ikeSA) {
+	m.touch(s) // its timer is planned anew
 	if m.due(s.GoneAt) {
 		m.expireSA(s)
 		return

@@ -291,11 +291,8 @@ func (m *Machine) reinstate(s *ikeSA) {
 // overtake ends attempts of ours that an established SA makes needless, if the peer has
 // not been told of them in IKE_AUTH.
 func (m *Machine) overtake(s *ikeSA) {
-	if m.load.attempts == 0 {
-		return
-	}
-	for _, a := range m.all() {
-		if a.Stage == connecting && !a.Initial.AuthSent && a.Connection == s.Connection && m.aims(a.Remote, a.Initial, s) {
+	for _, a := range slices.Clone(m.index.attempts) {
+		if !a.Initial.AuthSent && a.Connection == s.Connection && m.aims(a.Remote, a.Initial, s) {
 			m.report(a, Debug, "%s was faster", s.RemoteID)
 			m.die(a, "")
 		}
@@ -313,23 +310,23 @@ func (m *Machine) aims(remote netip.AddrPort, i *initial, s *ikeSA) bool {
 // firstContact says whether INITIAL_CONTACT is true of an attempt: we hold no other SA
 // and no other attempt with that peer (section 2.4).
 func (m *Machine) firstContact(s *ikeSA) bool {
-	for _, o := range m.SAs {
+	id := s.Initial.Identity
+	for _, o := range m.near(s.Connection, s.Remote.Addr(), id) {
 		if o == s || o.Stage == closed || o.Connection != "" && o.Connection != s.Connection {
 			continue
 		}
-		if o.Stage == connecting && (sameEnd(o.Remote, s.Remote) || s.Initial.Identity.Type != 0 && o.Initial.Identity.Equal(s.Initial.Identity)) {
-			return false
-		}
-		if o.Stage != connecting && (sameEnd(o.Remote, s.Remote) || m.aims(s.Remote, s.Initial, o)) {
+		if sameEnd(o.Remote, s.Remote) || o.Stage != connecting && m.aims(s.Remote, s.Initial, o) {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(m.index.attempts, func(o *ikeSA) bool {
+		return o != s && id.Type != 0 && o.Connection == s.Connection && o.Initial.Identity.Equal(id)
+	})
 }
 
 // twinOf says whether another SA or attempt may reach the peer that one aimed at.
 func (m *Machine) twinOf(s *ikeSA) bool {
-	for _, o := range m.SAs {
+	for _, o := range m.index.at[s.Remote.Addr()] {
 		if o != s && o.Stage != closed && (o.Connection == s.Connection || o.Connection == "") && sameEnd(o.Remote, s.Remote) {
 			return true
 		}

@@ -16,38 +16,37 @@ func (m *Machine) connect(in *Connect) {
 		m.do(&Failed{Connection: in.Connection, Remote: in.Remote, Reason: "there is no connection of that name"})
 		return
 	}
-	for _, w := range m.Wants {
+	for _, w := range m.index.wantsAt[in.Remote.Addr()] {
 		if w.Connect.Connection == in.Connection && w.Connect.Remote == in.Remote && w.Connect.Identity == in.Identity {
 			w.Connect.Local, w.Connect.Once = in.Local, w.Connect.Once && in.Once
 			return
 		}
 	}
-	w := &want{Connect: *in}
+	m.LastID++
+	w := &want{ID: m.LastID, Connect: *in}
 	m.Wants = append(m.Wants, w)
+	m.indexWant(w)
 	m.pursue(w)
 }
 
 // pursue uses the SA that is there, or makes one.
 func (m *Machine) pursue(w *want) {
-	w.RetryAt = 0
+	m.retry(w, 0)
 	c := m.connections[w.Connect.Connection]
 	if c == nil {
 		return
 	}
-	for _, s := range m.SAs {
-		if (s.Stage == established || s.Stage == connecting) && m.serves(s, w) && s.Contest == 0 {
-			w.SA = s.own()
-			return
-		}
+	if s := m.other(w, nil); s != nil {
+		m.assign(w, s)
+		return
 	}
-	if m.load.attempts >= m.config.Limits.Attempts {
-		w.RetryAt = m.at(firstRetry + m.jitter(firstRetry))
-		m.arm(w.RetryAt)
+	if len(m.index.attempts) >= m.config.Limits.Attempts {
+		m.retry(w, m.at(firstRetry+m.jitter(firstRetry)))
 		return
 	}
 	s := m.attempt(c, w.Connect.Local, w.Connect.Remote, w.Connect.Identity)
 	if m.SAs[s.own()] == s {
-		w.SA = s.own()
+		m.assign(w, s)
 	}
 }
 
@@ -67,61 +66,55 @@ func (m *Machine) serves(s *ikeSA, w *want) bool {
 
 // fulfil hands an established SA to whoever wants its peer.
 func (m *Machine) fulfil(s *ikeSA) {
-	for _, w := range m.Wants {
+	for _, w := range m.wantsNear(s) {
 		if w.SA == s.own() || m.serves(s, w) {
-			w.SA, w.RetryAt, w.Tries = s.own(), 0, 0
+			m.assign(w, s)
+			m.retry(w, 0)
+			w.Tries = 0
 		}
 	}
 }
 
 // wanted says whether a Connect stands for an SA.
 func (m *Machine) wanted(s *ikeSA) bool {
-	return slices.ContainsFunc(m.Wants, func(w *want) bool { return w.SA == s.own() })
+	return len(s.wants) > 0
 }
 
 // replaceWant hands the wants of one SA to another.
 func (m *Machine) replaceWant(s, by *ikeSA) {
-	for _, w := range m.Wants {
+	for _, w := range slices.Concat(s.wants, m.wantsNear(by)) {
 		if w.SA == s.own() || w.SA.IsZero() && m.serves(by, w) {
-			w.SA, w.RetryAt = by.own(), 0
+			m.assign(w, by)
+			m.retry(w, 0)
 		}
 	}
 }
 
 // lostBy plans what follows from the end of an SA for those who wanted it.
 func (m *Machine) lostBy(s *ikeSA, reason string) {
-	for _, o := range m.SAs {
-		if o.Remaking && s.Replaces == o.SPIi {
-			// The SA that was to replace another one came to nothing.
-			o.Remaking = false
-		}
+	if o := m.SAs[s.Remakes]; o != nil {
+		o.Remaking = false // the SA that was to replace another one came to nothing
 	}
 	told := false
-	for _, w := range slices.Clone(m.Wants) {
-		if w.SA != s.own() {
+	for _, w := range slices.Clone(s.wants) {
+		by := m.other(w, s)
+		if m.assign(w, by); by != nil {
 			continue
 		}
-		if by := m.other(w, s); by != nil {
-			w.SA = by.own()
-			continue
-		}
-		w.SA = wire.SPI{}
 		if s.Failure != "" {
 			reason = s.Failure
 		}
 		if reason == "" {
 			// No failure: the peer is on its way to us. If it does not get here, we try again.
-			w.RetryAt = m.at(m.pause(1))
-			m.arm(w.RetryAt)
+			m.retry(w, m.at(m.pause(1)))
 			continue
 		}
 		f := &Failed{Connection: w.Connect.Connection, Remote: w.Connect.Remote, Reason: reason}
 		if w.Connect.Once {
-			m.Wants = slices.DeleteFunc(m.Wants, func(x *want) bool { return x == w })
+			m.dropWant(w)
 		} else {
 			w.Tries++
-			w.RetryAt = m.at(m.pause(w.Tries))
-			m.arm(w.RetryAt)
+			m.retry(w, m.at(m.pause(w.Tries)))
 			f.Retry = m.wall(w.RetryAt)
 		}
 		if s.Failure != "" || s.Peer == 0 {
@@ -137,7 +130,7 @@ func (m *Machine) lostBy(s *ikeSA, reason string) {
 // other is another SA or attempt that does what a want is for.
 func (m *Machine) other(w *want, than *ikeSA) *ikeSA {
 	var found *ikeSA
-	for _, s := range m.SAs {
+	for _, s := range m.near(w.Connect.Connection, w.Connect.Remote.Addr(), w.Connect.Identity) {
 		if s != than && (s.Stage == established || s.Stage == connecting) && s.Contest == 0 && m.serves(s, w) &&
 			(found == nil || s.Stage == established && found.Stage == connecting) {
 			found = s
@@ -151,10 +144,12 @@ func (m *Machine) disconnect(in *Disconnect) {
 	matches := func(a netip.AddrPort) bool {
 		return a.Addr() == in.Remote.Addr() && (in.Remote.Port() == 0 || sameEnd(a, in.Remote))
 	}
-	m.Wants = slices.DeleteFunc(m.Wants, func(w *want) bool {
-		return w.Connect.Connection == in.Connection && matches(w.Connect.Remote)
-	})
-	for _, s := range m.all() {
+	for _, w := range slices.Clone(m.index.wantsAt[in.Remote.Addr()]) {
+		if w.Connect.Connection == in.Connection && matches(w.Connect.Remote) {
+			m.dropWant(w)
+		}
+	}
+	for _, s := range slices.Clone(m.index.at[in.Remote.Addr()]) {
 		if s.Connection != in.Connection || !matches(s.Remote) || m.wanted(s) {
 			continue
 		}
@@ -280,7 +275,9 @@ func (m *Machine) hardExpire(s *ikeSA, c *childSA) {
 
 // shutdown ends everything.
 func (m *Machine) shutdown() {
-	m.Wants = nil
+	for _, w := range slices.Clone(m.Wants) {
+		m.dropWant(w)
+	}
 	for _, s := range m.all() {
 		if s.Stage == established || s.Stage == replaced || s.Stage == deleting {
 			h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.Informational, Initiator: s.Initiator, MessageID: s.Out.Next}
