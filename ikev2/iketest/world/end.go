@@ -19,11 +19,13 @@ type End struct {
 	Machine *sa.Machine // nil while the daemon is away
 	Plane   *Plane
 
-	Ups, Downs int // of peers, since the World began
+	Ups, Downs int // of peers, since the case began
+	Sends      int // datagrams, copies too
 	Failures   []*sa.Failed
 	Moves      []*sa.Moved
 	Alarms     []string
 
+	wasUp bool              // when the case began
 	up    map[string]uint64 // ID of those that are up, by connection and identity
 	dice  *dice
 	spis  dice
@@ -84,6 +86,7 @@ func (e *End) perform(a sa.Action) {
 	w := e.world
 	switch a := a.(type) {
 	case *sa.Send:
+		e.Sends++
 		w.emit(e, a)
 	case *sa.Up:
 		w.log("  %s: up %s", e.Name, a.Peer.Identity)

@@ -19,8 +19,8 @@ func (w *World) End(n int) {
 }
 
 // EndDowns is End for a row with other ups and downs: how often each end was told
-// that the peer is down since the case began, -1 for as often as it was. It was told
-// as often that it is up, less those that it is down now.
+// that the peer is down since the case began, -1 for as often as it was. That it is up it
+// was told as often as that must have been.
 func (w *World) EndDowns(n, downs int) {
 	w.T.Helper()
 	w.Drain()
@@ -31,8 +31,8 @@ func (w *World) EndDowns(n, downs int) {
 		if all := e.Plane.All(Installed, Retired); len(all) != n {
 			w.stop("%s has %d Child SAs at the end, not %d: %v", e.Name, len(all), n, all)
 		}
-		ups := downs
-		if n == 0 {
+		ups := downs + len(e.up)
+		if e.wasUp {
 			ups--
 		}
 		if downs >= 0 && (e.Downs != downs || e.Ups != ups) {

@@ -144,7 +144,7 @@ func (w *World) Begin() {
 	w.log("—— the case begins")
 	w.sent = nil
 	for _, e := range w.Ends {
-		e.Ups, e.Downs, e.Failures = 0, 0, nil
+		e.Ups, e.Downs, e.Sends, e.Failures, e.wasUp = 0, 0, 0, nil, len(e.up) > 0
 	}
 }
 
