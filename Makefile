@@ -3,6 +3,7 @@
 # make demo       the story, from nothing, in network namespaces
 # make test       every test of this machine's kernel
 # make test-vm    on Debian's 6.1 kernel, with FRR as the peer (LAB=DIR names the lab)
+# make interop-ike  IKE against the real strongSwan, in the lab's VM (SCENARIOS="psk nat")
 # make bench      CPU time per packet and Gbit/s per core, beside plain forwarding
 # make fuzz       every fuzz target, FUZZTIME each
 # make lint       gofmt, vet, staticcheck, clang-format, import rules
@@ -21,7 +22,7 @@ root := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH")
 
 programs := dmvpnd dmvpn dmvpn-lab
 
-.PHONY: all build demo test test-vm bench fuzz generate lint install clean
+.PHONY: all build demo test test-vm interop-ike bench fuzz generate lint install clean
 all: build
 
 # Static, so that the same files run in the test VM and on any distribution.
@@ -39,6 +40,11 @@ test: build
 test-vm: build
 	@tools/setup vm
 	LAB="$(LAB)" tools/vmtest/run
+
+interop-ike:
+	@tools/setup interop
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/interop ./cmd/internal/ikepeer
+	$(root) env LAB="$(LAB)" tools/interop/run $(SCENARIOS)
 
 bench: build
 	@tools/setup

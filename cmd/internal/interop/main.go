@@ -36,6 +36,10 @@ func strongSwan(root string) program {
 	return func(at, peer place) end { return &swan{root: root, at: at, peer: peer} }
 }
 
+func we(string) program {
+	return func(at, peer place) end { return &ours{at: at, peer: peer} }
+}
+
 // A result is a cell of the table.
 type result struct {
 	scenario *scenario
@@ -67,10 +71,9 @@ func main() {
 		}
 		return
 	}
-	roles := []role{{"strongSwan with itself", strongSwan, strongSwan}}
-	if !*self {
-		fmt.Fprintln(os.Stderr, "interop: only -self")
-		os.Exit(2)
+	roles := []role{{"we initiate", we, strongSwan}, {"strongSwan initiates", strongSwan, we}}
+	if *self {
+		roles = []role{{"strongSwan with itself", strongSwan, strongSwan}}
 	}
 	root := func(s *scenario) string {
 		if s.new {

@@ -66,7 +66,7 @@ func inFragments(t *trial) error {
 }
 
 func withCookie(t *trial) error {
-	if err := t.halfOpen(2); err != nil {
+	if err := t.crowd(); err != nil {
 		return err
 	}
 	if _, err := t.up(); err != nil {

@@ -41,15 +41,16 @@ func strangersRequest(policy string) (*stranger, error) {
 	}}, nil
 }
 
-// send sends it from the router to the second place, and waits for an answer.
-func (s *stranger) send(w *network, number int) error {
+// send sends it from an address of the router's to the second place, and waits for an
+// answer.
+func (s *stranger) send(w *network, from netip.Addr) error {
 	rand.Read(s.message.SPIi[:])
 	b, err := s.message.Append(nil)
 	if err != nil {
 		return err
 	}
 	return w.lab.Get("inet").Do(func() error {
-		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(w.second.address, 500)))
+		conn, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), net.UDPAddrFromAddrPort(netip.AddrPortFrom(w.second.address, 500)))
 		if err != nil {
 			return err
 		}
@@ -61,7 +62,7 @@ func (s *stranger) send(w *network, number int) error {
 			return err
 		}
 		if _, err := conn.Read(make([]byte, 2000)); err != nil {
-			return fmt.Errorf("stranger's request %d: no answer: %w", number, err)
+			return fmt.Errorf("a stranger at %s: no answer: %w", from, err)
 		}
 		return nil
 	})

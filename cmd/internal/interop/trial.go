@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,16 +194,24 @@ func (t *trial) refused(notify string) error {
 	})
 }
 
-// halfOpen leaves so many half-open IKE SAs at the second place: requests from the
-// router, whose sender never goes on.
-func (t *trial) halfOpen(count int) error {
+// crowd leaves so many half-open IKE SAs at the second place that both programs ask
+// for cookies: requests of strangers who never go on.
+func (t *trial) crowd() error {
+	// We ask from 64 on, of all addresses, or 16 of one.
+	const addresses, each = 5, 14
 	request, err := strangersRequest(t.scenario.both.ike)
 	if err != nil {
 		return err
 	}
-	for i := range count {
-		if err := request.send(t.net, i); err != nil {
+	for i := range addresses {
+		from := netip.AddrFrom4([4]byte{192, 0, 2, byte(100 + i)})
+		if err := t.net.lab.Get("inet").AddAddress("right", from.String()+"/24"); err != nil {
 			return err
+		}
+		for range each {
+			if err := request.send(t.net, from); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
