@@ -81,6 +81,23 @@ func (s *Service) Disconnect(w Want) {
 	})
 }
 
+// Readdress says that a connection's underlay address became another one. It does
+// not wait.
+func (s *Service) Readdress(connection string, old, now netip.Addr) {
+	s.control.put(func(ctx context.Context, at time.Time) {
+		for _, x := range s.wants {
+			if x.Connection != connection || x.Local.Addr() != old {
+				continue
+			}
+			x.Local = netip.AddrPortFrom(now, x.Local.Port())
+			if x.remote.IsValid() {
+				s.connect(ctx, at, x, x.remote) // it is known already, and now goes from there
+			}
+		}
+		s.handle(ctx, at, &sa.Readdressed{Old: old, New: now})
+	})
+}
+
 func (s *Service) connect(ctx context.Context, now time.Time, x *want, to netip.Addr) {
 	x.remote, x.next, x.at = to, netip.Addr{}, time.Time{}
 	local := x.Local

@@ -88,7 +88,7 @@ func command() *cobra.Command {
 	list("stats", "Show the counters, and what was dropped", t.stats)
 	list("drops", "List what was dropped, by peer and reason", show(&t, (*control.Client).Drops,
 		func(w io.Writer, _ time.Time, d []control.Drop) error { return render.Drops(w, d) }))
-	c.AddCommand(shows(&t), stop(&t), teardown(&t))
+	c.AddCommand(ikeCommand(&t), shows(&t), stop(&t), teardown(&t))
 	return c
 }
 

@@ -17,7 +17,7 @@ import (
 func shows(t *target) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show",
-		Short: "The displays that routers have: show dmvpn, show ip nhrp",
+		Short: "The displays that routers have: show dmvpn, show ip nhrp, show crypto ikev2 sa",
 		RunE:  needsCommand,
 	}
 	dmvpn := &cobra.Command{
@@ -30,8 +30,25 @@ func shows(t *target) *cobra.Command {
 		RunE: show(t, (*control.Client).NHRP, render.ShowIPNHRP),
 	}
 	ip.AddCommand(nhrp)
-	c.AddCommand(dmvpn, ip)
+	c.AddCommand(dmvpn, ip, showCrypto(t))
 	return c
+}
+
+// showCrypto is `show crypto ikev2 sa [detailed]`.
+func showCrypto(t *target) *cobra.Command {
+	crypto := &cobra.Command{Use: "crypto", Short: "show crypto ikev2 sa", RunE: needsCommand}
+	ikev2 := &cobra.Command{Use: "ikev2", Short: "show crypto ikev2 sa", RunE: needsCommand}
+	sa := &cobra.Command{
+		Use: "sa", Short: "List the IKE SAs as routers do", Args: cobra.NoArgs,
+		RunE: show(t, (*control.Client).IKE, render.ShowCryptoIKEv2SA(false)),
+	}
+	sa.AddCommand(&cobra.Command{
+		Use: "detailed", Short: "The same, with all that there is", Args: cobra.NoArgs,
+		RunE: show(t, (*control.Client).IKE, render.ShowCryptoIKEv2SA(true)),
+	})
+	ikev2.AddCommand(sa)
+	crypto.AddCommand(ikev2)
+	return crypto
 }
 
 // needsCommand is the run of a command that only groups others.

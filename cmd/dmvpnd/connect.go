@@ -124,6 +124,11 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 		t.service.SetLocalNBMA(netip.Addr{})
 		return
 	}
+	if err := t.listen(now); err != nil {
+		t.problem("ike", err.Error())
+	} else {
+		t.problem("ike", "")
+	}
 	switch {
 	case now.Index == 0:
 		t.problem("address", fmt.Sprintf("the underlay device %s is gone: nothing is sent until it is back", now.Device))

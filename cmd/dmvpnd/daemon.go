@@ -84,6 +84,9 @@ func (d *daemon) make(u *undo) (err error) {
 	if err := d.checkUnderlays(); err != nil {
 		return err
 	}
+	if err := d.makeIKE(u); err != nil {
+		return err
+	}
 	if err := d.open(u); err != nil {
 		return err
 	}

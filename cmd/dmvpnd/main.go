@@ -64,6 +64,9 @@ func command() *cobra.Command {
 				return err
 			}
 			if check {
+				for _, w := range c.Warnings {
+					fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w.Error())
+				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: good: %s\n", file, describe(c))
 				return nil
 			}

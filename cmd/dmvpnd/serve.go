@@ -29,6 +29,9 @@ func serve(c *config.Config) error {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 	log := newLog(os.Stderr, c.Daemon.LogLevel)
+	for _, w := range c.Warnings {
+		log.Warn().Msg(w.Error())
+	}
 	d, err := start(c, log)
 	if err != nil {
 		return err
@@ -75,6 +78,9 @@ func (d *daemon) launch() {
 	d.run.Go(d.followRoutes)
 	d.run.Go(func() { d.watchRecursion(ctx) })
 	d.run.Go(func() { d.keepHolder(ctx) })
+	if d.ike != nil {
+		d.run.Go(func() { d.ike.Run(ctx) })
+	}
 	for _, t := range d.tunnels {
 		t.launch(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dmvpn/cmd/internal/config"
+	"dmvpn/cmd/internal/ike"
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
 	"dmvpn/nhrpd"
@@ -40,6 +41,8 @@ type tunnel struct {
 	watcher *kernel.Watcher
 	service *nhrpd.Service
 	halted  sync.WaitGroup
+
+	listening ike.Endpoint // where IKE is for us; invalid: nowhere yet; of connect
 
 	mu       sync.Mutex
 	underlay kernel.Underlay
@@ -82,6 +85,10 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if err := t.connect(under); err != nil {
 		return err
 	}
+	if err := t.listen(under); err != nil {
+		return err
+	}
+	t.honest()
 	if err := d.plane.AttachTunnel(t.device.Index); err != nil {
 		return err
 	}

@@ -63,6 +63,9 @@ func (k *IKE) Run(ctx context.Context) {
 	k.service.Run(ctx)
 }
 
+// Close closes the sockets of an IKE that was not run.
+func (k *IKE) Close() { k.sockets.close() }
+
 // Service is what inputs are given to.
 func (k *IKE) Service() *ikev2.Service { return k.service }
 

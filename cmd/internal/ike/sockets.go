@@ -35,6 +35,7 @@ const (
 type Endpoint struct {
 	Address netip.Addr // IPv4; the unspecified one: all of the device or the machine
 	Device  string     // "": any
+	Index   int        // of the device, to tell it from another one of its name; 0: there is none
 	Mark    uint32
 }
 

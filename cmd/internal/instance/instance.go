@@ -20,7 +20,7 @@ var ErrRunning = errors.New("is already running")
 
 // Paths are the instance's files.
 type Paths struct {
-	Folder, Lock, Socket, State, Holder, HolderLog string
+	Folder, Lock, Socket, State, CrashSecret, Holder, HolderLog string
 }
 
 // PathsOf gives the paths of an instance; the folder need not be there.
@@ -28,7 +28,7 @@ func PathsOf(runDir, instance string) Paths {
 	folder := filepath.Join(runDir, instance)
 	return Paths{
 		Folder: folder, Lock: filepath.Join(folder, "lock"), Socket: filepath.Join(folder, "control.sock"),
-		State: filepath.Join(folder, "state.json"), Holder: filepath.Join(folder, "holder.sock"),
+		State: filepath.Join(folder, "state.json"), CrashSecret: filepath.Join(folder, "crash-secret"), Holder: filepath.Join(folder, "holder.sock"),
 		HolderLog: filepath.Join(folder, "holder.log"),
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package render writes the control API's answers as text for people: tables of
-// our own, and the two displays that operators of DMVPN know by heart. It takes
+// our own, and the displays that operators of DMVPN know by heart. It takes
 // the time as a parameter; it never fails but for the writer.
 package render
 

@@ -91,16 +91,28 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 		"summary": func(w io.Writer) error {
 			return Summary(w, now, control.Status{Instance: "default", Version: "v0.1.0", PID: 4711, Started: ago(3*24*time.Hour + 4*time.Hour), Tunnels: tunnels})
 		},
-		"peer":           func(w io.Writer) error { return Peers(w, now, peers) },
-		"peer-none":      func(w io.Writer) error { return Peers(w, now, nil) },
-		"nhrp":           func(w io.Writer) error { return NHRP(w, now, entries) },
-		"nhs":            func(w io.Writer) error { return NHS(w, now, servers) },
-		"shortcut-none":  func(w io.Writer) error { return Shortcuts(w, now, nil) },
-		"drops":          func(w io.Writer) error { return Drops(w, drops) },
-		"stats":          func(w io.Writer) error { return Stats(w, now, stats, drops) },
-		"show-dmvpn":     func(w io.Writer) error { return ShowDMVPN(w, now, DMVPN{tunnels, peers, servers, entries}) },
-		"show-ip-nhrp":   func(w io.Writer) error { return ShowIPNHRP(w, now, entries) },
-		"show-nhrp-none": func(w io.Writer) error { return ShowIPNHRP(w, now, nil) },
+		"peer":          func(w io.Writer) error { return Peers(w, now, peers) },
+		"peer-none":     func(w io.Writer) error { return Peers(w, now, nil) },
+		"nhrp":          func(w io.Writer) error { return NHRP(w, now, entries) },
+		"nhs":           func(w io.Writer) error { return NHS(w, now, servers) },
+		"shortcut-none": func(w io.Writer) error { return Shortcuts(w, now, nil) },
+		"drops":         func(w io.Writer) error { return Drops(w, drops) },
+		"stats":         func(w io.Writer) error { return Stats(w, now, stats, drops) },
+		"show-dmvpn":    func(w io.Writer) error { return ShowDMVPN(w, now, DMVPN{tunnels, peers, servers, entries}) },
+		"show-ip-nhrp":  func(w io.Writer) error { return ShowIPNHRP(w, now, entries) },
+		"ike":           func(w io.Writer) error { return IKE(w, now, ike) },
+		"ike-none":      func(w io.Writer) error { return IKE(w, now, control.IKE{}) },
+		"ike-trace": func(w io.Writer) error {
+			for _, l := range trace {
+				if err := IKELine(w, time.UTC, l); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"show-crypto-ikev2-sa":          func(w io.Writer) error { return ShowCryptoIKEv2SA(false)(w, now, ike) },
+		"show-crypto-ikev2-sa-detailed": func(w io.Writer) error { return ShowCryptoIKEv2SA(true)(w, now, ike) },
+		"show-nhrp-none":                func(w io.Writer) error { return ShowIPNHRP(w, now, nil) },
 		"shortcut": func(w io.Writer) error {
 			return Shortcuts(w, now, []control.Shortcut{{
 				Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"), State: control.ShortcutInUse,

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"dmvpn/cmd/internal/config"
+	"dmvpn/cmd/internal/ike"
+	"dmvpn/ikev2"
+	"dmvpn/ikev2/sa"
+	"dmvpn/loader/kernel"
+)
+
+// makeIKE makes IKE for the tunnels that have it, with the keys that their
+// configuration names.
+func (d *daemon) makeIKE(u *undo) error {
+	var all []*sa.Connection
+	for _, t := range d.config.Tunnels {
+		if t.IPsec == nil {
+			continue
+		}
+		c, err := ike.Connection(t.Name, t.IPsec, time.Now())
+		if err != nil {
+			return fmt.Errorf("tunnel %w", err)
+		}
+		c.Tag = tag(t)
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	log := d.log.With().Str("part", "ike").Logger()
+	d.ike = ike.New(ike.Config{
+		Connections: all, Installer: ike.NewPlain(log), CrashSecret: d.paths.CrashSecret, Failed: d.fail, Log: log,
+	})
+	u.push(d.ike.Close)
+	return nil
+}
+
+// tag tells our own kind which of several tunnels between the same two ends is meant.
+func tag(t config.Tunnel) []byte {
+	if !t.HasKey {
+		return nil
+	}
+	return binary.BigEndian.AppendUint32(nil, t.Key)
+}
+
+// listen takes IKE to the underlay. Without an address it leaves it where it is.
+func (t *tunnel) listen(now kernel.Underlay) error {
+	k := t.daemon.ike
+	if t.config.IPsec == nil || !now.Address.IsValid() || now.Index == 0 {
+		return nil
+	}
+	at := ike.Endpoint{Address: now.Address, Device: now.Device, Index: now.Index, Mark: now.Mark}
+	old := t.listening
+	if at == old {
+		return nil
+	}
+	if err := k.Listen(at); err != nil {
+		return err
+	}
+	t.listening = at
+	if !old.Address.IsValid() {
+		for _, n := range t.config.NHS {
+			k.Service().Connect(ikev2.Want{Connection: t.config.Name, Host: n.NBMA, Port: ike.Port, Local: netip.AddrPortFrom(now.Address, ike.Port)})
+		}
+		return nil
+	}
+	if old.Address != now.Address {
+		k.Service().Readdress(t.config.Name, old.Address, now.Address)
+	}
+	t.daemon.quietly("close the IKE sockets of the address before", k.Unlisten(old))
+	return nil
+}
+
+// honest says what an operator might not expect of a tunnel with [ipsec].
+func (t *tunnel) honest() {
+	if t.config.IPsec != nil {
+		t.problem("ipsec", "IKE agrees on keys, and this version does not use them: packets travel in clear")
+	}
+}
