@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"dmvpn/loader/esp"
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
 	"dmvpn/loader/tables"
@@ -67,7 +68,7 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
 	return tables.Tunnel{
 		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Key: t.config.Key, HasKey: t.config.HasKey,
-		Redirect: t.config.Redirect, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
+		Redirect: t.config.Redirect, Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
 	}
 }
 
@@ -75,6 +76,8 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 	return pump.New(pump.Config{
 		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
 		MTU: t.mtu, Queue: t.device.Queue, Conn: k.conn, Tables: t.daemon.plane.Tables,
+		Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, ESP: t.daemon.ike,
+		Secure: func(a *esp.Association, packet []byte) { t.deliver(a.Path().Remote, t.secure.identity(a), packet) },
 		NHRP: func(from netip.Addr, packet []byte) {
 			t.service.Deliver(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
 		},
@@ -113,7 +116,7 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 		t.underlay = now
 		t.mu.Unlock()
 		if t.mtu+overhead(t.config) > now.MTU && now.MTU > 0 {
-			t.problem("mtu", fmt.Sprintf("MTU %d and %d octets of GRE are above the %d of %s: packets that large are lost; set mtu, or restart dmvpnd", t.mtu, overhead(t.config), now.MTU, now.Device))
+			t.problem("mtu", fmt.Sprintf("MTU %d and %d octets around it are above the %d of %s: packets that large are lost; set mtu, or restart dmvpnd", t.mtu, overhead(t.config), now.MTU, now.Device))
 		} else {
 			t.problem("mtu", "")
 		}

@@ -32,16 +32,17 @@ type daemon struct {
 	paths   instance.Paths
 	options loader.Options
 
-	lock    *instance.Lock
-	host    *kernel.Host
-	plane   *loader.Plane
-	holder  *holder.Client
-	mirror  *kernel.Routes
-	state   *nhrpd.StateFile
-	sockets *sockets
-	tunnels []*tunnel
-	server  *control.Server
-	ike     *ike.IKE // nil: no tunnel has IKE
+	lock      *instance.Lock
+	host      *kernel.Host
+	plane     *loader.Plane
+	holder    *holder.Client
+	mirror    *kernel.Routes
+	state     *nhrpd.StateFile
+	sockets   *sockets
+	tunnels   []*tunnel
+	server    *control.Server
+	ike       *ike.IKE   // nil: no tunnel has IKE
+	installer *installer // nil: no tunnel is protected
 
 	connecting sync.Mutex // a tunnel is being taken to an underlay
 

@@ -19,24 +19,33 @@ import (
 // configuration names.
 func (d *daemon) makeIKE(u *undo) error {
 	var all []*sa.Connection
+	protected := false
 	for _, t := range d.config.Tunnels {
 		if t.IPsec == nil {
 			continue
 		}
+		protected = protected || t.Protected
 		c, err := ike.Connection(t.Name, t.IPsec, time.Now())
 		if err != nil {
 			return fmt.Errorf("tunnel %w", err)
 		}
 		c.Tag = tag(t)
+		if t.Protected {
+			c.ForceEncapsulation = true // raw ESP has no way out of this program
+		}
 		all = append(all, c)
 	}
 	if len(all) == 0 {
 		return nil
 	}
 	log := d.log.With().Str("part", "ike").Logger()
-	d.ike = ike.New(ike.Config{
-		Connections: all, Installer: ike.NewPlain(log), CrashSecret: d.paths.CrashSecret, Failed: d.fail, Log: log,
-	})
+	k := ike.Config{Connections: all, Installer: ike.NewPlain(log), CrashSecret: d.paths.CrashSecret, Failed: d.fail, Log: log}
+	if protected {
+		d.installer = newInstaller(d)
+		k.Installer, k.Handler = d.installer, handler{d}
+		k.ESP = func() ike.Receiver { return d.installer.opener() }
+	}
+	d.ike = ike.New(k)
 	u.push(d.ike.Close)
 	return nil
 }
@@ -79,7 +88,7 @@ func (t *tunnel) listen(now kernel.Underlay) error {
 
 // honest says what an operator might not expect of a tunnel with [ipsec].
 func (t *tunnel) honest() {
-	if t.config.IPsec != nil {
-		t.problem("ipsec", "IKE agrees on keys, and this version does not use them: packets travel in clear")
+	if t.config.IPsec != nil && !t.config.Protected {
+		t.problem("ipsec", "protection is \"none\": IKE agrees on keys that nothing uses, and packets travel in clear")
 	}
 }

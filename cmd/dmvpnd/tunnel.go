@@ -28,7 +28,9 @@ const (
 	maxDefaultMTU = 1400
 	outerHeaders  = 24 // octets of outer IPv4 and GRE
 	keyOctets     = 4
-	withdrawTime  = 2 * time.Second
+	// espOctets are those of UDP and of ESP with an AEAD, the most of its padding included.
+	espOctets    = 8 + 8 + 8 + 2 + 3 + 16
+	withdrawTime = 2 * time.Second
 )
 
 // tunnel is one mGRE cloud that runs.
@@ -40,6 +42,7 @@ type tunnel struct {
 	mtu     int
 	watcher *kernel.Watcher
 	service *nhrpd.Service
+	secure  *secure // nil: packets travel in clear
 	halted  sync.WaitGroup
 
 	listening ike.Endpoint // where IKE is for us; invalid: nowhere yet; of connect
@@ -71,14 +74,23 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 		t.problem("address", fmt.Sprintf("%v: nothing is sent until it has one", err))
 	}
 	if t.mtu+overhead(c) > under.MTU {
-		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets of GRE are above the %d of %s: packets that large are lost", t.mtu, overhead(c), under.MTU, under.Device))
+		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets around it are above the %d of %s: packets that large are lost", t.mtu, overhead(c), under.MTU, under.Device))
 	}
 	if err := t.makeDevice(u); err != nil {
 		return err
 	}
+	plain := &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
+	var plane nhrpd.DataPlane = plain
+	if c.Protected {
+		t.secure = newSecure(t, plain)
+		plane = t.secure
+		if err := t.standUnreachable(); err != nil {
+			return err
+		}
+	}
 	t.service = nhrpd.New(nhrpd.Config{
 		Engine: machine(c, t.mtu), Random: random, Log: d.log,
-		DataPlane: &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index},
+		DataPlane: plane,
 		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
 	})
@@ -138,10 +150,14 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 }
 
 func overhead(c config.Tunnel) int {
+	n := outerHeaders
 	if c.HasKey {
-		return outerHeaders + keyOctets
+		n += keyOctets
 	}
-	return outerHeaders
+	if c.Protected {
+		n += espOctets
+	}
+	return n
 }
 
 // mtu is the tunnel's: what was configured, else what fits the underlay.
@@ -178,6 +194,13 @@ func (t *tunnel) Send(to engine.Endpoint, packet []byte) error {
 	t.mu.Unlock()
 	if p == nil {
 		return kernel.ErrNoAddress
+	}
+	if t.secure != nil {
+		a, err := t.secure.path(to)
+		if err != nil {
+			return err
+		}
+		return p.SendSecure(a, packet)
 	}
 	return p.SendNHRP(to.NBMA, packet)
 }

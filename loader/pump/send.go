@@ -118,7 +118,11 @@ func (p *Pump) learn(id tables.PeerID) {
 	if err != nil {
 		return
 	}
-	mtu := max(path-p.config.Header.Overhead(), smallestMTU)
+	mtu := path - p.config.Header.Overhead()
+	if a := p.secured.find(id); a != nil {
+		mtu = a.Out.Fits(path-ipHeader-udpHeader) - p.greLength()
+	}
+	mtu = max(mtu, smallestMTU)
 	if mtu >= p.mtu(peer) || p.config.Tables.SetMTU(id, mtu) != nil {
 		return
 	}

@@ -52,6 +52,7 @@ type Tunnel struct {
 	Unique         bool
 	MSSClamp       bool
 	IPsec          *IPsec // nil: none
+	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS
 }
 

@@ -32,6 +32,7 @@ type IPsec struct {
 	Mode           string        // one of Modes
 	Encapsulation  string        // one of Encapsulations
 	FragmentSize   int
+	ReplayWindow   int // packets
 	Childless      bool
 }
 
@@ -82,12 +83,13 @@ const (
 	DefaultMode          = "transport"
 	DefaultEncapsulation = "auto"
 	DefaultFragmentSize  = 1280
+	DefaultReplayWindow  = 1024
 )
 
 func defaultIPsec() IPsec {
 	return IPsec{
 		IKELifetime: DefaultIKELifetime, ChildLifetime: DefaultChildLifetime, DPD: DefaultDPD, Keepalive: DefaultKeepalive,
-		Mode: DefaultMode, Encapsulation: DefaultEncapsulation, FragmentSize: DefaultFragmentSize,
+		Mode: DefaultMode, Encapsulation: DefaultEncapsulation, FragmentSize: DefaultFragmentSize, ReplayWindow: DefaultReplayWindow,
 	}
 }
 
@@ -126,6 +128,9 @@ func readIPsec(t *table, otherwise IPsec) *IPsec {
 	s.Encapsulation = t.choice("encapsulation", Encapsulations, s.Encapsulation)
 	if n, ok := t.number("fragment-size", minFragmentSize, maxFragmentSize); ok {
 		s.FragmentSize = int(n)
+	}
+	if n, ok := t.number("replay-window", 64, 131072); ok {
+		s.ReplayWindow = int(n)
 	}
 	s.Childless = t.truth("childless", s.Childless)
 	t.done()

@@ -49,7 +49,6 @@ func readTunnel(name string, t *table, ipsec IPsec) Tunnel {
 	if key, ok := t.number("key", 0, math.MaxUint32); ok {
 		u.Key, u.HasKey = uint32(key), true
 	}
-	t.protection()
 	u.Underlay = t.underlay()
 	if mtu, ok := t.number("mtu", minMTU, maxMTU); ok {
 		u.MTU = int(mtu)
@@ -71,6 +70,7 @@ func readTunnel(name string, t *table, ipsec IPsec) Tunnel {
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
 	u.IPsec = readIPsec(t, ipsec)
+	u.Protected = t.protection(u.IPsec)
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
 	}
@@ -106,13 +106,27 @@ func (t *table) tunnelAddress() netip.Prefix {
 	return netip.Prefix{}
 }
 
-func (t *table) protection() {
-	const remedy = `this version has no IPsec yet: write protection = "none" to send in clear over networks that you trust`
+// protection is IPsec unless the file says otherwise; it needs keys.
+func (t *table) protection(keys *IPsec) bool {
+	const remedy = `write "ipsec", or "none" to send in clear over networks that you trust`
+	const keysRemedy = `give it keys in [tunnel.NAME.ipsec], such as psk-file, or write protection = "none" to send in clear over networks that you trust`
 	if _, ok := t.values["protection"]; !ok {
-		t.failMissing("protection", remedy)
+		if keys == nil {
+			t.failMissing("ipsec", keysRemedy)
+		}
+		return true
 	}
-	if s := t.text("protection", remedy); s != "" && s != "none" {
+	switch s := t.text("protection", remedy); s {
+	case "none", "":
+		return false
+	case "ipsec":
+		if keys == nil {
+			t.failMissing("ipsec", keysRemedy)
+		}
+		return true
+	default:
 		t.doc.failValue(join(t.path, "protection"), fmt.Sprintf("%q is not offered", s), remedy)
+		return false
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -26,9 +27,19 @@ type Config struct {
 	// KernelESP leaves ESP in UDP to the kernel (RFC 3948): for its XFRM. Otherwise
 	// datagrams of ESP are dropped.
 	KernelESP bool
+	// ESP makes what takes the ESP packets of one socket, whose reader alone calls it; nil:
+	// they are dropped.
+	ESP func() Receiver
 	// Failed is told when a socket ends that was not closed.
 	Failed func(error)
 	Log    zerolog.Logger
+}
+
+// Receiver takes ESP packets in batches; Open may change the octets.
+type Receiver interface {
+	Begin(now time.Time)
+	Open(b []byte, tos uint8, local, remote netip.AddrPort)
+	End()
 }
 
 // IKE is all of a program's. Its methods are safe for concurrent use; those of an

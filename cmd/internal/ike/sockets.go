@@ -10,12 +10,14 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/sa"
+	"dmvpn/loader/esp"
 	"dmvpn/loader/underlay"
 )
 
@@ -42,6 +44,7 @@ type Endpoint struct {
 // sockets are the pairs of all endpoints. They are the service's Sender.
 type sockets struct {
 	kernelESP bool
+	esp       func() Receiver
 	failed    func(error)
 	log       zerolog.Logger
 	service   *ikev2.Service
@@ -58,7 +61,7 @@ type pair struct {
 }
 
 func newSockets(c Config) *sockets {
-	return &sockets{kernelESP: c.KernelESP, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
+	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
 }
 
 // Listen opens the sockets of an endpoint, or counts one more use of them.
@@ -135,6 +138,10 @@ func takeESP(f *os.File) error {
 // read gives the service what arrives, until the socket is closed.
 func (s *sockets) read(c *underlay.UDPConn) {
 	b := underlay.NewBatch(batch)
+	var packets Receiver
+	if s.esp != nil {
+		packets = s.esp()
+	}
 	for {
 		if err := c.ReadBatch(b); err != nil {
 			if !errors.Is(err, os.ErrClosed) {
@@ -142,17 +149,41 @@ func (s *sockets) read(c *underlay.UDPConn) {
 			}
 			return
 		}
-		for _, d := range b.Datagrams {
-			if d.Kind == underlay.IKE {
-				s.service.Deliver(d.Local, d.Remote, d.Data)
-			}
-		}
+		s.distribute(b.Datagrams, packets)
 		for _, h := range b.Hints {
 			if h.Err != unix.EMSGSIZE {
 				s.service.Hint(&sa.Unreachable{Local: h.Local, Remote: h.Remote})
 			}
 		}
 	}
+}
+
+// distribute hands IKE to the service, and ESP to whoever takes it.
+func (s *sockets) distribute(all []underlay.Datagram, packets Receiver) {
+	if packets != nil {
+		packets.Begin(time.Now())
+		defer packets.End()
+	}
+	for _, d := range all {
+		switch {
+		case d.Kind == underlay.IKE:
+			s.service.Deliver(d.Local, d.Remote, d.Data)
+		case d.Kind == underlay.ESP && packets != nil:
+			packets.Open(d.Data, d.TOS, d.Local, d.Remote)
+		}
+	}
+}
+
+// SendSegments implements pump.Segments.
+func (k *IKE) SendSegments(p *esp.Path, tos uint8, size int, b []byte) error {
+	s := k.sockets
+	s.mu.RLock()
+	c := s.find(p.Local)
+	s.mu.RUnlock()
+	if c == nil || !p.Encapsulation {
+		return fmt.Errorf("esp: no socket on %s", p.Local)
+	}
+	return c.SendSegments(p.Local, p.Remote, tos, size, b)
 }
 
 // Send implements ikev2.Sender.

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"dmvpn/ikev2/sa"
+	"dmvpn/loader/pump"
+	"dmvpn/nhrpd/engine"
+)
+
+// handler tells the tunnels what becomes of IKE's peers. The loop of IKE calls it.
+type handler struct{ daemon *daemon }
+
+// Up implements ikev2.Handler.
+func (h handler) Up(p sa.Peer) {
+	t := h.daemon.tunnel(p.Connection)
+	if t == nil || t.secure == nil {
+		return
+	}
+	t.daemon.quietly("IPsec", t.secure.up(p, h.daemon.installer.database.Current(p.ID)))
+	t.service.Secured(endpointOf(p.Remote))
+}
+
+// Down implements ikev2.Handler.
+func (h handler) Down(p sa.Peer, reason string) {
+	if t := h.daemon.tunnel(p.Connection); t != nil && t.secure != nil {
+		t.log.Info().Stringer("peer", p.Identity).Stringer("remote", p.Remote).Str("reason", reason).Msg("IPsec is down")
+		t.daemon.quietly("IPsec", t.secure.down(p))
+	}
+}
+
+// Moved implements ikev2.Handler: NHRP finds the peer at its new endpoint when it
+// registers there; until then it has both.
+func (h handler) Moved(p sa.Peer, _ netip.AddrPort) {
+	if t := h.daemon.tunnel(p.Connection); t != nil && t.secure != nil {
+		t.daemon.quietly("IPsec", t.secure.up(p, h.daemon.installer.database.Current(p.ID)))
+	}
+}
+
+// Failed implements ikev2.Handler.
+func (h handler) Failed(f sa.Failed) {
+	if t := h.daemon.tunnel(f.Connection); t != nil {
+		t.log.Warn().Stringer("remote", f.Remote).Str("reason", f.Reason).Time("retry", f.Retry).Msg("no IPsec")
+	}
+}
+
+// tunnel finds a tunnel by its name, which is IKE's connection.
+func (d *daemon) tunnel(name string) *tunnel {
+	for _, t := range d.tunnels {
+		if t.config.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// tunnelOf finds the tunnel of a pump.
+func (d *daemon) tunnelOf(p *pump.Pump) *tunnel {
+	for _, t := range d.tunnels {
+		if t.secure != nil && t.currentPump() == p {
+			return t
+		}
+	}
+	return nil
+}
+
+// isServer says whether an address is a server's, which IKE is wanted of all the time.
+func (t *tunnel) isServer(a netip.Addr) bool {
+	for _, n := range t.config.NHS {
+		if n.NBMA == a.String() {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *tunnel) currentPump() *pump.Pump {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pump
+}
+
+// deliver hands NHRP in that came out of ESP.
+func (t *tunnel) deliver(from netip.AddrPort, identity string, packet []byte) {
+	t.service.Deliver(engine.Packet{From: endpointOf(from), Identity: identity, Data: packet})
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dmvpn/cmd/internal/ike"
+	"dmvpn/ikev2/crypto"
+	"dmvpn/ikev2/sa"
+	"dmvpn/ikev2/wire"
+	"dmvpn/loader/esp"
+	"dmvpn/loader/pump"
+)
+
+// installer puts the Child SAs that IKE agrees on into the database of loader/esp.
+// The IKE service's loop alone calls it.
+type installer struct {
+	daemon   *daemon
+	database *esp.Database
+	log      zerolog.Logger
+}
+
+func newInstaller(d *daemon) *installer {
+	i := &installer{daemon: d, log: d.log.With().Str("part", "esp").Logger()}
+	i.database = esp.NewDatabase(rand.Reader, i.activated)
+	return i
+}
+
+// Reserve implements sa.Installer.
+func (i *installer) Reserve() (uint32, error) { return i.database.Reserve() }
+
+// Release implements sa.Installer.
+func (i *installer) Release(spi uint32) { i.database.Release(spi) }
+
+// Install implements sa.Installer.
+func (i *installer) Install(c *sa.Child) error {
+	t := i.daemon.tunnel(c.Peer.Connection)
+	if t == nil || t.secure == nil {
+		return fmt.Errorf("esp: no protected tunnel %s", c.Peer.Connection)
+	}
+	if c.Mode != sa.Transport {
+		return fmt.Errorf("esp: %s mode: this version carries GRE in transport mode", c.Mode)
+	}
+	in, err := transform(c.Suite, c.In)
+	if err != nil {
+		return err
+	}
+	out, err := transform(c.Suite, c.Out)
+	if err != nil {
+		return err
+	}
+	spi := c.Inbound
+	a := &esp.Association{Peer: c.Peer.ID, Usage: &esp.Usage{
+		Limits: esp.Limits{SoftBytes: c.SoftBytes, HardBytes: c.HardBytes, SoftPackets: c.SoftPackets, HardPackets: c.HardPackets},
+		Notify: func(e esp.Event) { i.event(spi, e) },
+	}}
+	if a.In, err = esp.NewInbound(esp.InboundConfig{SPI: c.Inbound, Extended: c.Extended, Transform: in, Usage: a.Usage, Window: t.config.IPsec.ReplayWindow}); err != nil {
+		return err
+	}
+	if a.Out, err = esp.NewOutbound(esp.OutboundConfig{SPI: c.Outbound, Extended: c.Extended, Transform: out, Usage: a.Usage}); err != nil {
+		return err
+	}
+	id, err := t.secure.enter(c.Peer)
+	if err != nil {
+		return err
+	}
+	a.Owner = &pump.Secured{Pump: t.currentPump(), Peer: id}
+	if err := i.database.Install(a, esp.Path{Local: c.Local, Remote: c.Remote, Encapsulation: c.Encapsulation}); err != nil {
+		t.secure.leave(c.Peer.ID)
+		return err
+	}
+	i.log.Debug().Str("inbound", ike.SPI(c.Inbound)).Str("outbound", ike.SPI(c.Outbound)).Stringer("remote", c.Remote).Msg("SA installed")
+	return nil
+}
+
+// Activate implements sa.Installer.
+func (i *installer) Activate(spi uint32) { i.database.Activate(spi) }
+
+// Retire implements sa.Installer.
+func (i *installer) Retire(spi uint32) { i.database.Retire(spi) }
+
+// Remove implements sa.Installer.
+func (i *installer) Remove(spi uint32) {
+	a := i.database.Find(spi)
+	i.database.Remove(spi)
+	if a == nil {
+		return
+	}
+	if owner, ok := a.Owner.(*pump.Secured); ok {
+		if t := i.daemon.tunnelOf(owner.Pump); t != nil {
+			t.secure.leave(a.Peer)
+		}
+	}
+}
+
+// Move implements sa.Installer.
+func (i *installer) Move(spi uint32, local, remote netip.AddrPort, encapsulation bool) {
+	i.database.Move(spi, esp.Path{Local: local, Remote: remote, Encapsulation: encapsulation})
+}
+
+// Received implements sa.Installer.
+func (i *installer) Received(spi uint32) time.Time { return i.database.Received(spi) }
+
+// activated hands a peer's packets to another association, or to none.
+func (i *installer) activated(a *esp.Association) {
+	owner, ok := a.Owner.(*pump.Secured)
+	if !ok {
+		return
+	}
+	if t := i.daemon.tunnelOf(owner.Pump); t != nil {
+		t.secure.activated(a.Peer, i.database.Current(a.Peer))
+	}
+}
+
+// event tells IKE what the use of an SA brings about.
+func (i *installer) event(spi uint32, e esp.Event) {
+	s := i.daemon.ike.Service()
+	switch e {
+	case esp.SoftLimit, esp.NearlyExhausted:
+		s.Put(&sa.Expired{Inbound: spi})
+	case esp.HardLimit:
+		s.Put(&sa.Expired{Inbound: spi, Hard: true})
+	case esp.FirstPacket:
+		s.Put(&sa.Arrived{Inbound: spi})
+	}
+}
+
+// opener makes what takes ESP off one socket's datagrams.
+func (i *installer) opener() *pump.Opener {
+	return pump.NewOpener(pump.OpenerConfig{
+		Database: i.database, Tables: i.daemon.plane.Tables,
+		Elsewhere: func(a *esp.Association, local, remote netip.AddrPort) {
+			i.daemon.ike.Service().Hint(&sa.Arrived{Inbound: a.In.SPI, Local: local, Remote: remote})
+		},
+		Unknown: func(spi uint32, local, remote netip.AddrPort) {
+			i.daemon.ike.Service().Hint(&sa.UnknownSPI{Local: local, Remote: remote, SPI: spi})
+		},
+	})
+}
+
+// transform is a suite of IKE's with its keys as ESP has it.
+func transform(s crypto.Suite, k crypto.DirectionKeys) (esp.Transform, error) {
+	t := esp.Transform{Key: k.Encryption, IntegrityKey: k.Integrity}
+	switch s.Encryption {
+	case wire.EncryptionAESGCM16:
+		t.Algorithm = esp.AESGCM16
+	case wire.EncryptionChaCha20Poly1305:
+		t.Algorithm = esp.ChaCha20Poly1305
+	case wire.EncryptionAESCBC:
+		t.Algorithm = esp.AESCBC
+	default:
+		return t, fmt.Errorf("esp: encryption %d is not offered", s.Encryption)
+	}
+	switch s.Integrity {
+	case wire.IntegrityNone:
+	case wire.IntegrityHMACSHA256128:
+		t.Integrity = esp.HMACSHA256
+	case wire.IntegrityHMACSHA384192:
+		t.Integrity = esp.HMACSHA384
+	case wire.IntegrityHMACSHA512256:
+		t.Integrity = esp.HMACSHA512
+	default:
+		return t, fmt.Errorf("esp: integrity %d is not offered", s.Integrity)
+	}
+	return t, nil
+}

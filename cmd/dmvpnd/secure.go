@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+
+	"dmvpn/cmd/internal/ike"
+	"dmvpn/ikev2"
+	"dmvpn/ikev2/sa"
+	"dmvpn/loader/esp"
+	"dmvpn/loader/tables"
+	"dmvpn/nhrpd/engine"
+)
+
+// errNoSA says that there is no IPsec SA with an endpoint yet; one is asked for.
+var errNoSA = errors.New("no IPsec SA yet")
+
+// secure is the data plane of a protected tunnel, as nhrpd wants it, over what IKE has
+// with the same endpoints. What NHRP binds takes effect while there is an SA: until
+// then, and when it is lost, packets go by way of the hub. Its methods are called by the
+// loops of NHRP and of IKE.
+type secure struct {
+	tunnel *tunnel
+	plain  *dataPlane
+
+	mu       sync.Mutex
+	ends     map[engine.Endpoint]*end
+	fallback netip.Addr
+}
+
+// end is one endpoint, as NHRP and as IKE knows it.
+type end struct {
+	at       engine.Endpoint
+	id       tables.PeerID         // 0: none yet
+	hops     map[netip.Addr]uint16 // bound by NHRP, with their MTU
+	admitted bool
+	asked    bool // IKE is asked for an SA
+
+	peer     uint64 // IKE's; 0: none
+	identity string
+	up       bool
+	children int // Child SAs that are installed
+}
+
+func newSecure(t *tunnel, plain *dataPlane) *secure {
+	return &secure{tunnel: t, plain: plain, ends: map[engine.Endpoint]*end{}}
+}
+
+// endpointOf is where NHRP sees a peer of IKE's. IKE's own ports stand for no port: they
+// are no NAT's.
+func endpointOf(a netip.AddrPort) engine.Endpoint {
+	e := engine.Endpoint{NBMA: a.Addr().Unmap()}
+	if a.Port() != ike.Port && a.Port() != ike.PortNATT {
+		e.Port = a.Port()
+	}
+	return e
+}
+
+func (s *secure) end(at engine.Endpoint) *end {
+	e := s.ends[at]
+	if e == nil {
+		e = &end{at: at, hops: map[netip.Addr]uint16{}}
+		s.ends[at] = e
+	}
+	return e
+}
+
+// admit gives the end its place in the tables.
+func (s *secure) admit(e *end) error {
+	if e.id != 0 {
+		return nil
+	}
+	id, err := s.plain.tables.Admit(s.plain.tunnel, at(e.at), netip.Addr{}, 0)
+	e.id = id
+	return err
+}
+
+// tidy forgets an end that nobody knows any more.
+func (s *secure) tidy(e *end) error {
+	if len(e.hops) > 0 || e.admitted || e.up || e.children > 0 {
+		return nil
+	}
+	delete(s.ends, e.at)
+	s.release(e)
+	if e.id == 0 {
+		return nil
+	}
+	s.tunnel.currentPump().Secure(e.id, nil)
+	return s.plain.tables.Dismiss(s.plain.tunnel, at(e.at))
+}
+
+// ask makes IKE want the end.
+func (s *secure) ask(e *end) {
+	if e.asked || s.tunnel.isServer(e.at.NBMA) {
+		return // that IKE is wanted of the servers stands from the start
+	}
+	e.asked = true
+	s.tunnel.daemon.ike.Service().Connect(s.want(e))
+}
+
+// release takes ask back when NHRP does not want the end any more.
+func (s *secure) release(e *end) {
+	if !e.asked || len(e.hops) > 0 || e.admitted {
+		return
+	}
+	e.asked = false
+	s.tunnel.daemon.ike.Service().Disconnect(s.want(e))
+}
+
+// want goes to port 4500 from ours, the mapping that a NAT before us has for the hub.
+func (s *secure) want(e *end) ikev2.Want {
+	w := ikev2.Want{Connection: s.tunnel.config.Name, Host: e.at.NBMA.String(), Port: ike.PortNATT}
+	if e.at.Port != 0 {
+		w.Port = e.at.Port
+	}
+	s.tunnel.mu.Lock()
+	w.Local = netip.AddrPortFrom(s.tunnel.underlay.Address, ike.PortNATT)
+	s.tunnel.mu.Unlock()
+	return w
+}
+
+// Bind implements nhrpd.DataPlane.
+func (s *secure) Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, other := range s.ends {
+		if _, ok := other.hops[nextHop]; ok && other.at != to {
+			delete(other.hops, nextHop)
+			defer func() { s.tunnel.daemon.quietly("dismiss", s.tidy(other)) }()
+		}
+	}
+	e := s.end(to)
+	e.hops[nextHop] = mtu
+	s.ask(e)
+	if !e.up {
+		return s.plain.Unbind(nextHop) // it goes by way of the hub, not to where it was
+	}
+	return s.bind(e, nextHop)
+}
+
+func (s *secure) bind(e *end, nextHop netip.Addr) error {
+	if err := s.plain.Bind(nextHop, e.at, e.hops[nextHop]); err != nil {
+		return err
+	}
+	return s.settleFallback()
+}
+
+// settleFallback makes the fallback take effect when its next hop has an SA.
+func (s *secure) settleFallback() error { return s.plain.Fallback(s.fallback) }
+
+// Unbind implements nhrpd.DataPlane.
+func (s *secure) Unbind(nextHop netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.plain.Unbind(nextHop)
+	for _, e := range s.ends {
+		if _, ok := e.hops[nextHop]; ok {
+			delete(e.hops, nextHop)
+			s.release(e)
+			err = errors.Join(err, s.tidy(e))
+		}
+	}
+	return err
+}
+
+// Admit implements nhrpd.DataPlane. Both ends of a shortcut ask for an SA: behind NATs
+// one direction alone may not get through.
+func (s *secure) Admit(from engine.Endpoint, _ netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.end(from)
+	e.admitted = true
+	s.ask(e)
+	return nil
+}
+
+// Dismiss implements nhrpd.DataPlane.
+func (s *secure) Dismiss(from engine.Endpoint) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.ends[from]
+	if e == nil {
+		return nil
+	}
+	e.admitted = false
+	s.release(e)
+	return s.tidy(e)
+}
+
+// Fallback implements nhrpd.DataPlane.
+func (s *secure) Fallback(nextHop netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fallback = nextHop
+	return s.settleFallback()
+}
+
+// Traffic implements nhrpd.DataPlane.
+func (s *secure) Traffic(e engine.Endpoint) engine.Traffic { return s.plain.Traffic(e) }
+
+// Admitted implements nhrpd.DataPlane.
+func (s *secure) Admitted() map[engine.Endpoint][]netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[engine.Endpoint][]netip.Addr{}
+	for at, e := range s.ends {
+		if len(e.hops) == 0 && !e.admitted {
+			continue
+		}
+		var hops []netip.Addr
+		for hop := range e.hops {
+			hops = append(hops, hop)
+		}
+		out[at] = hops
+	}
+	return out
+}
+
+// enter counts one more Child SA of a peer, and gives the peer's place in the tables.
+func (s *secure) enter(p sa.Peer) (tables.PeerID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.end(endpointOf(p.Remote))
+	if err := s.admit(e); err != nil {
+		return 0, err
+	}
+	e.peer, e.identity = p.ID, p.Identity.String()
+	e.children++
+	return e.id, nil
+}
+
+// leave counts one less.
+func (s *secure) leave(peer uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.of(peer) {
+		if e.children > 0 {
+			e.children--
+			s.tunnel.daemon.quietly("dismiss", s.tidy(e))
+			return
+		}
+	}
+}
+
+// of gives the ends of one peer: it has two for a while after it moved.
+func (s *secure) of(peer uint64) (all []*end) {
+	for _, e := range s.ends {
+		if e.peer == peer {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// activated changes what a peer's packets leave by.
+func (s *secure) activated(peer uint64, a *esp.Association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.of(peer) {
+		if e.id != 0 {
+			s.tunnel.currentPump().Secure(e.id, a)
+		}
+	}
+}
+
+// up lets NHRP use a peer.
+func (s *secure) up(p sa.Peer, a *esp.Association) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.end(endpointOf(p.Remote))
+	if err := s.admit(e); err != nil {
+		return err
+	}
+	e.peer, e.identity, e.up = p.ID, p.Identity.String(), true
+	s.tunnel.currentPump().Secure(e.id, a)
+	var err error
+	for hop := range e.hops {
+		err = errors.Join(err, s.bind(e, hop))
+	}
+	return err
+}
+
+// down takes a peer's packets back to the hub.
+func (s *secure) down(p sa.Peer) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.of(p.ID) {
+		e.up = false
+		for hop := range e.hops {
+			err = errors.Join(err, s.plain.Unbind(hop))
+		}
+		if e.id != 0 {
+			s.tunnel.currentPump().Secure(e.id, nil)
+		}
+		err = errors.Join(err, s.tidy(e))
+	}
+	return err
+}
+
+// path gives the association that packets to an endpoint leave by.
+func (s *secure) path(to engine.Endpoint) (*esp.Association, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Not only when it is up: a registration may be here before IKE has said so.
+	if e := s.ends[to]; e != nil && e.peer != 0 {
+		if a := s.tunnel.daemon.installer.database.Current(e.peer); a != nil {
+			return a, nil
+		}
+	}
+	return nil, errNoSA
+}
+
+// identity is who IKE says that an association's packets are from.
+func (s *secure) identity(a *esp.Association) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.of(a.Peer) {
+		return e.identity
+	}
+	return ""
+}
