@@ -109,7 +109,7 @@ func (t *table) tunnelAddress() netip.Prefix {
 // protection is IPsec unless the file says otherwise; it needs keys.
 func (t *table) protection(keys *IPsec) bool {
 	const remedy = `write "ipsec", or "none" to send in clear over networks that you trust`
-	const keysRemedy = `give it keys in [tunnel.NAME.ipsec], such as psk-file, or write protection = "none" to send in clear over networks that you trust`
+	keysRemedy := "give it keys in [" + t.path + `.ipsec], such as psk-file, or write protection = "none" to send in clear over networks that you trust`
 	if _, ok := t.values["protection"]; !ok {
 		if keys == nil {
 			t.failMissing("ipsec", keysRemedy)
