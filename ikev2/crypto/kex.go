@@ -24,6 +24,8 @@ type method struct {
 	// shared is the secret of a private value and the peer's KE data, whose
 	// length has been checked. Its error needs no text.
 	shared func(private, peer []byte) (Secret, error)
+	// both is public and shared in one, where that is cheaper; else nil.
+	both func(private, peer []byte) (data []byte, shared Secret, err error)
 	// encapsulate is what the responder of a KEM does instead.
 	encapsulate func(peer []byte) (data []byte, shared Secret, err error)
 }
@@ -125,6 +127,12 @@ func Respond(id uint16, peer []byte, random io.Reader) (data []byte, shared Secr
 		return nil, nil, err
 	}
 	defer k.Wipe()
+	if m.both != nil {
+		if data, shared, err = m.both(k.Private, peer); err != nil {
+			return nil, nil, badValue(id)
+		}
+		return data, shared, nil
+	}
 	if data, err = k.Data(); err != nil {
 		return nil, nil, err
 	}

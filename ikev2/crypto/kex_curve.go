@@ -45,7 +45,15 @@ func nistMethod(curve ecdh.Curve, size int, top byte) *method {
 			return k.PublicKey().Bytes()[1:], nil
 		},
 		shared: func(private, peer []byte) (Secret, error) {
-			return diffieHellman(curve, private, append([]byte{uncompressed}, peer...))
+			_, shared, err := diffieHellman(curve, private, append([]byte{uncompressed}, peer...))
+			return shared, err
+		},
+		both: func(private, peer []byte) ([]byte, Secret, error) {
+			data, shared, err := diffieHellman(curve, private, append([]byte{uncompressed}, peer...))
+			if err != nil {
+				return nil, nil, err
+			}
+			return data[1:], shared, nil
 		},
 	}
 }
@@ -69,18 +77,27 @@ func x25519Method() *method {
 			}
 			return k.PublicKey().Bytes(), nil
 		},
-		shared: func(private, peer []byte) (Secret, error) { return diffieHellman(curve, private, peer) },
+		shared: func(private, peer []byte) (Secret, error) {
+			_, shared, err := diffieHellman(curve, private, peer)
+			return shared, err
+		},
+		both: func(private, peer []byte) ([]byte, Secret, error) { return diffieHellman(curve, private, peer) },
 	}
 }
 
-func diffieHellman(curve ecdh.Curve, private, peer []byte) (Secret, error) {
+// diffieHellman gives our own public value with the secret: making the private key has
+// computed it anyway.
+func diffieHellman(curve ecdh.Curve, private, peer []byte) (data []byte, shared Secret, err error) {
 	k, err := curve.NewPrivateKey(private)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := curve.NewPublicKey(peer)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return k.ECDH(p)
+	if shared, err = k.ECDH(p); err != nil {
+		return nil, nil, err
+	}
+	return k.PublicKey().Bytes(), shared, nil
 }
