@@ -53,9 +53,10 @@ func (c *cookies) good(cookie, nonce []byte, from netip.AddrPort, spii wire.SPI)
 }
 
 // admit decides whether a new IKE_SA_INIT is worth a key exchange: it asks the sender
-// for a cookie where many wait, and refuses where too many do. cookied says that the
-// sender proved to be where it seems.
-func (m *Machine) admit(in *Datagram, h wire.Header, payloads []wire.Payload, nonce []byte) (cookied, ok bool) {
+// for a cookie where many wait, and refuses where too many do, before the request is
+// decoded. cookied says that the sender proved to be where it seems; whole that there is a
+// nonce to make a cookie of.
+func (m *Machine) admit(in *Datagram, h wire.Header, whole bool, cookie, nonce []byte) (cookied, ok bool) {
 	limits, address := m.config.Limits, in.Remote.Addr()
 	from := fromAddress{}
 	if f := m.load.from[address]; f != nil {
@@ -64,8 +65,12 @@ func (m *Machine) admit(in *Datagram, h wire.Header, payloads []wire.Payload, no
 	if m.load.halfOpen < limits.CookieThreshold && from.plain < limits.PerAddress {
 		return false, true
 	}
+	if !whole {
+		m.counters.Syntax++
+		return false, false
+	}
 	m.turnCookies()
-	if n := wire.FindNotify(payloads, wire.Cookie); n == nil || !m.Cookies.good(n.Data, nonce, in.Remote, h.SPIi) {
+	if !m.Cookies.good(cookie, nonce, in.Remote, h.SPIi) {
 		m.counters.CookiesSent++
 		m.sendPlain(in, answerTo(h), []wire.Payload{&wire.Notify{Type: wire.Cookie, Data: m.Cookies.cookie(m.Cookies.Number, nonce, in.Remote, h.SPIi)}})
 		return false, false

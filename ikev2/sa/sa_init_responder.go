@@ -24,22 +24,22 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 		}
 		return
 	}
+	nonce, cookie, whole := wire.PeekInit(in.Data)
+	if s := m.SAs[h.SPIi]; s != nil && s.Initiator && slices.Equal(s.Ni, nonce) {
+		m.counters.Replayed++ // our own request comes back to us
+		return
+	}
+	cookied, ok := m.admit(in, h, whole, cookie, nonce)
+	if !ok {
+		return
+	}
 	msg, err := wire.Parse(in.Data)
 	if err != nil {
 		m.initSyntax(in, h, err)
 		return
 	}
-	nonce, hasNonce := wire.Find[wire.Nonce](msg.Payloads)
-	if !hasNonce {
+	if !whole {
 		m.counters.Syntax++
-		return
-	}
-	if s := m.SAs[h.SPIi]; s != nil && s.Initiator && slices.Equal(s.Ni, nonce) {
-		m.counters.Replayed++ // our own request comes back to us
-		return
-	}
-	cookied, ok := m.admit(in, h, msg.Payloads, nonce)
-	if !ok {
 		return
 	}
 	m.trace(in.Local, in.Remote, false, h, msg.Payloads)
