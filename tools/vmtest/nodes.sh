@@ -5,7 +5,8 @@
 frr_dir=/usr/lib/frr
 declare -A daemon_of=()
 
-# ours NODE [LINE...] starts dmvpnd on NODE; LINEs go into its [tunnel.dmvpn0].
+# ours NODE [LINE...] starts dmvpnd on NODE; LINEs go into its [tunnel.dmvpn0]. The
+# variables underlay and routes stand for the usual ones where they are set.
 ours() {
     local n=$1 conf=$L/$1/dmvpn.toml
     shift
@@ -14,7 +15,7 @@ ours() {
         echo "address = \"$(overlay "$n")/24\""
         echo "key = $gre_key"
         echo 'protection = "none"'
-        echo 'underlay = { device = "eth0" }'
+        echo "underlay = ${underlay:-{ device = \"eth0\" \}}"
         echo "networks = [\"$(lan "$n").0/24\"]"
         echo 'holding-time = "30s"'
         echo 'idle = "12s"'
@@ -24,7 +25,7 @@ ours() {
             echo '[[tunnel.dmvpn0.nhs]]'
             echo "nbma = \"$(nbma hub)\""
             [ "$n" = spoke2 ] || echo "protocol = \"$(overlay hub)\""
-            echo 'routes = ["10.10.0.0/16"]'
+            echo "routes = [\"${routes:-10.10.0.0/16}\"]"
         fi
     } >"$conf"
     in_node "$n" mountpoint -q /sys/fs/bpf || in_node "$n" mount -t bpf bpf /sys/fs/bpf
