@@ -22,14 +22,6 @@ func (s *story) crash(ctx context.Context) error {
 		without a word, under 1,000 packets a second from host1 to host2 (directly)
 		and as many to host0 (at the hub).`)
 	nodes := []string{"hub", "spoke1", "spoke2"}
-	peers, carriers := map[string][]string{}, map[string]int{}
-	for _, node := range nodes {
-		var err error
-		if carriers[node], err = s.Get(node).CarrierLosses(ctx, cloud.Device); err != nil {
-			return err
-		}
-		peers[node] = s.PeerNames(ctx, node)
-	}
 	var streams []*lab.Stream
 	for _, to := range []struct {
 		node *lab.Node
@@ -40,6 +32,17 @@ func (s *story) crash(ctx context.Context) error {
 			return err
 		}
 		streams = append(streams, stream)
+	}
+	if err := s.Until(ctx, 5*time.Second, func() error { return s.Direct(ctx, "spoke1", cloud.Network(2)) }); err != nil {
+		return err
+	}
+	peers, carriers := map[string][]string{}, map[string]int{}
+	for _, node := range nodes {
+		var err error
+		if carriers[node], err = s.Get(node).CarrierLosses(ctx, cloud.Device); err != nil {
+			return err
+		}
+		peers[node] = s.PeerNames(ctx, node)
 	}
 	for _, node := range nodes {
 		s.run(node, fmt.Sprintf("kill -9 %d", s.Daemon(node).Pid()))
