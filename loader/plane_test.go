@@ -237,6 +237,39 @@ func TestAnUnderlayIsReleasedByItsLastTunnel(t *testing.T) {
 	release(0)
 }
 
+func TestAnAddressAndKeyOfAnotherInstanceAreRefused(t *testing.T) {
+	for _, clsact := range []bool{false, true} {
+		m := newMachine(t)
+		m.options.Clsact = clsact
+		first := open(t, m.options)
+		m.attach(t, first)
+		tunnel := tables.Tunnel{IfIndex: m.tunnel, UnderlayIfIndex: m.underlay, Local: netip.MustParseAddr("192.0.2.11"), Key: 42, HasKey: true}
+		if err := first.Tables.SetTunnel(tunnel); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.CheckOthers(tunnel); err != nil {
+			t.Errorf("its own: %v", err)
+		}
+		options := m.options
+		options.Instance = "left"
+		second := open(t, options)
+		if err := second.CheckOthers(tunnel); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "by instance test") {
+			t.Errorf("clsact %v: got %v", clsact, err)
+		}
+		other := tunnel
+		other.Key = 43
+		if err := second.CheckOthers(other); err != nil {
+			t.Errorf("another key: %v", err)
+		}
+		// A device of the same name and number in another namespace is another device.
+		netnstest.Enter(t)
+		netnstest.Run(t, "ip link add w0 index "+fmt.Sprint(m.underlay)+" type veth peer name w1")
+		if err := second.CheckOthers(tunnel); err != nil {
+			t.Errorf("clsact %v, in another namespace: %v", clsact, err)
+		}
+	}
+}
+
 func TestPinsOfDevicesThatAreGoneAreSwept(t *testing.T) {
 	m := newMachine(t)
 	p := open(t, m.options)

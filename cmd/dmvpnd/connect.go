@@ -28,6 +28,9 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 	// Tunnels share underlay devices: one at a time.
 	d.connecting.Lock()
 	defer d.connecting.Unlock()
+	if err := d.plane.CheckOthers(t.entry(now)); err != nil {
+		return err
+	}
 	k, err := d.sockets.take(socketKey{now.Address, now.Device, now.Index, now.Mark})
 	if err != nil {
 		return err

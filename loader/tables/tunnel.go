@@ -104,6 +104,13 @@ func (t *Tables) SetTunnel(u Tunnel) error {
 	return t.dropTunnelKeys(value.IfIndex, key)
 }
 
+// Holds says whether a map dmvpn_tunnel, of whatever instance, has an entry for the
+// tunnel's local address and key.
+func Holds(m *ebpf.Map, u Tunnel) bool {
+	var there tunnelValue
+	return m.Lookup(u.key(), &there) == nil
+}
+
 // dropTunnelKeys removes every entry of dmvpn_tunnel of the device but keep.
 func (t *Tables) dropTunnelKeys(ifindex uint32, keep tunnelKey) error {
 	var key tunnelKey
