@@ -21,12 +21,16 @@ type initial struct {
 	Nr                []byte
 	Digest            [32]byte // responder: of the request
 
-	Method  uint16 // initiator: of its KE payload
-	KE      *crypto.KeyExchange
-	Cookie  []byte
-	Rounds  int
-	Asked   []uint16
-	Refusal string // of somebody who may be anybody
+	Method    uint16 // initiator: of its KE payload
+	KE        *crypto.KeyExchange
+	Cookie    []byte
+	Renewed   bool // the cookie goes with the next repeat
+	Rounds    int
+	Restarted bool // for the sake of that
+	Asked     []uint16
+	Refusal   string              // of somebody who may be anybody
+	FirstKE   *crypto.KeyExchange // of IKE_SA_INIT, when it is done
+	Others    []Datagram          // further responses to IKE_SA_INIT
 
 	From         netip.Addr // responder: where it came from
 	Cookied      bool       // the cookie came back
@@ -140,8 +144,10 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 		m.load.leave(i.From, i.Cookied)
 		delete(m.Recent, i.Digest)
 	}
-	if i.KE != nil {
-		i.KE.Wipe()
+	for _, k := range []*crypto.KeyExchange{i.KE, i.FirstKE} {
+		if k != nil {
+			k.Wipe()
+		}
 	}
 	m.cancel(i.Child)
 	s.Initial = nil

@@ -120,6 +120,9 @@ func (m *Machine) fail(s *ikeSA, reason string) {
 	if m.SAs[s.own()] != s {
 		return
 	}
+	if t, ok := s.Running.(*initiate); ok && t.another(m, s, reason) {
+		return
+	}
 	s.Failure = reason
 	m.die(s, reason)
 }

@@ -15,7 +15,10 @@ const (
 	lingerInbound  = 5 * time.Second
 	graceOfLoser   = 10 * time.Second // then the responder of a redundant SA drops it itself
 	cookieLifetime = 2 * time.Minute  // of the secret; the one before stays good as long again
-	maxRounds      = 4                // COOKIE and INVALID_KE_PAYLOAD answers that one attempt heeds
+	maxRounds      = 4                // COOKIE and INVALID_KE_PAYLOAD answers that one attempt heeds at once
+	maxOthers      = 6                // responses to one IKE_SA_INIT that are kept besides the first
+	maxOther       = 4096             // octets of one
+	otherRepeats   = 3                // of a request, where another response could be tried instead
 	followupWait   = 30 * time.Second // for the next IKE_FOLLOWUP_KE of a chain
 	firstRetry     = 2 * time.Second  // of an attempt that failed; each pause is longer
 	maxRetry       = 64 * time.Second

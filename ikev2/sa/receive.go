@@ -149,7 +149,7 @@ func (m *Machine) response(s *ikeSA, h wire.Header, payloads []wire.Payload, tex
 		m.advance(s, t)
 		return
 	}
-	if s.Running == t {
+	if s.Running == t && !s.Out.Pending {
 		s.Running = nil
 	}
 }

@@ -108,12 +108,16 @@ func adds(policy []proposal.Proposal) bool {
 // does not fit is ignored, and the attempt goes on (section 2.21.1).
 func (m *Machine) initResponse(in *Datagram, h wire.Header) {
 	s := m.SAs[h.SPIi]
-	if s == nil || s.Stage != connecting || !s.Out.Pending || s.Out.Header.Exchange != wire.IKESAInit {
+	if s == nil || s.Stage != connecting || !s.Out.Pending {
 		m.counters.Unknown++
 		return
 	}
 	t, ok := s.Running.(*initiate)
 	if !ok {
+		return
+	}
+	if t.Step != stepInit {
+		t.keep(m, s, in)
 		return
 	}
 	msg, err := wire.Parse(in.Data)
@@ -165,8 +169,7 @@ func (t *initiate) initAnswered(m *Machine, s *ikeSA, in *Datagram, msg *wire.Me
 	if err != nil {
 		return err
 	}
-	i.KE.Wipe()
-	i.KE = nil
+	i.FirstKE, i.KE = i.KE, nil
 	s.answered()
 	s.SPIr, s.Choice, s.Keys = msg.SPIr, *choice, keys
 	i.Nr, i.Response = slices.Clone(nonce), slices.Clone(in.Data)
@@ -205,11 +208,12 @@ func (t *initiate) initRefused(m *Machine, s *ikeSA, payloads []wire.Payload) er
 		if err != nil {
 			return err
 		}
-		if i.Rounds++; i.Rounds > maxRounds {
-			m.fail(s, "the peer asks for ever new cookies")
-			return nil
-		}
 		i.Cookie = slices.Clone(data)
+		if i.Rounds++; i.Rounds > maxRounds {
+			// Whoever forges them makes us send no more than the timer does.
+			i.Renewed, i.Refusal = true, "it wants ever new cookies"
+			return errors.New("one cookie more: it goes with the next repeat")
+		}
 		s.answered()
 		m.advance(s, t)
 		return nil
@@ -223,8 +227,8 @@ func (t *initiate) initRefused(m *Machine, s *ikeSA, payloads []wire.Payload) er
 			return err
 		}
 		if i.Rounds++; slices.Contains(i.Asked, method) || i.Rounds > maxRounds {
-			m.fail(s, fmt.Sprintf("the peer asks for %s again and again", wire.KeyExchangeName(method)))
-			return nil
+			i.Refusal = fmt.Sprintf("it wants %s again and again", wire.KeyExchangeName(method))
+			return errors.New(i.Refusal)
 		}
 		i.Asked = append(i.Asked, i.Method)
 		i.KE.Wipe()

@@ -67,7 +67,7 @@ func (m *Machine) advance(s *ikeSA, t task) {
 	s.Running = t
 	r := t.build(m, s)
 	if r == nil {
-		if s.Running == t {
+		if s.Running == t && !s.Out.Pending {
 			s.Running = nil
 		}
 		return

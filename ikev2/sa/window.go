@@ -60,9 +60,10 @@ func (m *Machine) repeatPause(s *ikeSA) time.Duration {
 // repeat sends the request again, or gives the peer up (section 2.4).
 func (m *Machine) repeat(s *ikeSA) {
 	o := &s.Out
+	t, initial := s.Running.(*initiate)
 	if o.Repeats >= o.Limit {
 		m.counters.PeersDead++
-		if t, ok := s.Running.(*initiate); ok {
+		if initial {
 			t.unanswered(m, s)
 			return
 		}
@@ -71,6 +72,14 @@ func (m *Machine) repeat(s *ikeSA) {
 	}
 	o.Repeats++
 	m.counters.Repeats++
+	if initial && t.Step == stepInit && s.Initial.Renewed {
+		s.Initial.Renewed = false
+		n := o.Repeats
+		m.advance(s, t)
+		o.Repeats = n
+		o.At = m.at(m.repeatPause(s))
+		return
+	}
 	o.At = m.at(m.repeatPause(s))
 	m.transmit(s, o.Packets)
 }

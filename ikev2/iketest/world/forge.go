@@ -20,7 +20,7 @@ func (w *World) Forge(to *End, local, remote netip.AddrPort, data []byte) {
 	}
 	m.kind = letters[m.Exchange]
 	w.log("%s gets a forgery from %s: %s", to.Name, remote, m)
-	to.cause = m
+	m.unbent, to.cause = m, m
 	to.Input(&sa.Datagram{Local: local, Remote: remote, Data: slices.Clone(data)})
 	to.cause = nil
 }

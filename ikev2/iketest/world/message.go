@@ -20,6 +20,7 @@ type Message struct {
 	From          *End
 	Local, Remote netip.AddrPort // as the sender has them
 	source        netip.AddrPort // as the receiver sees it
+	unbent        *Message       // as it was sent
 	wire.Header
 	Payloads  []wire.Payload // what is inside; nil if the World has no key for it
 	Packets   [][]byte

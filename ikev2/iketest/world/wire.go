@@ -64,7 +64,8 @@ func (w *World) add(m *Message) {
 	again := w.sentBefore(m)
 	w.log("  %s sends %s%s", m.From.Name, m, map[bool]string{true: " (again)"}[again])
 	w.checkSent(m)
-	if w.awaited != nil && again && !w.awaited(m) && slices.ContainsFunc(w.handed, m.is) {
+	answer := m.From.cause != nil && w.awaited != nil && w.awaited(m.From.cause.unbent)
+	if w.awaited != nil && again && !w.awaited(m) && !answer && slices.ContainsFunc(w.handed, m.is) {
 		return // it was delivered; only the message that this run loses must be repeated
 	}
 	if !again {
@@ -365,7 +366,7 @@ func (w *World) hand(m *Message) {
 	}
 	w.log("%s gets %s", to.Name, m)
 	w.took(m)
-	to.cause = m
+	m.unbent, to.cause = original, m
 	for _, b := range m.Packets {
 		to.Input(&sa.Datagram{Local: local, Remote: m.source, Data: slices.Clone(b)})
 	}
