@@ -119,8 +119,7 @@ func (w *world) fresh(t testing.TB, c packetCase) {
 	w.setTunnel(t, value)
 	var drop DmvpnDropKey
 	clearMap(t, w.maps["dmvpn_drop"], &drop)
-	var flow DmvpnFlowKey
-	clearMap(t, w.maps["dmvpn_redirect"], &flow)
+	w.changeBuckets(t, func(b *DmvpnFlowBucket) { *b = DmvpnFlowBucket{} })
 	zero := make([]DmvpnPeerStats, ebpf.MustPossibleCPU())
 	for id := range uint32(lastPeer + 1) {
 		must(t, w.maps["dmvpn_stats"].Put(id, zero))

@@ -85,6 +85,7 @@ const (
 
 type DmvpnFlowBucket struct {
 	_      structs.HostLayout
+	Flow   DmvpnFlowKey
 	LastNs uint64
 }
 

@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"net"
 
 	"github.com/gopacket/gopacket"
@@ -97,6 +98,18 @@ var (
 // wrap puts outer IP and GRE around a packet.
 func wrap(o *layers.IPv4, g *layers.GRE, inner []byte) []byte {
 	return octets(o, g, gopacket.Payload(inner))
+}
+
+// sealed puts the checksum of the outer header right again.
+func sealed(packet []byte) []byte {
+	b := spoil(packet, 10, 0, 11, 0)
+	sum := uint32(0)
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	sum = sum&0xffff + sum>>16
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum+sum>>16))
+	return b
 }
 
 // spoil changes octets of a packet: offset, value, offset, value, ...

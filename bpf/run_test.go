@@ -55,7 +55,11 @@ func (w *world) run(t testing.TB, c packetCase, egress bool) result {
 	}
 	var after skb
 	out := make([]byte, len(c.packet)+256)
-	front := binary.BigEndian.AppendUint16(bytes.Clone(link[:12]), c.ethertype())
+	stations := link[:12]
+	if !egress {
+		stations = w.linkTo[:12]
+	}
+	front := binary.BigEndian.AppendUint16(bytes.Clone(stations), c.ethertype())
 	options := &ebpf.RunOptions{Data: append(front, c.packet...), DataOut: out, Context: in, ContextOut: &after}
 	verdict, err := p.Run(options)
 	must(t, err)

@@ -19,11 +19,11 @@
 #define MAX_PEERS 65536
 #define MAX_NEXTHOPS 131072
 #define MAX_DROPS 16384
-#define MAX_FLOWS 65536
+#define MAX_FLOWS 32768 /* a power of two */
 #define EVENT_RING_BYTES (1 << 20)
 #define EVENT_SNAP 128 /* octets of the packet that an event carries */
 #define OUTER_TTL 64
 #define REDIRECT_INTERVAL_NS 8000000000ULL /* per source and destination */
 #define MISS_INTERVAL_NS 1000000000ULL     /* per source and destination */
 #define UNKNOWN_INTERVAL_NS 1000000000ULL  /* per NBMA address */
-#define UNKNOWN_SPACING_NS 10000000ULL     /* per tunnel, from whichever address */
+#define UNKNOWN_FLOWS 64 /* buckets of all NBMA addresses together, a power of two */

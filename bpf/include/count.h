@@ -15,10 +15,8 @@ static __always_inline __u32 wire_packets(const struct __sk_buff *skb, __u32 oct
 	return (octets - headers + skb->gso_size - 1) / skb->gso_size;
 }
 
-static __always_inline void count_rx(__u32 peer, __u32 packets, __u32 octets)
+static __always_inline void count_rx(struct peer_stats *s, __u32 packets, __u32 octets)
 {
-	struct peer_stats *s = bpf_map_lookup_elem(&dmvpn_stats, &peer);
-
 	if (!s)
 		return;
 	s->rx_packets += packets;
@@ -26,10 +24,8 @@ static __always_inline void count_rx(__u32 peer, __u32 packets, __u32 octets)
 	s->rx_last_ns = bpf_ktime_get_coarse_ns();
 }
 
-static __always_inline void count_tx(__u32 peer, __u32 packets, __u32 octets)
+static __always_inline void count_tx(struct peer_stats *s, __u32 packets, __u32 octets)
 {
-	struct peer_stats *s = bpf_map_lookup_elem(&dmvpn_stats, &peer);
-
 	if (!s)
 		return;
 	s->tx_packets += packets;

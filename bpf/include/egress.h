@@ -14,7 +14,7 @@ static __always_inline enum drop_reason parse_inner(struct __sk_buff *skb, __u32
 	if (pull(skb, l2 + sizeof(struct iphdr)))
 		return DROP_LINEARIZE;
 	c = cursor_at(skb, l2);
-	if (parse_inner_ip4(&c, skb->len - l2, in))
+	if (parse_inner_ip4(&c, skb->len - l2, skb->gso_size, in))
 		return DROP_INNER_HEADER;
 	return DROP_NONE;
 }
@@ -42,32 +42,29 @@ static __always_inline __u32 inner_mtu(const struct tunnel *t, const struct peer
 	return p->mtu && (p->mtu < t->mtu || !t->mtu) ? p->mtu : t->mtu;
 }
 
-/* too_big says whether the packet, or a segment of it, is above the peer's MTU.
- * The kernel has compared with the device's already. */
-static __always_inline int too_big(struct __sk_buff *skb, const struct peer *p,
-				   const struct inner *in, __u32 l2)
+/* largest gives the octets of the packet, or of its largest segment if it is one
+ * of GSO. */
+static __always_inline __u32 largest(struct __sk_buff *skb, const struct inner *in, __u32 l2)
 {
 	__u32 headers = in->header_len + 8; /* UDP */
 	__u8 offset;
 
-	if (!p->mtu)
-		return 0;
 	if (!skb->gso_size)
-		return in->length > p->mtu;
+		return in->length;
 	if (in->l4 == IPPROTO_TCP) {
 		if (bpf_skb_load_bytes(
 			    skb, l2 + in->header_len + __builtin_offsetof(struct tcphdr, offset),
 			    &offset, sizeof(offset)) < 0)
-			return 1;
+			return in->length;
 		headers = in->header_len + (offset >> 4) * 4;
 	}
-	return headers + skb->gso_size > p->mtu;
+	return headers + skb->gso_size;
 }
 
 /* send encapsulates and hands over to the underlay. */
 static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, __u32 id,
-				const struct peer *p, const struct inner *in, const struct way *way,
-				__u32 l2)
+				const struct peer *p, struct peer_stats *s, const struct inner *in,
+				const struct way *way, __u32 l2)
 {
 	struct bpf_redir_neigh neigh = {.nh_family = AF_INET, .ipv4_nh = way->gateway};
 	__u32 packets = wire_packets(skb, in->length);
@@ -79,7 +76,7 @@ static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, _
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	if (fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
 		return drop(skb, id, DROP_LINEARIZE);
-	count_tx(id, packets, in->length);
+	count_tx(s, packets, in->length);
 	skb->mark = t->mark;
 	if (way->gateway)
 		return bpf_redirect_neigh(way->ifindex, &neigh, sizeof(neigh), 0);
@@ -93,6 +90,7 @@ static __always_inline int egress(struct __sk_buff *skb)
 	struct ip_addr nexthop;
 	struct inner in = {};
 	struct way way;
+	struct peer_stats *s;
 	struct peer *p;
 	enum drop_reason reason;
 	int resolved;
@@ -110,22 +108,25 @@ static __always_inline int egress(struct __sk_buff *skb)
 	id = find_peer(skb, t, &in, &nexthop, l2, &resolved);
 	if (!id)
 		return to_go(skb, 0, TAG_MISS, DROP_NO_NEXTHOP);
+	s = bpf_map_lookup_elem(&dmvpn_stats, &id);
 	p = bpf_map_lookup_elem(&dmvpn_peer, &id);
 	if (!p || !(p->flags & PEER_UP))
 		return drop(skb, id, DROP_PEER_DOWN);
 	if (resolved && t->flags & TUNNEL_REDIRECT && skb->ingress_ifindex == t->ifindex)
 		event_flow(skb, t, EVENT_REDIRECT, &in, id, &nexthop, l2);
-	if (too_big(skb, p, &in, l2))
+	octets = largest(skb, &in, l2);
+	/* The kernel has compared with the MTU of the tunnel device. */
+	if (p->mtu && octets > p->mtu)
 		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
 	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
 		clamp_mss(skb, l2 + in.header_len, inner_mtu(t, p) - 40);
 	if (t->flags & TUNNEL_PROTECTED)
 		return to_go(skb, id, TAG_DATA, DROP_SLOW_PATH);
-	octets = skb->gso_size ? 0 : in.length + sizeof(struct iphdr) + gre_header_len(t);
+	octets += sizeof(struct iphdr) + gre_header_len(t);
 	reason = underlay_way(skb, t, unmapped(&p->nbma), octets, &way);
 	if (reason == DROP_TOO_BIG)
 		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
 	if (reason)
 		return drop(skb, id, reason);
-	return send(skb, t, id, p, &in, &way, l2);
+	return send(skb, t, id, p, s, &in, &way, l2);
 }

@@ -64,19 +64,6 @@ static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, _
 	return bpf_skb_adjust_room(skb, octets, BPF_ADJ_ROOM_MAC, fixed) ? -1 : 0;
 }
 
-static __always_inline __sum16 ip4_checksum(const struct iphdr *ip)
-{
-	const __u16 *word = (const __u16 *)ip;
-	__u32 sum = 0;
-
-#pragma unroll
-	for (int i = 0; i < (int)sizeof(*ip) / 2; i++)
-		sum += word[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /* fill writes outer IP and GRE over the room at offset l2. The outer id repeats
  * the inner one, so that whoever clears DF on the way can still reassemble. */
 static __always_inline int fill(struct __sk_buff *skb, const struct tunnel *t, __be32 nbma,

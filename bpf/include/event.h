@@ -2,20 +2,56 @@
 /* Events for the daemon, each through a token bucket. */
 #pragma once
 
-/* ready takes the token of a flow if the last one is at least interval old. Two
- * CPUs may both get one at the same instant; the daemon does not mind. */
-static __always_inline int ready(const struct flow_key *key, __u64 interval)
+/* Flows are compared and hashed by words: keys are aligned to them. */
+#define FLOW_WORDS (sizeof(struct flow_key) / sizeof(__u64))
+#define FLOW_ALIGNED __attribute__((aligned(sizeof(__u64))))
+
+/* flow_bucket_of gives the place of a flow among the first count buckets, a
+ * power of two. */
+static __always_inline __u32 flow_bucket_of(const struct flow_key *flow, __u32 count)
+{
+	const __u64 *word = (const void *)flow;
+	__u64 hash = 0;
+
+#pragma unroll
+	for (int i = 0; i < (int)FLOW_WORDS; i++) {
+		hash ^= word[i];
+		hash *= 0x9e3779b97f4a7c15ULL; /* 2^64 by the golden ratio */
+		hash ^= hash >> 32;
+	}
+	return hash & (count - 1);
+}
+
+static __always_inline int same_flow(const struct flow_key *a, const struct flow_key *b)
+{
+	const __u64 *left = (const void *)a, *right = (const void *)b;
+	__u64 difference = 0;
+
+#pragma unroll
+	for (int i = 0; i < (int)FLOW_WORDS; i++)
+		difference |= left[i] ^ right[i];
+	return !difference;
+}
+
+/* ready takes the token of a flow if the last one is at least interval old. A
+ * bucket that another flow has is taken over after a quarter of that: so two that
+ * share one get their turns, and many that pass by once, as in a scan, raise no
+ * more than the buckets let by. Nothing is locked: two CPUs may both get a token
+ * at the same instant, which the daemon does not mind, or leave a bucket to a
+ * flow that is neither's. */
+static __always_inline int ready(const struct flow_key *flow, __u64 interval, __u32 count)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
-	struct flow_bucket fresh = {.last_ns = now};
-	struct flow_bucket *b = bpf_map_lookup_elem(&dmvpn_redirect, key);
+	__u32 index = flow_bucket_of(flow, count);
+	struct flow_bucket *b = bpf_map_lookup_elem(&dmvpn_redirect, &index);
 
-	if (!b) {
-		bpf_map_update_elem(&dmvpn_redirect, key, &fresh, BPF_ANY);
-		return 1;
-	}
+	if (!b)
+		return 0;
+	if (!same_flow(flow, &b->flow))
+		interval /= 4;
 	if (now - b->last_ns < interval)
 		return 0;
+	b->flow = *flow;
 	b->last_ns = now;
 	return 1;
 }
@@ -59,27 +95,28 @@ static __always_inline void event_flow(struct __sk_buff *skb, const struct tunne
 				       const struct ip_addr *nexthop, __u32 offset)
 {
 	__u64 interval = kind == EVENT_REDIRECT ? REDIRECT_INTERVAL_NS : MISS_INTERVAL_NS;
-	struct flow_key key = {
+	FLOW_ALIGNED struct flow_key flow = {
 		.source = in->source,
 		.destination = in->destination,
 		.tunnel_ifindex = t->ifindex,
 		.kind = kind,
 	};
 
-	if (ready(&key, interval))
-		raise(skb, &key, peer, nexthop, offset);
+	if (ready(&flow, interval, MAX_FLOWS))
+		raise(skb, &flow, peer, nexthop, offset);
 }
 
 /* event_unknown raises UNKNOWN_NBMA. Whoever forges many addresses gets no more
- * than the spacing of the tunnel lets by. */
+ * than the few buckets that all of them share let by. */
 static __always_inline void event_unknown(struct __sk_buff *skb, const struct tunnel *t,
 					  const struct ip_addr *nbma, __u32 offset)
 {
-	struct flow_key key = {.tunnel_ifindex = t->ifindex, .kind = EVENT_UNKNOWN_NBMA};
+	FLOW_ALIGNED struct flow_key flow = {
+		.source = *nbma,
+		.tunnel_ifindex = t->ifindex,
+		.kind = EVENT_UNKNOWN_NBMA,
+	};
 
-	if (!ready(&key, UNKNOWN_SPACING_NS))
-		return;
-	key.source = *nbma;
-	if (ready(&key, UNKNOWN_INTERVAL_NS))
-		raise(skb, &key, 0, nbma, offset);
+	if (ready(&flow, UNKNOWN_INTERVAL_NS, UNKNOWN_FLOWS))
+		raise(skb, &flow, 0, nbma, offset);
 }

@@ -13,9 +13,18 @@ struct envelope {
 	__u8 tos;
 };
 
+/* for_us says that the frame is for this device: not for another station that a
+ * promiscuous device hears, and not of a VLAN on it, whose tag the kernel has put
+ * aside. */
+static __always_inline int for_us(const struct __sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST &&
+	       !(skb->vlan_present && skb->vlan_tci & VLAN_VID_MASK);
+}
+
 /* parse_envelope reads outer IP and GRE. DROP_NONE with a GRE length of 0: not for
- * us to finish. The stack reassembles fragments, walks options, and hands GRE to
- * the raw socket. */
+ * us to finish. The stack reassembles fragments, walks options, drops what has a
+ * wrong checksum, and hands GRE to the raw socket. */
 static __always_inline enum drop_reason parse_envelope(struct __sk_buff *skb, __u32 l2,
 						       struct envelope *e)
 {
@@ -23,15 +32,12 @@ static __always_inline enum drop_reason parse_envelope(struct __sk_buff *skb, __
 	struct iphdr *ip = take(&c, sizeof(*ip));
 
 	if (!ip || ip->protocol != IPPROTO_GRE || ip->version_ihl != 0x45 ||
-	    ip->fragment & bpf_htons(IP_MF | IP_OFFSET))
+	    ip->fragment & bpf_htons(IP_MF | IP_OFFSET) || ip4_checksum(ip))
 		return DROP_NONE;
 	e->source = mapped(ip->source);
 	e->destination = mapped(ip->destination);
 	e->tos = ip->tos;
-	e->octets = bpf_ntohs(ip->length);
-	/* A GSO packet of more than 64 KiB says 0. */
-	if (e->octets == 0)
-		e->octets = skb->len - l2;
+	e->octets = total_length(ip, skb->len - l2, skb->gso_size);
 	if (parse_gre(&c, &e->gre))
 		return DROP_TRUNCATED;
 	e->length = sizeof(*ip) + e->gre.length;
@@ -72,7 +78,7 @@ static __always_inline enum drop_reason open_envelope(struct __sk_buff *skb, __u
 		return DROP_INNER_PROTOCOL;
 	if (e->octets < e->length || l2 + e->octets > skb->len)
 		return DROP_TRUNCATED;
-	if (parse_inner_ip4(&c, e->octets - e->length, in))
+	if (parse_inner_ip4(&c, e->octets - e->length, skb->gso_size, in))
 		return DROP_INNER_HEADER;
 	ecn = ecn_exit(in->tos, e->tos);
 	if (ecn < 0)
@@ -90,9 +96,10 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	struct inner in = {};
 	enum drop_reason reason;
 	struct tunnel *t;
+	struct peer_stats *s;
 	struct peer *p;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || pull(skb, l2 + headers))
+	if (skb->protocol != bpf_htons(ETH_P_IP) || !for_us(skb) || pull(skb, l2 + headers))
 		return TC_ACT_UNSPEC;
 	reason = parse_envelope(skb, l2, &e);
 	if (!reason && !e.length)
@@ -117,6 +124,7 @@ static __always_inline int ingress(struct __sk_buff *skb)
 		event_unknown(skb, t, &e.source, l2 + e.length);
 		return drop(skb, 0, DROP_UNKNOWN_PEER);
 	}
+	s = bpf_map_lookup_elem(&dmvpn_stats, &id);
 	p = bpf_map_lookup_elem(&dmvpn_peer, &id);
 	if (!p || !(p->flags & PEER_UP))
 		return drop(skb, id, DROP_PEER_DOWN);
@@ -128,6 +136,6 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	packets = wire_packets(skb, in.length);
 	if (bpf_skb_adjust_room(skb, -(__s32)e.length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return drop(skb, id, DROP_ADJUST_ROOM);
-	count_rx(id, packets, in.length);
+	count_rx(s, packets, in.length);
 	return bpf_redirect(t->ifindex, BPF_F_INGRESS);
 }

@@ -49,11 +49,14 @@ enum {
 
 enum {
 	AF_INET = 2,
+	AF_INET6 = 10,
 	ETH_HLEN = 14,
 	ETH_P_IP = 0x0800,
 	IPPROTO_TCP = 6,
 	IPPROTO_GRE = 47,
 	EALREADY = 114,
+	PACKET_HOST = 0, /* __sk_buff.pkt_type: for this device */
+	VLAN_VID_MASK = 0x0fff,
 };
 
 struct __sk_buff {
@@ -109,7 +112,7 @@ enum {
 };
 
 struct bpf_fib_lookup {
-	__u8 family;
+	__u8 family; /* out: of the gateway, RFC 8950 */
 	__u8 l4_protocol;
 	__be16 sport;
 	__be16 dport;

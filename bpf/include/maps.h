@@ -19,7 +19,7 @@ MAP(dmvpn_nexthop, BPF_MAP_TYPE_HASH, struct nexthop_key, struct peer_id, MAX_NE
 MAP(dmvpn_peer, BPF_MAP_TYPE_ARRAY, __u32, struct peer, MAX_PEERS);
 MAP(dmvpn_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct peer_stats, MAX_PEERS);
 MAP(dmvpn_drop, BPF_MAP_TYPE_LRU_PERCPU_HASH, struct drop_key, struct drop_count, MAX_DROPS);
-MAP(dmvpn_redirect, BPF_MAP_TYPE_LRU_HASH, struct flow_key, struct flow_bucket, MAX_FLOWS);
+MAP(dmvpn_redirect, BPF_MAP_TYPE_ARRAY, __u32, struct flow_bucket, MAX_FLOWS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

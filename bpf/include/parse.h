@@ -76,6 +76,19 @@ static __always_inline __be32 unmapped(const struct ip_addr *a)
 	return v4;
 }
 
+static __always_inline __sum16 ip4_checksum(const struct iphdr *ip)
+{
+	const __u16 *word = (const __u16 *)ip;
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < (int)sizeof(*ip) / 2; i++)
+		sum += word[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
 static __always_inline __u32 ip_header_len(const struct iphdr *ip)
 {
 	return (ip->version_ihl & 0x0f) * 4;
@@ -95,21 +108,26 @@ struct inner {
 	__u8 multicast; /* or limited broadcast */
 };
 
+/* total_length gives what an IPv4 header says of the packet's octets. A GSO
+ * packet of more than 64 KiB says 0: all that there are. */
+static __always_inline __u32 total_length(const struct iphdr *ip, __u32 octets, __u32 gso_size)
+{
+	return ip->length || !gso_size ? bpf_ntohs(ip->length) : octets;
+}
+
 /* parse_inner_ip4 reads an IPv4 header, options and all, and checks what the
  * header says against the octets that there are. */
-static __always_inline int parse_inner_ip4(struct cursor *c, __u32 octets, struct inner *in)
+static __always_inline int parse_inner_ip4(struct cursor *c, __u32 octets, __u32 gso_size,
+					   struct inner *in)
 {
 	struct iphdr *ip = take(c, sizeof(*ip));
 
 	if (!ip)
 		return -1;
 	in->header_len = ip_header_len(ip);
-	in->length = bpf_ntohs(ip->length);
+	in->length = total_length(ip, octets, gso_size);
 	if (ip->version_ihl >> 4 != 4 || in->header_len < sizeof(*ip))
 		return -1;
-	/* A GSO packet of more than 64 KiB says 0. */
-	if (in->length == 0)
-		in->length = octets;
 	if (in->length < in->header_len || in->length > octets)
 		return -1;
 	in->protocol = GRE_PROTO_IPV4;

@@ -50,7 +50,12 @@ static __always_inline enum drop_reason overlay_nexthop(struct __sk_buff *skb,
 		if (refused(lookup))
 			return DROP_NO_ROUTE;
 	}
-	*nexthop = found(lookup) ? mapped(fib.ipv4_dst) : in->destination;
+	if (!found(lookup))
+		*nexthop = in->destination;
+	else if (fib.family == AF_INET)
+		*nexthop = mapped(fib.ipv4_dst);
+	else
+		__builtin_memcpy(nexthop, fib.ipv6_dst, sizeof(*nexthop));
 	return DROP_NONE;
 }
 
@@ -62,7 +67,7 @@ struct way {
 
 /* underlay_way routes towards nbma by the underlay device of the tunnel alone,
  * so that a default route through the tunnel does not catch it. octets is the
- * length of the outer packet, 0 where it will be segmented. */
+ * length of the outer packet, or of the largest that it will be cut into. */
 static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, const struct tunnel *t,
 						     __be32 nbma, __u32 octets, struct way *way)
 {
@@ -84,10 +89,12 @@ static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, cons
 	if (t->mark)
 		return DROP_NONE;
 	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);
-	if (lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED && octets)
+	if (lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return DROP_TOO_BIG;
-	if (lookup == BPF_FIB_LKUP_RET_SUCCESS || lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		way->gateway = fib.ipv4_dst;
+	if (lookup == BPF_FIB_LKUP_RET_SUCCESS) {
+		/* A gateway of IPv6 is for the kernel to find again. */
+		if (fib.family == AF_INET)
+			way->gateway = fib.ipv4_dst;
 		return DROP_NONE;
 	}
 	/* A packet that waits for its neighbour is sent on by its route: it must have

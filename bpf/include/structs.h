@@ -100,7 +100,7 @@ enum event_kind {
 	EVENT_UNKNOWN_NBMA = 3, /* data from an unregistered NBMA address */
 };
 
-/* dmvpn_redirect: token bucket of a pair, one for each kind of event. */
+/* Who talks to whom, for one kind of event. */
 struct flow_key {
 	struct ip_addr source;
 	struct ip_addr destination;
@@ -108,7 +108,10 @@ struct flow_key {
 	enum event_kind kind;
 };
 
+/* dmvpn_redirect[hash of the flow]: token bucket of the flow that had the last
+ * token. */
 struct flow_bucket {
+	struct flow_key flow;
 	__u64 last_ns;
 };
 

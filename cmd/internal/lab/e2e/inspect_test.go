@@ -32,7 +32,7 @@ func TestThePinnedMapsPrintNamedFields(t *testing.T) {
 		"dmvpn_peer":     {"key", "value", "nbma", "protocol", "tunnel_ifindex", "flags", "mtu", "port"},
 		"dmvpn_stats":    {"key", "values", "cpu", "rx_packets", "rx_bytes", "rx_last_ns", "tx_packets", "tx_bytes", "tx_last_ns"},
 		"dmvpn_drop":     {"key", "peer", "reason", "values", "packets", "bytes", "DROP_UNKNOWN_PEER"},
-		"dmvpn_redirect": {"key", "source", "destination", "tunnel_ifindex", "kind", "EVENT_REDIRECT", "value", "last_ns"},
+		"dmvpn_redirect": {"key", "value", "flow", "source", "destination", "tunnel_ifindex", "kind", "last_ns"},
 	}
 	pinned := 0
 	for _, p := range c.Pins("hub") {
