@@ -75,3 +75,26 @@ func (c *clock) now() (time.Duration, error) {
 	}
 	return softirq + time.Duration(t.Nano()), nil
 }
+
+// overflows counts the packets that the kernel has dropped because a CPU's queue
+// of received packets was full. All namespaces share that queue, so that other
+// programs' packets may fill it.
+func overflows() (sum uint64, err error) {
+	const file = "/proc/net/softnet_stat"
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			return 0, fmt.Errorf("%s: %q", file, line)
+		}
+		n, err := strconv.ParseUint(fields[1], 16, 64) // packets, drops, ...
+		if err != nil {
+			return 0, fmt.Errorf("%s: %q: %w", file, line, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
@@ -25,18 +26,19 @@ func main() {
 	packets := flag.Int("packets", 100000, "packets a turn")
 	tcp := flag.Duration("tcp", 3*time.Second, "length of a turn of TCP; 0: none")
 	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the CPU that is measured")
+	only := flag.String("only", "", "the one path of packets to measure: encapsulation, decapsulation or hairpin")
 	flag.Parse()
-	if err := run(*peers, *rounds, *packets, *cpu, *tcp); err != nil {
+	if err := run(*peers, *rounds, *packets, *cpu, *tcp, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(peers, rounds, packets, cpu int, tcp time.Duration) error {
+func run(peers, rounds, packets, cpu int, tcp time.Duration, only string) error {
 	if peers < 2 || peers > 10000 || peers%2 != 0 || rounds < 1 || packets < 1 {
 		return errors.New("peers must be even, from 2 to 10000, rounds and packets at least 1")
 	}
-	if err := packetTable(peers, rounds, packets, cpu); err != nil {
+	if err := packetTable(peers, rounds, packets, cpu, only); err != nil {
 		return err
 	}
 	if tcp == 0 {
@@ -48,7 +50,7 @@ func run(peers, rounds, packets, cpu int, tcp time.Duration) error {
 // newLab makes a lab that this process alone has.
 func newLab() (*lab.Lab, error) { return lab.New(fmt.Sprintf("bench%d", os.Getpid())) }
 
-func packetTable(peers, rounds, packets, cpu int) (err error) {
+func packetTable(peers, rounds, packets, cpu int, only string) (err error) {
 	l, err := newLab()
 	if err != nil {
 		return err
@@ -71,7 +73,10 @@ func packetTable(peers, rounds, packets, cpu int) (err error) {
 		}
 	}
 	fmt.Printf("CPU %d, %d peers with a network each, random destinations, %d rounds of %d packets\n", cpu, peers, rounds, packets)
-	list := paths(g)
+	list := slices.DeleteFunc(paths(g), func(p *path) bool { return only != "" && p.name != only })
+	if len(list) == 0 {
+		return fmt.Errorf("no path %q: encapsulation, decapsulation or hairpin", only)
+	}
 	for _, p := range list {
 		defer p.close()
 		if err := p.load(peers); err != nil {

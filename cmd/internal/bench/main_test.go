@@ -11,7 +11,7 @@ import (
 // TestEveryPathIsProved runs the whole benchmark, in small: it fails by itself
 // where a packet did not take its path.
 func TestEveryPathIsProved(t *testing.T) {
-	if err := run(300, 1, 2000, runtime.NumCPU()-1, time.Second); err != nil {
+	if err := run(300, 1, 2000, runtime.NumCPU()-1, time.Second, ""); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,7 +33,7 @@ func measurePrograms(g *gateway, t *tunnel, list []*path, cpu, packets int) (err
 		if err != nil {
 			return err
 		}
-		if _, err := p.once(g, t, c, cpu, tunneled, packets); err != nil {
+		if _, err := p.turn(g, t, c, cpu, tunneled, packets); err != nil {
 			return err
 		}
 		after, err := runTime(encap, decap)
