@@ -135,6 +135,9 @@ func (l *Lab) build(f func() error) error {
 	return f()
 }
 
+// Fail notes an error of whoever builds on the lab; Err gives the first.
+func (l *Lab) Fail(err error) { l.fail("%w", err) }
+
 // Get gives a node by its name, nil if there is none.
 func (l *Lab) Get(name string) *Node { return l.nodes[name] }
 

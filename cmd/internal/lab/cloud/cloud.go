@@ -20,6 +20,8 @@ package cloud
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
@@ -39,6 +41,7 @@ type Options struct {
 	Spokes     int      // 1 to 50
 	HubDelay   time.Duration
 	SpokeDelay time.Duration // of the wires to the Internet, one way
+	Protected  bool          // by IPsec, with one shared key
 	// Settings may change what a node ("hub", "spoke1", …) is configured with.
 	Settings func(node string, s *Settings)
 	// Wire may change the wire between a node and the Internet.
@@ -127,11 +130,23 @@ func (c *Cloud) site(o Options, name, hostName string, nbma netip.Addr, n int) (
 	site.Route(netip.AddrFrom4(gateway).String(), "default")
 	host.Route(Gateway(n).String(), "default")
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(n)}}
+	if o.Protected {
+		s.Tunnels[0].IPsec = &IPsec{Identity: name + ".example.net", PSKFile: c.sharedKey(site)}
+	}
 	if o.Settings != nil {
 		o.Settings(name, s)
 	}
 	c.settings[name] = s
 	return site, host
+}
+
+// sharedKey writes the key of all, readable by the node's daemon alone.
+func (c *Cloud) sharedKey(n *lab.Node) string {
+	file := filepath.Join(n.Dir, "psk")
+	if err := os.WriteFile(file, []byte("the key that all members share\n"), 0o600); err != nil {
+		c.Lab.Fail(err)
+	}
+	return file
 }
 
 func defaults(n int) Tunnel {

@@ -31,6 +31,15 @@ type Tunnel struct {
 	Shortcut       *bool
 	Redirect       *bool
 	NHS            []NHS
+	IPsec          *IPsec // nil: packets travel in clear
+}
+
+// IPsec is the [tunnel.NAME.ipsec] of the file.
+type IPsec struct {
+	Identity string
+	PSKFile  string
+	DPD      time.Duration // 0: default
+	Lines    []string      // what else it says
 }
 
 // NHS is one [[tunnel.NAME.nhs]].
@@ -53,7 +62,9 @@ func (s Settings) TOML() string {
 		if t.Key >= 0 {
 			line("key = %d", t.Key)
 		}
-		line("protection = \"none\"")
+		if t.IPsec == nil {
+			line("protection = \"none\"")
+		}
 		if t.Mark != 0 {
 			line("underlay = { device = %q, mark = %d }", t.Underlay, t.Mark)
 		} else {
@@ -82,6 +93,15 @@ func (s Settings) TOML() string {
 		}
 		if t.Redirect != nil {
 			line("redirect = %t", *t.Redirect)
+		}
+		if i := t.IPsec; i != nil {
+			line("\n[tunnel.%s.ipsec]\nidentity = %q\npsk-file = %q", t.Name, i.Identity, i.PSKFile)
+			if i.DPD != 0 {
+				line("dpd = %q", i.DPD)
+			}
+			for _, more := range i.Lines {
+				line("%s", more)
+			}
 		}
 		for _, n := range t.NHS {
 			line("\n[[tunnel.%s.nhs]]", t.Name)

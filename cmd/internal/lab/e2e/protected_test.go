@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// inClear says whether a frame on an underlay wire is anything but IKE, ESP in UDP, and
+// what hosts say to find each other: whatever else it is may be a tunnel's.
+func inClear(f lab.Frame) bool {
+	const ethernet = 14
+	if len(f.Data) < ethernet+20 || binary.BigEndian.Uint16(f.Data[12:]) != 0x0800 {
+		return false // ARP
+	}
+	ip := f.Data[ethernet:]
+	source, destination := netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
+	if inside := netip.MustParsePrefix("10.0.0.0/8"); inside.Contains(source) || inside.Contains(destination) {
+		return true // of the overlay, or of a LAN
+	}
+	header := int(ip[0]&0x0f) * 4
+	const unreachable = 3
+	if ip[9] == 1 && len(ip) >= header+8 && ip[header] == unreachable {
+		return !isIPsec(ip[header+8:]) // a daemon's ports are closed: the kernel says so of what was sent there
+	}
+	return !isIPsec(ip)
+}
+
+// isIPsec says whether an IP packet, which may be cut, is IKE or ESP in UDP.
+func isIPsec(ip []byte) bool {
+	if len(ip) < 28 || ip[9] != 17 {
+		return false
+	}
+	header := int(ip[0]&0x0f) * 4
+	if len(ip) < header+4 {
+		return false
+	}
+	ports := []uint16{binary.BigEndian.Uint16(ip[header:]), binary.BigEndian.Uint16(ip[header+2:])}
+	return slices.Contains(ports, 500) || slices.Contains(ports, 4500)
+}
+
+// guarded watches every underlay wire of a cloud from before the first daemon starts
+// until the test ends.
+func guarded(t *testing.T, o cloud.Options) *cloud.Cloud {
+	t.Helper()
+	o.Protected = true
+	c := build(t, o)
+	for _, n := range append([]*lab.Node{c.Hub}, c.Spokes...) {
+		capture, err := n.Capture(cloud.Underlay, inClear)
+		check(t, err)
+		t.Cleanup(func() {
+			if frames := capture.Close(); len(frames) > 0 {
+				t.Errorf("%s: %d frames on the wire are neither IKE nor ESP, the first % x", n.Name, len(frames), frames[0].Data[:min(64, len(frames[0].Data))])
+			}
+		})
+	}
+	check(t, c.StartAll(t.Context()))
+	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
+	return c
+}
+
+// isESP says whether a frame is ESP in UDP with a packet in it.
+func isESP(f lab.Frame) bool {
+	const least = 14 + 20 + 8 + 8 + 200
+	return len(f.Data) >= least && f.Data[14+9] == 17 && binary.BigEndian.Uint32(f.Data[14+20+8:]) != 0
+}
+
+// TestTheWayGetsShorterEncrypted: phase 3 under IPsec. The stream that runs meanwhile
+// loses nothing: it goes by the hub until the direct SA stands.
+func TestTheWayGetsShorterEncrypted(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 3})
+	ctx := t.Context()
+	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+	check(t, err)
+	directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
+	until(t, c, patience, func() error {
+		path, err := c.Hosts[0].Trace(ctx, cloud.Host(2))
+		if err == nil && len(path) != len(directly) {
+			err = fmt.Errorf("%d hops", len(path))
+		}
+		return err
+	})
+	if hops := by(t, c.Hosts[0], cloud.Host(2)); !slices.Equal(hops, directly) {
+		t.Errorf("path %v, expected %v", hops, directly)
+	}
+	atHub, err := c.Hub.Capture(cloud.Underlay, isESP)
+	check(t, err)
+	time.Sleep(500 * time.Millisecond)
+	spotless(t, "while the way changed", stream.Stop())
+	if n := len(atHub.Close()); n > 0 {
+		t.Errorf("%d packets went by the hub though there is a shortcut", n)
+	}
+}
+
+// TestRekeysLoseNothing: 20 rekeys of Child and IKE SAs under numbered UDP and TCP.
+func TestRekeysLoseNothing(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 1})
+	ctx := t.Context()
+	stream, err := c.Hosts[0].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4000), 1000, 200)
+	check(t, err)
+	talk, err := c.HubHost.Talk(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001))
+	check(t, err)
+	for round := range 20 {
+		node, peer := "hub", "spoke1.example.net"
+		if round%2 == 1 {
+			node, peer = "spoke1", "hub.example.net"
+		}
+		args := []string{"ike", "rekey", peer}
+		if round%4 < 2 {
+			args = append(args, "--child")
+		}
+		_, err := c.Dmvpn(ctx, node, args...)
+		check(t, err)
+		time.Sleep(300 * time.Millisecond)
+	}
+	spotless(t, "numbered UDP under 20 rekeys", stream.Stop())
+	if r := talk.Stop(); r.Blocks == 0 || r.Err != nil {
+		t.Errorf("TCP under 20 rekeys: %+v", r)
+	}
+}
+
+// TestNothingGoesInClearWithoutAPeer: no SA, no packet, and no way round by the default
+// route.
+func TestNothingGoesInClearWithoutAPeer(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 1})
+	ctx := t.Context()
+	ping(t, c.Hosts[0], 0)
+	check(t, c.Kill(ctx, "hub"))
+	for range 20 {
+		_, _ = c.Hosts[0].Ping(cloud.Host(0), 0, 50*time.Millisecond) // it need not arrive, but must not be seen
+	}
+	check(t, c.Teardown(ctx, "spoke1"))
+	for range 20 {
+		if _, err := c.Hosts[0].Ping(cloud.Host(0), 0, 50*time.Millisecond); err == nil {
+			t.Error("a packet came through without a tunnel")
+		}
+	}
+	check(t, c.Start("hub"))
+	check(t, c.Ready(ctx, "hub"))
+	check(t, c.Start("spoke1"))
+	check(t, c.Ready(ctx, "spoke1"))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	ping(t, c.Hosts[0], 0)
+}
+
+// TestAKilledHubIsBackSoon: the spoke need not wait until it finds out by itself.
+func TestAKilledHubIsBackSoon(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 2})
+	ctx := t.Context()
+	ping(t, c.Hosts[0], 0)
+	check(t, c.Kill(ctx, "hub"))
+	start := time.Now()
+	check(t, c.Start("hub"))
+	check(t, c.Ready(ctx, "hub"))
+	until(t, c, patience, func() error {
+		_, err := c.Hosts[0].Ping(cloud.Host(0), 0, 200*time.Millisecond)
+		return err
+	})
+	t.Logf("back after %v", time.Since(start).Round(10*time.Millisecond))
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("the tunnel was back after %v", d)
+	}
+}
