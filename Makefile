@@ -67,7 +67,7 @@ install: build
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" bin/dmvpn
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE docs/*.md packaging/*.toml
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
-	sed 's|@sbindir@|$(PREFIX)/sbin|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
+	sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
 	install -d -m 750 "$(DESTDIR)/etc/dmvpn"
 
 clean:

@@ -186,6 +186,9 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 			t.Errorf("%v: status %d: %s", args, status, out)
 		}
 	}
+	if out, status := dmvpnLab(t, time.Minute, "exec", "--name", n, "hub"); status != 1 || !strings.Contains(out, "a node and a command") {
+		t.Errorf("exec without a command: status %d: %s", status, out)
+	}
 	if out, status := dmvpnLab(t, time.Minute, "demo", "--name", n, "--programs", t.TempDir()); status != 1 || !strings.Contains(out, "make build") {
 		t.Errorf("without programs: status %d: %s", status, out)
 	}

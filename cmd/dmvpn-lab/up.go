@@ -157,7 +157,12 @@ func execCommand(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec NODE [--] COMMAND [ARGUMENT...]",
 		Short: "Run a command on a node, as if it were a machine of its own",
-		Args:  cobra.MinimumNArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return errors.New("exec wants a node and a command, such as: exec spoke1 -- dmvpn show dmvpn")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			command := args[1:]
 			if command[0] == "--" && len(command) > 1 {
