@@ -65,7 +65,8 @@ lint:
 install: build
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/sbin" bin/dmvpnd
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" bin/dmvpn
-	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE docs/*.md packaging/*.toml
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE packaging/*.toml
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs" docs/*.md
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
 	install -d -m 750 "$(DESTDIR)/etc/dmvpn"
