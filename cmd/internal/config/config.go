@@ -107,10 +107,10 @@ func Parse(file string, content []byte) (*Config, error) {
 	if own != nil {
 		defaults = *own
 	}
-	c.Tunnels = readTunnels(root, defaults)
+	c.Tunnels = readTunnels(root, defaults, own != nil)
 	root.done()
 	if own != nil && !slices.ContainsFunc(c.Tunnels, func(t Tunnel) bool { return t.IPsec != nil }) {
-		doc.fail(doc.places.keys["ipsec"], "ipsec", "no tunnel uses it", "write [tunnel.NAME.ipsec], which may be empty")
+		doc.fail(doc.places.keys["ipsec"], "ipsec", "no tunnel uses it", "leave protection out of a tunnel, or write [tunnel.NAME.ipsec]")
 	}
 	if len(doc.errors) == 0 {
 		doc.checkConflicts(c)
@@ -138,7 +138,8 @@ func (d *document) result() error {
 		return nil
 	}
 	d.errors.sort()
-	return d.errors
+	// What several tunnels have from [ipsec] is wrong once.
+	return slices.Compact(d.errors)
 }
 
 func syntaxError(file string, err error) error {

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -73,6 +74,119 @@ nbma = "192.0.2.1"
 		Daemon: Daemon{Instance: "default", RunDir: "/run/dmvpn", BPFFS: "/sys/fs/bpf", LogLevel: "info"}}
 	if diff := cmp.Diff(want, got, compareAddresses); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestATunnelTakesFromTheDefaultsWhatItLeavesOut(t *testing.T) {
+	got, err := Parse("f.toml", []byte(`
+[ipsec]
+psk-file = "/etc/psk"
+peers = ["*.example.net"]
+dpd = "5s"
+ca = "/etc/ca"
+childless = true
+[[ipsec.secret]]
+peer = "a.example.net"
+psk-file = "/etc/a.psk"
+
+[tunnel.one]
+address = "10.0.0.1/24"
+key = 1
+protection = "none"
+underlay = { device = "eth0" }
+[tunnel.one.ipsec]
+
+[tunnel.two]
+address = "10.1.0.1/24"
+key = 2
+protection = "none"
+underlay = { device = "eth0" }
+[tunnel.two.ipsec]
+identity = "two.example.net"
+psk = "a-key-in-the-file"
+peers = ["b.example.net"]
+dpd = "never"
+ca = ["/etc/ca1", "/etc/ca2"]
+crl = "/etc/crl"
+certificate = "/etc/two.pem"
+key = "/etc/two.key"
+ike = "aes128gcm16-prfsha256-x25519, default"
+esp = ["aes128gcm16", "aes256gcm16-esn"]
+ike-lifetime = "1h"
+child-lifetime = "never"
+child-bytes = 2000000
+childless = false
+mode = "tunnel"
+encapsulation = "always"
+fragment-size = 1000
+[[tunnel.two.ipsec.secret]]
+peer = "*.example.org"
+psk = "another-key"
+
+[tunnel.three]
+address = "10.2.0.1/24"
+key = 3
+protection = "none"
+underlay = { device = "eth0" }
+
+[tunnel.four]
+address = "10.3.0.1/24"
+key = 4
+underlay = { device = "eth0" }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	four, one, three, two := got.Tunnels[0].IPsec, got.Tunnels[1].IPsec, got.Tunnels[2].IPsec, got.Tunnels[3].IPsec
+	want := &IPsec{
+		PSK: Secret{Peer: "*", File: "/etc/psk"}, Secrets: []Secret{{Peer: "a.example.net", File: "/etc/a.psk"}}, CA: []string{"/etc/ca"},
+		Peers: []string{"*.example.net"}, IKELifetime: 4 * time.Hour, ChildLifetime: time.Hour, DPD: 5 * time.Second, Keepalive: 20 * time.Second,
+		Mode: "transport", Encapsulation: "auto", FragmentSize: 1280, ReplayWindow: 1024, Childless: true,
+	}
+	if diff := cmp.Diff(want, one); diff != "" {
+		t.Errorf("tunnel one:\n%s", diff)
+	}
+	if len(two.IKE) < 2 || two.IKE[0].String() != "aes128gcm16-prfsha256-x25519" || len(two.ESP) != 2 || two.ESP[1].String() != "aes256gcm16-esn" {
+		t.Errorf("proposals %v and %v", two.IKE, two.ESP)
+	}
+	two.IKE, two.ESP = nil, nil
+	want = &IPsec{
+		Identity: "two.example.net", PSK: Secret{Peer: "*", Text: "a-key-in-the-file"}, Secrets: []Secret{{Peer: "*.example.org", Text: "another-key"}},
+		Certificate: "/etc/two.pem", Key: "/etc/two.key", CA: []string{"/etc/ca1", "/etc/ca2"}, CRL: []string{"/etc/crl"}, Peers: []string{"b.example.net"},
+		IKELifetime: time.Hour, ChildBytes: 2_000_000, Keepalive: 20 * time.Second, Mode: "tunnel", Encapsulation: "always", FragmentSize: 1000, ReplayWindow: 1024,
+	}
+	if diff := cmp.Diff(want, two); diff != "" {
+		t.Errorf("tunnel two:\n%s", diff)
+	}
+	if three != nil {
+		t.Errorf("tunnel three has no such table and no protection, and got %+v", three)
+	}
+	if four == nil || four.PSK.File != "/etc/psk" {
+		t.Errorf("tunnel four is protected, and got %+v", four)
+	}
+	// A key in the configuration is taken, and not praised. No error has it.
+	if len(got.Warnings) != 2 || !strings.HasPrefix(got.Warnings[0].Error(), "f.toml:26:7: tunnel.two.ipsec.psk: the key stands in the configuration itself; ") {
+		t.Errorf("warnings %v", got.Warnings)
+	}
+	if text := fmt.Sprintf("%v %+v %#v %s", got.Warnings, *two, two, two.PSK); strings.Contains(text, "a-key-in-the-file") || strings.Contains(text, "another-key") {
+		t.Errorf("a key is printed: %s", text)
+	}
+}
+
+func TestIPsecAloneIsRead(t *testing.T) {
+	s, err := ParseIPsec("f.toml", []byte("[ipsec]\npsk-file = \"/etc/psk\"\nmode = \"tunnel\"\n"))
+	if err != nil || s.Mode != "tunnel" || s.PSK.File != "/etc/psk" || s.DPD != DefaultDPD {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for content, want := range map[string]string{
+		"":                                   "f.toml:1:1: ipsec: missing; ",
+		"[ipsec]\n":                          "f.toml:1:2: ipsec: there is nothing to prove an identity with; ",
+		"[ipsec]\npsk-file=\"/x\"\n[tunnel]": "f.toml:3:2: tunnel: unknown key; ",
+		"[ipsec":                             "f.toml:1:6: not TOML: ",
+	} {
+		if _, err := ParseIPsec("f.toml", []byte(content)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v", content, err)
+		}
 	}
 }
 

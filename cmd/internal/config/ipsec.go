@@ -153,7 +153,10 @@ func (t *table) policy(s *IPsec) {
 
 // proposals gives those of a text in strongSwan's notation, or of an array of such.
 func (t *table) proposals(key string, protocol wire.ProtocolID, otherwise []proposal.Proposal) []proposal.Proposal {
-	const remedy = `write "default", or such as "aes256gcm16-prfsha384-x25519-ke1_mlkem768"`
+	remedy := `write "default", or such as "aes256gcm16-prfsha384-x25519-ke1_mlkem768"`
+	if protocol == wire.ProtocolESP {
+		remedy = `write "default", or such as "aes256gcm16-x25519"`
+	}
 	v, given := t.values[key]
 	if !given {
 		t.asked = append(t.asked, key)

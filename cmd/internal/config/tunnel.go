@@ -24,7 +24,7 @@ const (
 	maxIdle           = 24 * time.Hour
 )
 
-func readTunnels(root *table, ipsec IPsec) []Tunnel {
+func readTunnels(root *table, ipsec IPsec, keys bool) []Tunnel {
 	const remedy = "write [tunnel.NAME] and its keys below, such as [tunnel.dmvpn0]"
 	all, ok := root.sub("tunnel", remedy)
 	if ok && len(all.values) == 0 || !ok && len(root.doc.errors) == 0 {
@@ -33,13 +33,15 @@ func readTunnels(root *table, ipsec IPsec) []Tunnel {
 	var tunnels []Tunnel
 	for _, name := range slices.Sorted(maps.Keys(all.values)) {
 		if t, ok := all.sub(name, remedy); ok {
-			tunnels = append(tunnels, readTunnel(name, t, ipsec))
+			tunnels = append(tunnels, readTunnel(name, t, ipsec, keys))
 		}
 	}
 	return tunnels
 }
 
-func readTunnel(name string, t *table, ipsec IPsec) Tunnel {
+// readTunnel reads one; keys says that ipsec has what [ipsec] says, and not only
+// defaults.
+func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u := Tunnel{Name: name}
 	if !deviceName(name) {
 		t.doc.fail(t.doc.places.keys[t.path], t.path, fmt.Sprintf("%q cannot name a device", name),
@@ -69,7 +71,9 @@ func readTunnel(name string, t *table, ipsec IPsec) Tunnel {
 	}
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
-	u.IPsec = readIPsec(t, ipsec)
+	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
+		u.IPsec = &ipsec
+	}
 	u.Protected = t.protection(u.IPsec)
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
