@@ -232,12 +232,11 @@ func TestCasesRekeyIKE(t *testing.T) {
 			w.End(1)
 			w.EndIKE(1)
 		}},
-		Case{Name: "ikev2-ike-rekey-05", Options: Options{Alone: true, Both: func(c *sa.Connection) {
-			c.Childless = true
+		Case{Name: "ikev2-ike-rekey-05", Options: networks(func(c *sa.Connection) {
 			c.Lifetimes = sa.Lifetimes{IKESoft: 10 * time.Minute, ChildSoft: 10 * time.Minute, IKEHard: 15 * time.Minute, ChildHard: 15 * time.Minute, Jitter: 1}
-		}}, Run: func(w *World) {
+		}), Run: func(w *World) {
 			w.Horizon = time.Minute
-			twoChildren(w)
+			twoNetworks(w)
 			w.Run(64*time.Minute + 30*time.Second)
 			w.End(2)
 			w.EndIKE(1)

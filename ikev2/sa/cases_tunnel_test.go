@@ -38,3 +38,42 @@ func narrowTS(m *Message) {
 		}
 	}
 }
+
+// networks is a World whose ends, in tunnel mode, connect two networks of A with one of B,
+// and which has no Child SA yet.
+func networks(change func(c *sa.Connection)) Options {
+	a := []wire.Selector{subnet("10.1.0.0"), subnet("10.1.1.0")}
+	b := []wire.Selector{subnet("10.2.0.0")}
+	return Options{
+		Alone: true,
+		Both: func(c *sa.Connection) {
+			c.Mode, c.Childless = sa.Tunnel, true
+			change(c)
+		},
+		A: func(c *sa.Connection) { c.Here, c.There = a, b },
+		B: func(c *sa.Connection) { c.Here, c.There = b, a },
+	}
+}
+
+// twoNetworks connects them, each network by a Child SA of its own: A makes the first,
+// B the second.
+func twoNetworks(w *World) {
+	a, b := w.Began().Name, w.Waited().Name
+	w.Began().Connect(w.Waited())
+	w.Deliver(a+" INIT→", b+" INIT←", a+" AUTH→", b+" AUTH←")
+	w.Waited().Create()
+	only := func(i int) func(m *Message) {
+		return func(m *Message) {
+			for _, p := range m.Payloads {
+				if ts, ok := p.(*wire.Selectors); ok && len(ts.List) > 1 {
+					ts.List = ts.List[i : i+1]
+				}
+			}
+		}
+	}
+	w.Bend("A C→", only(0))
+	w.Bend("B C→", only(1))
+	w.Deliver("A C←", "B C←")
+	w.Calm()
+	w.Begin()
+}

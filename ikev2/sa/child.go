@@ -140,6 +140,9 @@ func (m *Machine) finishAnswer(s *ikeSA, n *negotiation, exchange bool) error {
 	old := s.inbound(n.Replaces)
 	if old == nil {
 		k.Unproven, k.Exchanged = true, exchange
+		if exchange {
+			k.Low = slices.Clone(lower(n.Ni, n.Nr))
+		}
 		m.then(func() { m.useFirst(s, k); m.settle(s) })
 		return nil
 	}
@@ -159,6 +162,9 @@ func (m *Machine) finishAnswer(s *ikeSA, n *negotiation, exchange bool) error {
 func (m *Machine) childAnswered(s *ikeSA, n *negotiation, response []wire.Payload, exchange bool) error {
 	c := m.connection(s)
 	if r := peerRefused(response); r != nil {
+		if _, made := wire.Find[*wire.SA](response); made {
+			return fmt.Errorf("the peer says %s, and answers with a Child SA", r.notify.Type)
+		}
 		return r
 	}
 	answer, ok := wire.Find[*wire.SA](response)

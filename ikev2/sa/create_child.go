@@ -181,10 +181,13 @@ func (t *createChild) finish(m *Machine, s *ikeSA) {
 		return
 	}
 	k.Exchanged = true
-	if _, c := m.current(m.Peers[s.Peer]); s.Stage == established || c == nil {
+	if t.Replaces == 0 {
+		k.Low = slices.Clone(lower(n.Ni, n.Nr))
+	}
+	if _, c := m.current(m.Peers[s.Peer]); c == nil || s.Stage == established && s.better(k) == nil {
 		m.use(s, k)
 	} else {
-		k.Stage = active // another IKE SA serves the peer by now
+		k.Stage = active // another IKE SA serves the peer by now, or a Child SA that the peer made
 	}
 	if t.Crossing != nil {
 		t.discard(m, s)

@@ -45,6 +45,12 @@ func (t *createChild) refused(m *Machine, s *ikeSA, err error) bool {
 			s.enqueueFirst(&createChild{})
 		}
 		return false
+	case wire.NoAdditionalSAs:
+		if t.Replaces == 0 && s.usable() == nil && m.wanted(s) && !m.connection(s).Childless {
+			m.report(s, Notice, "%s: %v: connecting anew", t, r)
+			m.again(s) // whose first Child SA comes with IKE_AUTH
+			return false
+		}
 	}
 	m.report(s, Warning, "%s: %v", t, r)
 	t.again(m, s)

@@ -132,6 +132,7 @@ type childSA struct {
 	GoneAt            instant
 	Successor         uint32 // inbound SPI of what a rekey made of it
 	Redundant         bool   // lost a crossing; whoever made it deletes it
+	Low               []byte // lowest nonce of the CREATE_CHILD_SA that made it, if it was no rekey
 	Unproven          bool   // we answered with it, and the peer may not have it yet
 	Exchanged         bool   // made by CREATE_CHILD_SA, not by IKE_AUTH
 	Tries             int    // of a rekey that was refused

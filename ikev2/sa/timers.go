@@ -221,7 +221,7 @@ func (m *Machine) runChildren(s *ikeSA, c *Connection) {
 		}
 		if m.due(k.RekeyAt) {
 			k.RekeyAt = 0
-			if !c.PassiveIKE {
+			if !c.PassiveIKE && !m.idles(s, k) {
 				m.startRekey(s, k)
 			}
 		}

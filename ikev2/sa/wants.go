@@ -94,6 +94,7 @@ func (m *Machine) replaceWant(s, by *ikeSA) {
 func (m *Machine) lostBy(s *ikeSA, reason string) {
 	if o := m.SAs[s.Remakes]; o != nil {
 		o.Remaking = false // the SA that was to replace another one came to nothing
+		m.childFailed(o, "no other IKE SA could be made")
 	}
 	told := false
 	for _, w := range slices.Clone(s.wants) {
@@ -248,7 +249,7 @@ func (m *Machine) expired(in *Expired) {
 	case s == nil:
 	case in.Hard:
 		m.hardExpire(s, c)
-	case m.connection(s).PassiveIKE:
+	case m.connection(s).PassiveIKE || m.idles(s, c):
 	default:
 		m.startRekey(s, c)
 	}

@@ -135,6 +135,12 @@ func (e *End) Connect(to *End) {
 	e.Input(&sa.Connect{Connection: e.Connection().Name, Local: e.endpoint(), Remote: to.endpoint(), Identity: to.Identity(), Once: true})
 }
 
+// ConnectTo is Connect where the other end is reached elsewhere than at its own address.
+func (e *End) ConnectTo(to *End, remote netip.AddrPort) {
+	e.world.log("%s: connect to %s", e.Name, remote)
+	e.Input(&sa.Connect{Connection: e.Connection().Name, Local: e.endpoint(), Remote: remote, Identity: to.Identity(), Once: true})
+}
+
 // Want is Connect for ever.
 func (e *End) Want(to *End) {
 	e.world.log("%s: want", e.Name)

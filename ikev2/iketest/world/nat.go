@@ -70,6 +70,14 @@ func (n *NAT) Port(e *End, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(n.Outside, n.ports[at])
 }
 
+// Reached is where others reach a port of the end.
+func (e *End) Reached(port uint16) netip.AddrPort {
+	if e.nat == nil {
+		return netip.AddrPortFrom(e.Address, port)
+	}
+	return e.nat.Port(e, port)
+}
+
 // source is where a packet of an end seems to come from, outside of its NAT, which
 // opens a hole for the answers.
 func (e *End) source(local, remote netip.AddrPort) netip.AddrPort {
