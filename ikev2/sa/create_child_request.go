@@ -57,6 +57,11 @@ func (m *Machine) mayMakeChild(s *ikeSA, n *negotiation, payloads []wire.Payload
 	}
 	spi := spiOf(rekey.SPI)
 	old := s.outbound(spi)
+	unknown := !slices.ContainsFunc(s.Children, func(c *childSA) bool { return c.Outbound == spi })
+	if _, making := s.Running.(*createChild); making && unknown && rekey.Protocol == wire.ProtocolESP {
+		// The response on its way may have made it.
+		return refused(wire.TemporaryFailure, "Child SA %08x may be one that is being made", spi)
+	}
 	if rekey.Protocol != wire.ProtocolESP || old == nil {
 		return childNotFound(rekey.Protocol, rekey.SPI)
 	}
