@@ -13,7 +13,7 @@ import (
 // childless is a World whose IKE_AUTH makes no Child SA, and which is not connected yet if
 // alone.
 func childless(alone bool) Options {
-	return Options{Alone: alone, Both: func(c *sa.Connection) { c.Childless = true }}
+	return Options{Alone: alone, Either: alone, Both: func(c *sa.Connection) { c.Childless = true }}
 }
 
 // twoChildren connects two ends that are Alone, childless, and lets each make a Child SA.
@@ -67,7 +67,7 @@ func TestCasesChildless(t *testing.T) {
 			w.Never(from.Name + " AUTH→")
 			w.True(len(from.Failures) == 1, "the failure is told: %d times", len(from.Failures))
 		}},
-		Case{Name: "childless/test_failure_resp", Options: Options{Alone: true}, Run: func(w *World) {
+		Case{Name: "childless/test_failure_resp", Options: Options{Alone: true, Either: true}, Run: func(w *World) {
 			from, to := w.Began(), w.Waited()
 			to.Reconfigure(func(c *sa.Connection) { c.Childless = true })
 			from.Connect(to)

@@ -264,7 +264,7 @@ func TestCasesCreateTerms(t *testing.T) {
 			}
 			w.End(1)
 		}},
-		Case{Name: "create-ts-transport-behind-nat", Options: Options{Alone: true}, Ways: []string{"A", "B", "both"}, Run: func(w *World) {
+		Case{Name: "create-ts-transport-behind-nat", Options: Options{Alone: true, Either: true}, Ways: []string{"A", "B", "both"}, Run: func(w *World) {
 			if w.Way != "B" {
 				w.NAT("203.0.113.1", w.A)
 			}

@@ -147,7 +147,7 @@ func TestCasesDelete(t *testing.T) {
 			w.End(1)
 			w.EndIKE(1)
 		}},
-		Case{Name: "delete-in-response-only, before AUTH", Ways: []string{"in clear", "protected"}, Options: Options{Alone: true}, Run: func(w *World) {
+		Case{Name: "delete-in-response-only, before AUTH", Ways: []string{"in clear", "protected"}, Options: Options{Alone: true, Either: true}, Run: func(w *World) {
 			a, b := w.Began(), w.Waited()
 			a.Connect(b)
 			w.Deliver(a.Name + " INIT→")

@@ -217,7 +217,7 @@ func TestCasesRekeyIKE(t *testing.T) {
 		}},
 		Case{Name: "ike-rekey-inherits, MOBIKE", Options: func() Options {
 			o := tunnelOptions()
-			o.Alone = true
+			o.Alone, o.Either = true, true
 			return o
 		}(), Run: func(w *World) {
 			w.Began().Connect(w.Waited())

@@ -45,7 +45,7 @@ func networks(change func(c *sa.Connection)) Options {
 	a := []wire.Selector{subnet("10.1.0.0"), subnet("10.1.1.0")}
 	b := []wire.Selector{subnet("10.2.0.0")}
 	return Options{
-		Alone: true,
+		Alone: true, Either: true,
 		Both: func(c *sa.Connection) {
 			c.Mode, c.Childless = sa.Tunnel, true
 			change(c)

@@ -48,6 +48,7 @@
 // every step, where the whole log must be the same, octet by octet (I9, I10); with
 // each message delivered twice; with each message in turn lost once, so that its
 // sender's timer repeats it (I11); and in storms of random loss, copies and reordering.
+// (-short leaves them out, -storms 20 runs twenty of each strength).
 // In a storm Deliver lets the wire do as it likes, expectations are not looked at, and
 // what counts is that both ends agree in the end and nothing is left. A case
 // that asks the ends something must therefore bear any answer: SA and Newest may be nil,

@@ -153,7 +153,7 @@ func (w *World) calmDown() {
 	if !w.healed {
 		w.stormUntil(w.Now.Add(time.Minute))
 		w.log("the storm is over")
-		w.healed = true
+		w.healed, w.run.reimport = true, false
 		w.rules = nil
 	}
 	w.Run(8 * time.Minute)

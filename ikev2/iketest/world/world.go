@@ -62,6 +62,8 @@ type Options struct {
 	Limits sa.Limits
 	// Alone leaves out the connection that a case otherwise begins with.
 	Alone bool
+	// Either says that a case that is Alone connects Began to Waited by itself.
+	Either bool
 }
 
 // far is a lifetime that no run lasts.
