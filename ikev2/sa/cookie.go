@@ -62,6 +62,10 @@ func (m *Machine) admit(in *Datagram, h wire.Header, whole bool, cookie, nonce [
 	if f := m.load.from[address]; f != nil {
 		from = *f
 	}
+	if len(m.SAs) >= limits.Established+limits.HalfOpen {
+		m.counters.HalfOpenRefused++
+		return false, false
+	}
 	if m.load.halfOpen < limits.CookieThreshold && from.plain < limits.PerAddress {
 		return false, true
 	}
@@ -75,7 +79,7 @@ func (m *Machine) admit(in *Datagram, h wire.Header, whole bool, cookie, nonce [
 		m.sendPlain(in, answerTo(h), []wire.Payload{&wire.Notify{Type: wire.Cookie, Data: m.Cookies.cookie(m.Cookies.Number, nonce, in.Remote, h.SPIi)}})
 		return false, false
 	}
-	if m.load.halfOpen >= limits.HalfOpen || from.cookied >= limits.PerAddressCookie || len(m.SAs) >= limits.Established+limits.HalfOpen {
+	if m.load.halfOpen >= limits.HalfOpen || from.cookied >= limits.PerAddressCookie {
 		m.counters.HalfOpenRefused++
 		return false, false
 	}

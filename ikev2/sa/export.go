@@ -72,9 +72,7 @@ func Import(now time.Time, c Config, data []byte) (*Machine, error) {
 			m.die(s, "its connection is gone")
 			continue
 		}
-		if s.Initial != nil && s.Stage == halfOpen {
-			m.load.enter(s.Initial.From, s.Initial.Cookied)
-		}
+		m.load.enter(s.Admitted)
 		m.armSA(s)
 	}
 	m.settleDown()

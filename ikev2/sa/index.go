@@ -84,6 +84,7 @@ func (m *Machine) add(s *ikeSA) {
 // remove takes one away that has no Child SAs, Initial or wants any more.
 func (m *Machine) remove(s *ikeSA) {
 	delete(m.SAs, s.own())
+	m.load.leave(s.Admitted)
 	take(m.index.at, s.Remote.Addr(), s)
 	m.plan(&s.timer, 0)
 }

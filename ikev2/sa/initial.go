@@ -32,11 +32,9 @@ type initial struct {
 	FirstKE   *crypto.KeyExchange // of IKE_SA_INIT, when it is done
 	Others    []Datagram          // further responses to IKE_SA_INIT
 
-	From         netip.Addr // responder: where it came from
-	Cookied      bool       // the cookie came back
-	Intermediate bool       // both announced IKE_INTERMEDIATE
-	Childless    bool       // the responder announced it
-	Round        int        // additional key exchanges done
+	Intermediate bool // both announced IKE_INTERMEDIATE
+	Childless    bool // the responder announced it
+	Round        int  // additional key exchanges done
 	PI, PR       []byte
 	// What the response to IKE_INTERMEDIATE decrypted to.
 	Text  []byte
@@ -98,37 +96,47 @@ type load struct {
 
 type fromAddress struct{ plain, cookied int }
 
-// enter counts a half-open SA; leave takes it back.
-func (l *load) enter(a netip.Addr, cookied bool) {
+// admission is what a half-open SA, or one that was refused and still answers copies of
+// the last request, counts as.
+type admission struct {
+	From    netip.Addr // where its IKE_SA_INIT came from
+	Cookied bool       // the cookie came back
+}
+
+// enter counts an SA; leave takes it back. One with the zero admission does not count.
+func (l *load) enter(a admission) {
+	if !a.From.IsValid() {
+		return
+	}
 	if l.from == nil {
 		l.from = map[netip.Addr]*fromAddress{}
 	}
-	f := l.from[a]
+	f := l.from[a.From]
 	if f == nil {
 		f = &fromAddress{}
-		l.from[a] = f
+		l.from[a.From] = f
 	}
 	l.halfOpen++
-	if cookied {
+	if a.Cookied {
 		f.cookied++
 	} else {
 		f.plain++
 	}
 }
 
-func (l *load) leave(a netip.Addr, cookied bool) {
-	f := l.from[a]
+func (l *load) leave(a admission) {
+	f := l.from[a.From]
 	if f == nil {
 		return
 	}
 	l.halfOpen--
-	if cookied {
+	if a.Cookied {
 		f.cookied--
 	} else {
 		f.plain--
 	}
 	if f.plain == 0 && f.cookied == 0 {
-		delete(l.from, a)
+		delete(l.from, a.From)
 	}
 }
 
@@ -141,7 +149,6 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 	if s.Stage == connecting {
 		m.index.noAttempt(s)
 	} else {
-		m.load.leave(i.From, i.Cookied)
 		delete(m.Recent, i.Digest)
 	}
 	for _, k := range []*crypto.KeyExchange{i.KE, i.FirstKE} {

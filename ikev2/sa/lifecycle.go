@@ -23,6 +23,8 @@ func (m *Machine) touch(s *ikeSA) {
 // establish makes an authenticated SA one of its peer's.
 func (m *Machine) establish(s *ikeSA) {
 	m.leaveInitial(s)
+	m.load.leave(s.Admitted)
+	s.Admitted = admission{}
 	s.Stage, s.Established, s.Heard, s.GoneAt = established, m.now, m.now, 0
 	c := m.connection(s)
 	m.schedule(s)
@@ -82,7 +84,7 @@ func (m *Machine) bury(s *ikeSA, reason string) {
 	for _, n := range s.Chains {
 		m.cancel(n)
 	}
-	s.Chains, s.Later, s.Held = nil, nil, nil
+	s.Chains, s.Later, s.Held, s.In.Fragments = nil, nil, nil, fragments{}
 	s.RekeyAt, s.HardAt, s.ReauthAt, s.KeepaliveAt = 0, 0, 0, 0
 	if s.Peer != 0 {
 		m.leave(s, reason)

@@ -27,6 +27,7 @@ const (
 	// does not grow. After maxTemporary the IKE SA is made anew (section 2.25).
 	temporary    = 4 * time.Second
 	maxTemporary = 4 * time.Minute
+	maxInitial   = 8 << 10 // octets of an IKE_SA_INIT request, which a half-open SA keeps
 	messageIDEnd = 1 << 31 // the IKE SA is rekeyed long before its ids end
 )
 
@@ -52,7 +53,7 @@ func (l *Limits) SetDefaults() {
 		value int
 	}{
 		{&l.HalfOpen, 4096}, {&l.CookieThreshold, 64}, {&l.PerAddress, 16}, {&l.PerAddressCookie, 2048},
-		{&l.Established, 32768}, {&l.Children, 16}, {&l.Attempts, 256}, {&l.HalfOpenOctets, 64 << 10}, {&l.ErrorsPerSecond, 20},
+		{&l.Established, 32768}, {&l.Children, 16}, {&l.Attempts, 256}, {&l.HalfOpenOctets, 32 << 10}, {&l.ErrorsPerSecond, 20},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value

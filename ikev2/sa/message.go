@@ -14,10 +14,9 @@ import (
 // fragments are those of one message that is not whole yet, each verified before it
 // was kept (RFC 7383, section 2.6).
 type fragments struct {
-	ID       uint32
-	Response bool
-	Kept     []fragment
-	Octets   int
+	ID     uint32
+	Kept   []fragment
+	Octets int
 }
 
 type fragment struct {
@@ -59,41 +58,46 @@ func (m *Machine) fragmentSize(s *ikeSA) int {
 	return size - headers
 }
 
-// open verifies and decrypts a message that came in on an SA. whole is false while
-// fragments are missing; first tells of the first fragment, or of a message that is
-// none: only it makes us repeat a response (RFC 7383, section 2.6.1). errDrop
-// means that nobody who knows the keys sent it.
-func (m *Machine) open(s *ikeSA, b []byte, msg *wire.Message) (payloads []wire.Payload, text []byte, inner wire.PayloadType, whole bool, err error) {
-	p := s.Keys.Protection(!s.Initiator)
-	text, err = p.Open(b, msg)
-	switch {
-	case errors.Is(err, crypto.ErrIntegrity):
+// verify opens one datagram of an SA. errDrop means that nobody who knows the keys sent
+// it; an error that wraps wire.ErrSyntax is about the padding.
+func (m *Machine) verify(s *ikeSA, b []byte, msg *wire.Message) ([]byte, error) {
+	text, err := s.Keys.Protection(!s.Initiator).Open(b, msg)
+	if errors.Is(err, crypto.ErrIntegrity) {
 		m.counters.Integrity++
-		return nil, nil, 0, false, errDrop
-	case err != nil:
-		return nil, nil, 0, false, err
+		return nil, errDrop
+	}
+	return text, err
+}
+
+// read decodes what verify gave. whole is false while fragments are missing.
+func (m *Machine) read(s *ikeSA, msg *wire.Message, opened []byte, bad error) (payloads []wire.Payload, text []byte, inner wire.PayloadType, whole bool, err error) {
+	if bad != nil {
+		return nil, nil, 0, false, bad
 	}
 	inner, _, _ = msg.Protected()
+	kept := &s.In.Fragments
+	if msg.Response {
+		kept = &s.Out.Fragments
+	}
 	if f, ok := msg.Payloads[len(msg.Payloads)-1].(*wire.Fragment); ok {
 		if !s.Fragmentation {
 			return nil, nil, 0, false, errDrop
 		}
-		if inner, text, whole, err = s.reassemble(msg.Header, f, text, m.config.Limits.HalfOpenOctets); err != nil || !whole {
+		if inner, opened, whole, err = m.reassemble(s, kept, msg.MessageID, f, opened); err != nil || !whole {
 			return nil, nil, 0, false, err
 		}
 	} else {
-		s.Fragments = fragments{}
+		*kept = fragments{}
 	}
-	payloads, err = wire.ParseInner(inner, text)
-	return payloads, text, inner, true, err
+	payloads, err = wire.ParseInner(inner, opened)
+	return payloads, opened, inner, true, err
 }
 
 var errDrop = errors.New("dropped")
 
 // reassemble keeps a verified fragment and gives the whole when it was the last.
-func (s *ikeSA) reassemble(h wire.Header, f *wire.Fragment, text []byte, limit int) (inner wire.PayloadType, all []byte, whole bool, err error) {
-	k := &s.Fragments
-	if len(k.Kept) > 0 && (k.ID != h.MessageID || k.Response != h.Response) {
+func (m *Machine) reassemble(s *ikeSA, k *fragments, id uint32, f *wire.Fragment, text []byte) (inner wire.PayloadType, all []byte, whole bool, err error) {
+	if len(k.Kept) > 0 && k.ID != id {
 		*k = fragments{}
 	}
 	if len(k.Kept) > 0 && f.Total != k.Kept[0].Total {
@@ -102,13 +106,13 @@ func (s *ikeSA) reassemble(h wire.Header, f *wire.Fragment, text []byte, limit i
 		}
 		*k = fragments{} // the sender began anew with smaller ones
 	}
-	k.ID, k.Response = h.MessageID, h.Response
+	k.ID = id
 	for _, old := range k.Kept {
 		if old.Number == f.Number {
 			return 0, nil, false, nil
 		}
 	}
-	if s.Stage == halfOpen && k.Octets+len(text) > limit {
+	if s.Stage == halfOpen && k.Octets+len(text) > m.config.Limits.HalfOpenOctets {
 		*k = fragments{}
 		return 0, nil, false, errDrop
 	}

@@ -79,7 +79,7 @@ func (m *Machine) protected(s *ikeSA, in *Datagram, msg *wire.Message) {
 		m.counters.OutOfWindow++
 		return
 	}
-	payloads, text, inner, whole, err := m.open(s, in.Data, msg)
+	text, err := m.verify(s, in.Data, msg)
 	if errors.Is(err, errDrop) {
 		return
 	}
@@ -88,7 +88,8 @@ func (m *Machine) protected(s *ikeSA, in *Datagram, msg *wire.Message) {
 		m.answerAgain(s, in, msg)
 		return
 	}
-	if err == nil && !whole {
+	payloads, text, inner, whole, err := m.read(s, msg, text, err)
+	if errors.Is(err, errDrop) || err == nil && !whole {
 		return
 	}
 	m.heard(s, in)

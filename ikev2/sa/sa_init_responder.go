@@ -16,6 +16,10 @@ import (
 // initRequest takes a request to make an IKE SA.
 func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 	m.counters.InitReceived++
+	if len(in.Data) > maxInitial {
+		m.counters.Syntax++
+		return
+	}
 	hash := sha256.Sum256(in.Data)
 	if own, ok := m.Recent[hash]; ok {
 		if s := m.SAs[own]; s != nil && s.Stage == halfOpen && s.In.Next == 1 {
@@ -107,7 +111,8 @@ func (m *Machine) accept(in *Datagram, msg *wire.Message, c *Connection, choice 
 		ID: m.LastID, Origin: m.LastID, Stage: halfOpen, SPIi: msg.SPIi, SPIr: m.drawSPI(), Local: in.Local, Remote: in.Remote,
 		Began: m.now, Choice: *choice, Ni: slices.Clone(nonce), GoneAt: m.at(m.config.Limits.HalfOpenTime),
 		Fragmentation: wire.FindNotify(msg.Payloads, wire.FragmentationSupported) != nil,
-		Initial: &initial{Request: slices.Clone(in.Data), Nr: m.draw(nonceSize), Digest: hash, Cookied: cookied, From: in.Remote.Addr(),
+		Admitted:      admission{From: in.Remote.Addr(), Cookied: cookied},
+		Initial: &initial{Request: slices.Clone(in.Data), Nr: m.draw(nonceSize), Digest: hash,
 			Intermediate: wire.FindNotify(msg.Payloads, wire.IntermediateSupported) != nil && adds(c.IKE)},
 	}
 	i := s.Initial
@@ -125,7 +130,7 @@ func (m *Machine) accept(in *Datagram, msg *wire.Message, c *Connection, choice 
 	m.add(s)
 	m.touch(s)
 	m.Recent[hash] = s.own()
-	m.load.enter(i.From, cookied)
+	m.load.enter(s.Admitted)
 
 	payloads := []wire.Payload{choice.Answer(wire.ProtocolIKE, nil), &wire.KeyExchange{Method: ke.Method, Data: data}, wire.Nonce(i.Nr)}
 	payloads = append(payloads, naming(s.SPIi, s.SPIr, in.Local, in.Remote, c.ForceEncapsulation)...)

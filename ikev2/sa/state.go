@@ -55,17 +55,17 @@ type ikeSA struct {
 	Hashes                []wire.HashAlgorithm // the peer verifies these
 	NATLocal, NATRemote   bool
 
-	Initial *initial // until IKE_AUTH is done
+	Initial  *initial  // until IKE_AUTH is done
+	Admitted admission // responder: until it is established or gone
 
-	Out       outgoing
-	In        incoming
-	Fragments fragments
-	Running   task // whose request is on the way
-	Queue     []task
-	Children  []*childSA
-	Chains    []*negotiation // of the peer, waiting for its IKE_FOLLOWUP_KE
-	Gone      []uint32       // SPIs that the peer deleted before we knew them
-	Held      *Child         // of a contested SA: not installed yet
+	Out      outgoing
+	In       incoming
+	Running  task // whose request is on the way
+	Queue    []task
+	Children []*childSA
+	Chains   []*negotiation // of the peer, waiting for its IKE_FOLLOWUP_KE
+	Gone     []uint32       // SPIs that the peer deleted before we knew them
+	Held     *Child         // of a contested SA: not installed yet
 
 	Successor wire.SPI // own SPI of the one that replaced this
 	Crossing  wire.SPI // own SPI of the one that the peer's rekey made while ours runs

@@ -19,6 +19,9 @@ type outgoing struct {
 	Repeats int
 	Limit   int
 	At      instant // of the next repeat
+	// Fragments are those of the response. They do not push out a request's, which may
+	// come at the same time.
+	Fragments fragments
 }
 
 // incoming is the peer's side of it.
@@ -27,6 +30,8 @@ type incoming struct {
 	Packets [][]byte // response to the one before
 	// The exchange whose response that is; 0: none was sent.
 	Exchange wire.ExchangeType
+	// Fragments are those of the next request.
+	Fragments fragments
 }
 
 // send seals a request and sends it for the first time.
@@ -93,7 +98,7 @@ func (m *Machine) repeatNow(s *ikeSA) {
 
 // answered ends the wait for a response.
 func (s *ikeSA) answered() {
-	s.Out.Pending, s.Out.Packets, s.Out.At = false, nil, 0
+	s.Out.Pending, s.Out.Packets, s.Out.At, s.Out.Fragments = false, nil, 0, fragments{}
 }
 
 // respond seals the response to the request that In.Next counts next, keeps it and

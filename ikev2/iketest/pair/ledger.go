@@ -124,6 +124,9 @@ func (l *Ledger) Held(spi uint32) *Held { return l.held[spi] }
 // Reserved says whether an SPI is reserved and not installed.
 func (l *Ledger) Reserved(spi uint32) bool { return l.reserved[spi] }
 
+// Installed says whether an SA is installed.
+func (l *Ledger) Installed(spi uint32) bool { return l.held[spi] != nil }
+
 // Count gives how many SPIs are reserved and how many SAs installed.
 func (l *Ledger) Count() (reserved, installed int) { return len(l.reserved), len(l.held) }
 
