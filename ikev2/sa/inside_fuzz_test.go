@@ -44,7 +44,6 @@ func FuzzInside(f *testing.F) {
 		e.reimport()
 		e.input(&in)
 		o.deliver(e)
-		e.reimport()
 		e.desert()
 	})
 }
