@@ -47,7 +47,7 @@ func (t *initiate) restart(m *Machine, s *ikeSA) bool {
 	if m.SAs[n.own()] != n {
 		return false
 	}
-	n.Initial.Restarted, n.Replaces = true, s.Replaces
+	n.Initial.Restarted, n.Replaces, n.Remakes = true, s.Replaces, s.Remakes
 	m.replaceWant(s, n)
 	m.die(s, "")
 	return true
@@ -74,7 +74,7 @@ func (t *initiate) another(m *Machine, s *ikeSA, reason string) bool {
 		m.cancel(i.Child)
 		s.answered()
 		s.Keys.Wipe()
-		t.Step, s.Out.Next, s.NextIV, s.Fragments = stepInit, 1, 0, fragments{}
+		t.Step, s.Out.Next, s.NextIV = stepInit, 1, 0
 		i.KE, i.FirstKE, i.Child, i.Round, i.PI, i.PR = i.FirstKE, nil, nil, 0, nil, nil
 		m.report(s, Notice, "%s: trying another response to IKE_SA_INIT", reason)
 		if err = t.initAnswered(m, s, &in, msg); err == nil {
