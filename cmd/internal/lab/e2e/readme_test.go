@@ -38,10 +38,10 @@ func TestTheREADMELeadsToAHubAndASpoke(t *testing.T) {
 	}
 	c := build(t, cloud.Options{Spokes: 2})
 	r := reader{t, c, map[string]string{"hub": hub, "spoke1": spoke, "spoke2": strings.NewReplacer(
-		"10.0.0.11", "10.0.0.12", "10.10.1.0", "10.10.2.0").Replace(spoke)}, map[string]string{}}
+		"10.0.0.11", "10.0.0.12", "10.10.1.0", "10.10.2.0", "spoke1.example", "spoke2.example").Replace(spoke)}, map[string]string{}}
 	r.install()
 	both, look, _ := strings.Cut(use, "\n## Look into it\n")
-	_, both, _ = strings.Cut(both, "\nOn both:\n")
+	_, both, _ = strings.Cut(both, "On both:\n")
 	for node := range r.files {
 		for _, line := range commands(both) {
 			r.follow(node, line)
@@ -88,6 +88,7 @@ func (r *reader) install() {
 			r.t.Fatalf("make install: %v\n%s", err, out)
 		}
 		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/dmvpn.toml"), []byte(file), 0o640))
+		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/psk"), []byte("2CmQVnTzGmZyQvU1c2b5lqg8d2gC0cQ0fZ1m0mJb1zA=\n"), 0o600))
 		// What other programs want of /etc.
 		for _, name := range []string{"passwd", "group", "protocols", "ld.so.cache"} {
 			if content, err := os.ReadFile("/etc/" + name); err == nil {
