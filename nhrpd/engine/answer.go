@@ -137,6 +137,7 @@ func (m *Machine) tell(protocol netip.Addr, to Endpoint, a answer) bool {
 		}
 		t = &told{Protocol: protocol}
 	}
+	before, moved := t.To, ok && t.To != to
 	i := slices.IndexFunc(t.Answers, func(b answer) bool { return b.Prefix == a.Prefix })
 	if i < 0 && len(t.Answers) >= answersPerTold {
 		return false
@@ -153,16 +154,26 @@ func (m *Machine) tell(protocol netip.Addr, to Endpoint, a answer) bool {
 			}
 		}
 	}
-	m.admit(to, protocol, until, "answered for "+a.Prefix.String())
+	m.admit(to, protocol, until, !ok || moved, "answered for "+a.Prefix.String())
+	if moved && m.leave(before) == 0 {
+		m.drain(before) // else who asks from ever new addresses has all of them accepted
+	}
 	return true
+}
+
+// forgetTold forgets whom we answered. Its packets are accepted until it knows,
+// or what it was told has expired.
+func (m *Machine) forgetTold(t *told) {
+	m.told.Delete(t.Protocol)
+	m.leave(t.To)
 }
 
 func (m *Machine) expireTold() {
 	for {
-		k, _, ok := m.told.Due(m.now)
+		_, t, ok := m.told.Due(m.now)
 		if !ok {
 			return
 		}
-		m.told.Delete(k)
+		m.forgetTold(t)
 	}
 }

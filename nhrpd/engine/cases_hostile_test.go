@@ -5,6 +5,7 @@ package engine_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/wire"
@@ -59,6 +60,28 @@ func TestCasesOfHostileInput(t *testing.T) {
 			r := b.ask(s1NBMA, purgeOf(s1Protocol, s1NBMA, hubProtocol, all...)).p
 			want(t, "error", r.ErrorCode, wire.ErrorProtocolError)
 			want(t, "purged", b.n.Installed[prefix("10.20.1.0/24")].IsValid(), true)
+		}},
+		{"a requester that asks from ever new addresses is accepted from the last alone", func(t *testing.T) {
+			b := spoke(t, func(c *engine.Config) { c.Limits.PacketsPerPeer = 1 << 20 })
+			for i := range 200 {
+				b.from(hubNBMA, resolution(s2Protocol, fmt.Sprintf("198.18.%d.1", i), "10.10.1.5"))
+			}
+			want(t, "known at once", len(b.snapshot().Told), 1)
+			b.run(3 * time.Second)
+			var left []string
+			for _, e := range b.snapshot().Accepted {
+				left = append(left, e.NBMA.String())
+			}
+			want(t, "accepted when all is through", fmt.Sprint(left), fmt.Sprint([]string{hubNBMA, "198.18.199.1"}))
+		}},
+		{"who moves again and again takes no more room than there is", func(t *testing.T) {
+			b := hub(t, func(c *engine.Config) { c.Limits = engine.Limits{Bindings: 10, Cached: 5} })
+			for i := range 200 {
+				b.from(fmt.Sprintf("198.18.%d.1", i), registration(s2Protocol, s2NBMA))
+			}
+			want(t, "accepted", len(b.snapshot().Accepted), 20)
+			want(t, "S2", b.n.Bound[addr(s2Protocol)].NBMA, addr("198.18.199.1"))
+			want(t, "S1", b.n.Accepted[engine.Endpoint{NBMA: addr(s1NBMA)}], true)
 		}},
 		{"SE-04: one peer's prefixes end at its cap, and leave room for others", func(t *testing.T) {
 			b := hub(t, func(c *engine.Config) { c.Limits.PacketsPerPeer = 1 << 20 })

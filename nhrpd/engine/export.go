@@ -189,7 +189,7 @@ func (e *exported) check() error {
 // importEntries fills the tables, and counts again what is counted.
 func (m *Machine) importEntries(e *exported) {
 	for _, a := range e.Accepted {
-		a.Hops = 0
+		a.Hops, a.Told = 0, 0
 		m.accepted.Put(a.Endpoint, a, a.Until)
 	}
 	for _, b := range e.Bound {
@@ -223,6 +223,10 @@ func (m *Machine) importEntries(e *exported) {
 	}
 	for _, t := range e.Told {
 		m.told.Put(t.Protocol, t, t.Until)
+		if a, ok := m.accepted.Get(t.To); ok {
+			a.Told++
+			m.accepted.Put(t.To, a, m.acceptedUntil(a))
+		}
 	}
 	for _, q := range e.Purges {
 		m.purges.Put(q.ID, q, q.Next)

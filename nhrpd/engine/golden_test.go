@@ -24,7 +24,7 @@ type frame struct {
 
 // capture reads the NHRP packets of one of the codec's captures: plain GRE with
 // a key, in IPv4, in Ethernet.
-func capture(t *testing.T, name string) []frame {
+func capture(t testing.TB, name string) []frame {
 	t.Helper()
 	b, err := os.ReadFile("../wire/testdata/nhrp/" + name + ".pcap")
 	if err != nil {

@@ -110,15 +110,44 @@ func (m *Machine) settleFallback() {
 	}
 }
 
-// admit accepts GRE from an endpoint for a time.
-func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, reason string) {
+// admit accepts GRE from an endpoint for a time, because a requester there is
+// answered, who may be another one than before.
+func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, another bool, reason string) {
 	a, ok := m.accepted.Get(from)
 	if !ok {
+		m.makeRoom()
 		a = &acceptance{Endpoint: from}
 		m.do(Admit{From: from, Protocol: protocol, Reason: reason})
 	}
 	a.Until = max(a.Until, until)
+	if another {
+		a.Told++
+	}
 	m.accepted.Put(from, a, m.acceptedUntil(a))
+}
+
+// leave counts one requester less at an endpoint, and gives how many are left.
+func (m *Machine) leave(e Endpoint) int {
+	a, ok := m.accepted.Get(e)
+	if !ok {
+		return 0
+	}
+	a.Told--
+	m.accepted.Put(e, a, m.acceptedUntil(a))
+	return a.Told
+}
+
+// makeRoom dismisses endpoints that are accepted for what is on its way alone, as
+// long as one more would be too many; the one that ends first goes first.
+func (m *Machine) makeRoom() {
+	for m.accepted.Len() >= m.cfg.Limits.Bindings+2*m.cfg.Limits.Cached {
+		e, until, ok := m.accepted.First()
+		if !ok || until == never {
+			return
+		}
+		m.accepted.Delete(e)
+		m.do(Dismiss{From: e, Reason: "there is no room for so many"})
+	}
 }
 
 // hold and release count the next hops that are bound to an endpoint. The last
@@ -126,6 +155,7 @@ func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, reaso
 func (m *Machine) hold(e Endpoint) {
 	a, ok := m.accepted.Get(e)
 	if !ok {
+		m.makeRoom()
 		a = &acceptance{Endpoint: e}
 	}
 	a.Hops++
@@ -152,7 +182,7 @@ func (m *Machine) drain(e Endpoint) {
 const never = instant(1<<63 - 1)
 
 func (m *Machine) acceptedUntil(a *acceptance) instant {
-	if a.Hops > 0 {
+	if a.Hops > 0 || a.Told > 0 {
 		return never
 	}
 	return a.Until

@@ -112,7 +112,7 @@ func (m *Machine) voidTold(protocol netip.Addr, to Endpoint) {
 	if !ok || t.To != to {
 		return
 	}
-	m.told.Delete(protocol)
+	m.forgetTold(t)
 	m.startPurge(t, prefixes(t.Answers), true)
 }
 
@@ -171,7 +171,7 @@ func (m *Machine) retryPurges() {
 // reviewTold looks whether what we told is still true, and purges what is not
 // (RFC 2332, section 5.2.5: an NHS owes it for its authoritative answers).
 func (m *Machine) reviewTold() {
-	for protocol, t := range m.told.All() {
+	for _, t := range m.told.All() {
 		var void []netip.Prefix
 		t.Answers = slices.DeleteFunc(t.Answers, func(a answer) bool {
 			p, ok := m.egress(a.Destination)
@@ -185,7 +185,7 @@ func (m *Machine) reviewTold() {
 			continue
 		}
 		if len(t.Answers) == 0 {
-			m.told.Delete(protocol)
+			m.forgetTold(t)
 		}
 		m.startPurge(t, void, true)
 	}

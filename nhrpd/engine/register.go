@@ -181,10 +181,15 @@ func (m *Machine) unanswered(s *server, r *registration) {
 		}
 	}
 	if r.Tries%switchTries == 0 {
-		s.At++
-		if _, err := netip.ParseAddr(s.conf.NBMA); err != nil && !s.Resolving {
-			m.askName(s)
-		}
+		m.tryAnother(s)
+	}
+}
+
+// tryAnother goes on to a server's next address, and asks for its name again.
+func (m *Machine) tryAnother(s *server) {
+	s.At++
+	if _, err := netip.ParseAddr(s.conf.NBMA); err != nil && !s.Resolving {
+		m.askName(s)
 	}
 }
 

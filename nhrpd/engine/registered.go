@@ -122,6 +122,8 @@ func (m *Machine) registrationRefused(s *server, r *registration, from Endpoint,
 	r.Registered, r.Next = false, m.now+wait
 	m.report(Warn, from, "NHS %s refuses our registration of %v: %v; tried again in %v", s.Name, m.own(), code, wait.Round(time.Second))
 	m.serverDown(s, "registration refused: "+code.String())
+	// It may be another who has that address now.
+	m.tryAnother(s)
 }
 
 // networksRegistered takes the answer to a registration of prefixes, each of

@@ -155,6 +155,16 @@ func TestRegistration(t *testing.T) {
 		want(t, "fallback", c.S1.Fallback, addr("10.0.0.1"))
 		return c.World
 	})
+	scenario(t, "a name that led to someone else, who refuses us, is looked up again", func(t *testing.T, reimport bool) *nhrptest.World {
+		c := nhrptest.NewCloud(6, reimport, func(hub, s1, s2 *engine.Config) { s1.NHS[0].NBMA = "hub.example" })
+		c.Names["hub.example"] = []netip.Addr{c.S2.NBMA}
+		c.Run(10 * time.Second)
+		want(t, "not yet", c.S1.Fallback.IsValid(), false)
+		c.Names["hub.example"] = []netip.Addr{c.H.NBMA}
+		c.Run(3 * time.Minute)
+		want(t, "fallback", c.S1.Fallback, addr("10.0.0.1"))
+		return c.World
+	})
 	scenario(t, "HU-01: two hubs: one dies, the other takes over, it comes back", func(t *testing.T, reimport bool) *nhrptest.World {
 		second := engine.NHS{NBMA: "192.0.2.2", Protocol: addr("10.0.0.2"), Priority: 1, Routes: []netip.Prefix{prefix("10.10.0.0/16")}}
 		c := nhrptest.NewCloud(7, reimport, func(hub, s1, s2 *engine.Config) {

@@ -228,8 +228,8 @@ func (m *Machine) leaveShortcuts(reason string) {
 	for _, q := range m.requests.All() {
 		m.endRequest(q)
 	}
-	for protocol, t := range m.told.All() {
-		m.told.Delete(protocol)
+	for _, t := range m.told.All() {
+		m.forgetTold(t)
 		m.startPurge(t, prefixes(t.Answers), false)
 	}
 }

@@ -103,6 +103,7 @@ type purge struct {
 type acceptance struct {
 	Endpoint Endpoint
 	Hops     int     // next hops bound to it; not exported, counted again
+	Told     int     // requesters there whom we answered; counted again, too
 	Until    instant // accepted at least until then
 }
 

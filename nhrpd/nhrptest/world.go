@@ -41,8 +41,13 @@ type World struct {
 	Names map[string][]netip.Addr
 	// Trace is every NHRP packet sent and every change of a data plane.
 	Trace []string
+	// Silent leaves the trace empty.
+	Silent bool
 	// Seen is called for every NHRP packet that is sent, if it is set.
 	Seen func(from *Node, to engine.Endpoint, p *wire.Packet)
+	// Mangle gives what arrives of a packet, nil if nothing does, if it is set. It
+	// may not change the packet in place.
+	Mangle func(data []byte) []byte
 
 	random Random
 	events events
@@ -101,19 +106,26 @@ func (w *World) After(d time.Duration, do func()) {
 	heap.Push(&w.events, event{w.Now.Add(d), w.count, do})
 }
 
-// Run lets a time pass.
+// Run lets a time pass. It panics if a machine wants tick after tick and no time
+// between them.
 func (w *World) Run(d time.Duration) {
 	end := w.Now.Add(d)
-	for {
+	for ticks := 0; ; ticks++ {
 		at, node := w.nextTick()
 		switch {
 		case len(w.events) > 0 && !w.events[0].at.After(end) && (node == nil || !at.Before(w.events[0].at)):
 			e := heap.Pop(&w.events).(event)
+			if e.at.After(w.Now) {
+				ticks = 0
+			}
 			w.Now = e.at
 			e.do()
 		case node != nil && !at.After(end):
 			if at.After(w.Now) {
-				w.Now = at
+				w.Now, ticks = at, 0
+			}
+			if ticks > 10000 {
+				panic(node.Name + " wants tick after tick at the same instant")
 			}
 			node.Input(engine.Tick{})
 		default:
@@ -173,6 +185,12 @@ func (w *World) send(from *Node, to engine.Endpoint, data []byte) {
 		if w.random.Chance(w.Wire.Loss) {
 			continue
 		}
+		data := data
+		if w.Mangle != nil {
+			if data = w.Mangle(data); data == nil {
+				continue
+			}
+		}
 		w.After(delay, func() {
 			if n := w.at(to.NBMA); n != nil && n.Machine != nil && !w.Cut(source, to.NBMA) {
 				n.Input(engine.Packet{From: engine.Endpoint{NBMA: source}, Data: data})
@@ -192,6 +210,9 @@ func (w *World) at(a netip.Addr) *Node {
 }
 
 func (w *World) trace(n *Node, format string, args ...any) {
+	if w.Silent {
+		return
+	}
 	w.Trace = append(w.Trace, fmt.Sprintf("%12v %-4s ", w.Now.Sub(Start), n.Name)+fmt.Sprintf(format, args...))
 }
 
