@@ -39,10 +39,12 @@ func (s *Service) Deliver(local, remote netip.AddrPort, data []byte) bool {
 	}
 }
 
-// begins says whether a message asks for a new IKE SA: it has no responder's SPI yet.
-// One that is too short for a header stands behind as well.
+// begins says whether a message asks for a new IKE SA: a request that has no
+// responder's SPI yet. One that is too short for a header stands behind as well; a
+// response without that SPI, such as one with a COOKIE, is of an IKE SA of ours.
 func begins(b []byte) bool {
-	return len(b) < wire.HeaderSize || wire.SPI(b[8:16]).IsZero()
+	const response = 0x20 // RFC 7296, section 3.1
+	return len(b) < wire.HeaderSize || wire.SPI(b[8:16]).IsZero() && b[19]&response == 0
 }
 
 // Hint hands in an UnknownSPI or Unreachable, which anybody can cause: it does not
@@ -63,14 +65,17 @@ func (s *Service) Put(in sa.Input) {
 // inputs is a queue whose writers never wait: they are our own daemon, and their
 // number is that of its peers.
 type inputs struct {
-	mu   sync.Mutex
-	list []func(context.Context, time.Time)
-	wake chan struct{} // has one element while the list has any
+	mu    sync.Mutex
+	list  []func(context.Context, time.Time)
+	wake  chan struct{} // has one element while the list has any
+	ended bool          // nobody takes any more
 }
 
 func (q *inputs) put(do func(context.Context, time.Time)) {
 	q.mu.Lock()
-	q.list = append(q.list, do)
+	if !q.ended {
+		q.list = append(q.list, do)
+	}
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
@@ -84,6 +89,13 @@ func (q *inputs) take() []func(context.Context, time.Time) {
 	list := q.list
 	q.list = nil
 	return list
+}
+
+// end drops what waits, and what comes.
+func (q *inputs) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list, q.ended = nil, true
 }
 
 type counters struct {

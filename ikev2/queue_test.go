@@ -44,15 +44,21 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 	if n := deliver(message(0, 0), newQueue+7); n != newQueue {
 		t.Errorf("%d messages that ask for a new IKE SA are taken, want %d", n, newQueue)
 	}
-	// They do not keep those out that belong to IKE SAs.
-	if n := deliver(message(1, 0), knownQueue+3); n != knownQueue {
+	if n := deliver([]byte("short"), 1); n != 0 {
+		t.Error("one that is no message is taken before those that wait")
+	}
+	// They do not keep those out that belong to IKE SAs, also where the responder has
+	// no SPI yet and wants a cookie.
+	cookie := message(0, 8)
+	cookie[19] = 0x20
+	if n := deliver(cookie, 1) + deliver(message(1, 0), knownQueue+2); n != knownQueue {
 		t.Errorf("%d messages of IKE SAs are taken, want %d", n, knownQueue)
 	}
 	for range hintQueue + 2 {
 		s.Hint(&sa.Unreachable{Local: here, Remote: there})
 	}
 	c := s.Counters()
-	if c.NewDropped != 7 || c.KnownDropped != 3 || c.HintsDropped != 2 || c.Received != newQueue+7+knownQueue+3 {
+	if c.NewDropped != 8 || c.KnownDropped != 3 || c.HintsDropped != 2 || c.Received != newQueue+8+knownQueue+3 {
 		t.Errorf("counters %+v", c)
 	}
 }

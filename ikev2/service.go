@@ -79,6 +79,7 @@ func New(c Config) *Service {
 // waiting for their answers, and returns when every goroutine of it has ended.
 func (s *Service) Run(ctx context.Context) {
 	defer s.recorder.end()
+	defer s.control.end()
 	defer close(s.done)
 	defer s.resolving.Wait()
 	ctx, cancel := context.WithCancel(ctx)

@@ -131,7 +131,9 @@ func (s *source) Stats(ctx context.Context) (control.Stats, error) {
 		}
 		out.Tunnels = append(out.Tunnels, st)
 	}
-	return out, nil
+	k, err := s.daemon.ike.IKE(ctx)
+	out.IKE = k.Counters
+	return out, err
 }
 
 func (t *tunnel) traffic(id tables.PeerID) (control.Traffic, error) {

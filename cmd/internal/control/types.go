@@ -171,7 +171,8 @@ type Shortcut struct {
 
 // Stats is GET /v1/stats: each tunnel's counters.
 type Stats struct {
-	Tunnels []TunnelStats `json:"tunnels"`
+	Tunnels []TunnelStats     `json:"tunnels"`
+	IKE     map[string]uint64 `json:"ike,omitempty"` // by name; absent: no tunnel has IKE
 }
 
 // TunnelStats sums a tunnel's peers, and counts its NHRP.

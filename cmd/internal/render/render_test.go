@@ -83,7 +83,7 @@ var (
 	stats = control.Stats{Tunnels: []control.TunnelStats{{
 		Tunnel: "dmvpn0", Data: peers[0].Traffic, NHRP: map[string]uint64{"sent": 5, "received": 4, "send-failed": 0},
 		Peers: []control.PeerStats{{ID: 1, NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), Traffic: peers[0].Traffic}, {ID: 2, NBMA: addr("203.0.113.12")}},
-	}}}
+	}}, IKE: map[string]uint64{"established": 2, "initial-messages-dropped": 71, "messages-dropped": 0}}
 )
 
 func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {

@@ -84,6 +84,9 @@ func Stats(w io.Writer, now time.Time, s control.Stats, drops []control.Drop) er
 			return err
 		}
 	}
+	if err := counters(w, "IKE", s.IKE); err != nil {
+		return err
+	}
 	if len(drops) == 0 {
 		return lines(w, []string{"", "nothing was dropped"})
 	}
@@ -109,10 +112,15 @@ func tunnelStats(w io.Writer, now time.Time, s control.TunnelStats) error {
 	if err := t.write(w, ""); err != nil {
 		return err
 	}
-	n := newTable("NHRP", ">COUNT")
-	for _, name := range slices.Sorted(maps.Keys(s.NHRP)) {
-		if s.NHRP[name] > 0 {
-			n.add(name, count(s.NHRP[name]))
+	return counters(w, "NHRP", s.NHRP)
+}
+
+// counters writes those that counted something, below an empty line.
+func counters(w io.Writer, title string, all map[string]uint64) error {
+	n := newTable(title, ">COUNT")
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if all[name] > 0 {
+			n.add(name, count(all[name]))
 		}
 	}
 	if len(n.lines) == 1 {
