@@ -6,7 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +160,7 @@ func TestAKilledHubIsBackSoon(t *testing.T) {
 	c := guarded(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
 	ping(t, c.Hosts[0], 0)
+	until(t, c, patience, func() error { return saved(c, "hub", cloud.TunnelAddress(1), cloud.TunnelAddress(2)) })
 	check(t, c.Kill(ctx, "hub"))
 	start := time.Now()
 	check(t, c.Start("hub"))
@@ -168,4 +173,16 @@ func TestAKilledHubIsBackSoon(t *testing.T) {
 	if d := time.Since(start); d > 10*time.Second {
 		t.Errorf("the tunnel was back after %v", d)
 	}
+}
+
+// saved is nil when a node's daemon has these addresses in its state on the disk: what
+// is not there is forgotten by a crash.
+func saved(c *cloud.Cloud, node string, addresses ...netip.Addr) error {
+	state, err := os.ReadFile(filepath.Join(c.Get(node).Dir, "run", "default", "state.json"))
+	for _, a := range addresses {
+		if err == nil && !strings.Contains(string(state), strconv.Quote(a.String())) {
+			err = fmt.Errorf("%s: the saved state lacks %v", node, a)
+		}
+	}
+	return err
 }
