@@ -173,7 +173,7 @@ func TestCasesCookies(t *testing.T) {
 				n++
 				w.Wait(5 * time.Second)
 			}
-			w.True(len(w.All("A INIT→")) <= 12, "A stopped after %d messages", len(w.All("A INIT→")))
+			w.True(len(w.All("A INIT→")) <= 17, "A stopped after %d messages", len(w.All("A INIT→")))
 			w.True(len(w.A.Failures) == 1, "the attempt has failed: %v", w.A.Failures)
 		}},
 		Case{Name: "cookie-bound-to-sender", Options: alone, Ways: []string{"another address", "another port", "another Ni", "another SPIi", "the same"}, Run: func(w *World) {

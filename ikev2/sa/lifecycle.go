@@ -22,9 +22,15 @@ func (m *Machine) touch(s *ikeSA) {
 
 // establish makes an authenticated SA one of its peer's.
 func (m *Machine) establish(s *ikeSA) {
+	if !s.Initiator {
+		s.Digest = s.Initial.Digest
+	}
 	m.leaveInitial(s)
 	m.load.leave(s.Admitted)
 	s.Admitted = admission{}
+	if !s.Initiator {
+		m.Recent[s.Digest] = s.own()
+	}
 	s.Stage, s.Established, s.Heard, s.GoneAt = established, m.now, m.now, 0
 	c := m.connection(s)
 	m.schedule(s)
@@ -72,6 +78,7 @@ func (m *Machine) close(s *ikeSA) {
 func (m *Machine) bury(s *ikeSA, reason string) {
 	m.touch(s)
 	m.leaveInitial(s)
+	delete(m.Recent, s.Digest)
 	stage := s.Stage
 	s.Stage = closed
 	m.abandonAll(s)

@@ -8,8 +8,8 @@ import "time"
 const (
 	firstRepeat    = 2 * time.Second        // of a request that is not answered; each pause is longer
 	firstProbe     = 500 * time.Millisecond // the same, of a probe that somebody waits for
-	repeatFactor   = 1.8
-	maxRepeats     = 6                // after about two minutes the peer is dead
+	repeatFactor   = 1.35
+	maxRepeats     = 11               // after some three minutes the peer is dead
 	probeRepeats   = 2                // of a probe that decides between two claims to an identity
 	hintPause      = 10 * time.Second // between two checks for the sake of hints
 	lingerInbound  = 5 * time.Second

@@ -37,7 +37,7 @@ type state struct {
 	Wants   []*want
 	Cookies cookies
 	Answers bucket                // of unprotected error answers
-	Recent  map[[32]byte]wire.SPI // half-open SAs by the digest of their IKE_SA_INIT request
+	Recent  map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request
 }
 
 // New makes a machine without any SA. Connections must have their defaults.

@@ -57,6 +57,7 @@ type ikeSA struct {
 
 	Initial  *initial  // until IKE_AUTH is done
 	Admitted admission // responder: until it is established or gone
+	Digest   [32]byte  // of the peer's IKE_SA_INIT: a copy of it makes nothing
 
 	Out      outgoing
 	In       incoming

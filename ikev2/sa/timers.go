@@ -177,9 +177,6 @@ func (m *Machine) runSA(s *ikeSA) {
 			m.startRekeyIKE(s)
 		}
 	}
-	if s.Out.Next >= messageIDEnd || s.In.Next >= messageIDEnd {
-		m.startRekeyIKE(s)
-	}
 	if m.due(s.ReauthAt) {
 		s.ReauthAt = 0
 		if s.Initiator {

@@ -36,6 +36,10 @@ type incoming struct {
 
 // send seals a request and sends it for the first time.
 func (m *Machine) send(s *ikeSA, r *request) {
+	if s.Out.Next == math.MaxUint32 {
+		m.die(s, "its message ids are used up")
+		return
+	}
 	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: r.exchange, Initiator: s.Initiator, MessageID: s.Out.Next}
 	packets, err := m.seal(s, h, r.payloads)
 	if err != nil {
@@ -45,12 +49,20 @@ func (m *Machine) send(s *ikeSA, r *request) {
 	}
 	o := &s.Out
 	o.Next++
+	m.spent(s)
 	o.Pending, o.Header, o.Packets, o.Repeats, o.Limit = true, h, packets, 0, r.repeats
 	if o.Limit == 0 {
 		o.Limit = maxRepeats
 	}
 	o.At = m.at(m.repeatPause(s))
 	m.transmit(s, o.Packets)
+}
+
+// spent rekeys an IKE SA long before its message ids end: they never begin again.
+func (m *Machine) spent(s *ikeSA) {
+	if s.Stage == established && (s.Out.Next == messageIDEnd || s.In.Next == messageIDEnd) {
+		m.startRekeyIKE(s)
+	}
 }
 
 // repeatPause grows with each repeat. A short limit means that somebody waits.
@@ -110,7 +122,10 @@ func (m *Machine) respond(s *ikeSA, exchange wire.ExchangeType, payloads []wire.
 		m.report(s, Warning, "%s: %v", exchange, err)
 		return
 	}
-	s.In.Next++
+	if s.In.Next++; s.In.Next == math.MaxUint32 {
+		m.then(func() { m.goneBy(s, "the peer's message ids are used up") })
+	}
+	m.spent(s)
 	s.In.Packets, s.In.Exchange = packets, exchange
 	m.transmitTo(local, remote, packets)
 }

@@ -28,13 +28,37 @@ func (w *World) Forge(to *End, local, remote netip.AddrPort, data []byte) {
 // Copy lets the receiver of a message get it once more, from somewhere else.
 func (w *World) Copy(m *Message, from netip.AddrPort) {
 	to, local := w.route(m.source, m.Remote)
-	if to == nil || to.Machine == nil {
+	if w.Storm() || to == nil || to.Machine == nil {
 		return
 	}
+	w.log("%s gets a copy from %s: %s", to.Name, from, m)
+	w.took(m)
+	m.unbent, to.cause = m, m
 	for _, b := range m.Packets {
-		w.Forge(to, local, from, b)
+		to.Input(&sa.Datagram{Local: local, Remote: from, Data: slices.Clone(b)})
 	}
+	to.cause = nil
 }
 
 // Endpoint is where an end's IKE sends from at first.
 func (e *End) Endpoint() netip.AddrPort { return e.endpoint() }
+
+// Flush loses all that is on its way.
+func (w *World) Flush() {
+	if w.Storm() {
+		return
+	}
+	for _, m := range w.wire {
+		w.log("lost: %s", m)
+	}
+	w.wire = nil
+}
+
+// ForgetWindows says that the ends' message ids were changed by other means.
+func (w *World) ForgetWindows() {
+	clear(w.flows)
+	w.resumed = true
+}
+
+// OnTheWay is how many messages are on their way.
+func (w *World) OnTheWay() int { return len(w.wire) }

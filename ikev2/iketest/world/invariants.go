@@ -24,6 +24,7 @@ type window struct {
 	requests  map[uint32]*Message
 	responses map[uint32]*Message
 	pending   *Message
+	unknown   bool // which id is next
 }
 
 func (w *World) flowOf(m *Message) *window {
@@ -33,7 +34,7 @@ func (w *World) flowOf(m *Message) *window {
 	}
 	f := w.flows[at]
 	if f == nil {
-		f = &window{requests: map[uint32]*Message{}, responses: map[uint32]*Message{}}
+		f = &window{unknown: w.resumed, requests: map[uint32]*Message{}, responses: map[uint32]*Message{}}
 		if letters[m.Exchange] == "AUTH" || letters[m.Exchange] == "X" {
 			f.next = 1 // behind IKE_SA_INIT
 		}
@@ -61,10 +62,10 @@ func (w *World) checkSent(m *Message) {
 		return
 	case f.pending != nil:
 		w.fail("I6: %s while %s is not answered", m, f.pending)
-	case m.MessageID != f.next:
+	case m.MessageID != f.next && !f.unknown:
 		w.fail("I6: %s has not the message id %d", m, f.next)
 	}
-	f.requests[m.MessageID], f.next = m, m.MessageID+1
+	f.requests[m.MessageID], f.next, f.unknown = m, m.MessageID+1, false
 	if !plain(m.Exchange) {
 		f.pending = m
 	}

@@ -29,6 +29,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// Tick lets the time go on to the next timer of anybody; what is on its way stays there.
+func (w *World) Tick() { w.tick(w.Now.Add(w.Horizon)) }
+
 // Wait lets the time go on; what is on its way stays there.
 func (w *World) Wait(d time.Duration) {
 	if w.Storm() {

@@ -35,6 +35,7 @@ type World struct {
 	keys    map[spis][]*crypto.Keys
 	used    map[uint32]bool // SPIs of Child SAs
 	flows   map[flow]*window
+	resumed bool // their ids are not known
 	answers map[[32]byte]*Message
 	nonces  map[string][]byte // by sender and arrow
 	sent    []*Message        // each once, since begin
