@@ -15,6 +15,8 @@ import (
 type end interface {
 	// start starts the program and gives it the policy.
 	start(ctx context.Context, s settings) error
+	// kill ends the program at once; start may follow.
+	kill(ctx context.Context) error
 	// connect makes an IKE SA and a Child SA, or says why that failed. One attempt.
 	connect(ctx context.Context) error
 	// sas gives what is established now, without what is being deleted.

@@ -104,6 +104,16 @@ func ourFiles(s settings, folder string) (map[string][]byte, error) {
 	return files, nil
 }
 
+func (o *ours) kill(ctx context.Context) error { return kill(ctx, o.process) }
+
+func kill(ctx context.Context, p *lab.Process) error {
+	if err := p.Signal(os.Kill); err != nil {
+		return err
+	}
+	_, err := p.Wait(ctx)
+	return err
+}
+
 func (o *ours) connect(ctx context.Context) error {
 	return o.client.Post(ctx, "ike/connect?host="+url.QueryEscape(o.peer.seen.String()))
 }

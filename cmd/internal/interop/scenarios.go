@@ -13,6 +13,13 @@ import (
 // scenarios lists what is tried, in the order of the table.
 func scenarios() []*scenario {
 	all := suites()
+	for _, recent := range []bool{false, true} {
+		name := "defaults-5.9"
+		if recent {
+			name = "defaults-6.0"
+		}
+		all = append(all, &scenario{name: name, new: recent, both: settings{ike: "default", esp: "default"}, steps: comesUp})
+	}
 	for _, auth := range []string{"ecdsa", "rsa", "rsa-pss", "ed25519"} {
 		all = append(all, &scenario{name: "cert-" + auth, both: settings{auth: auth}, steps: comesUp})
 	}
@@ -28,22 +35,25 @@ func scenarios() []*scenario {
 	)
 	all = append(all, rekeys()...)
 	all = append(all, ends()...)
-	return append(all, nats()...)
+	all = append(all, nats()...)
+	return append(all, upsets()...)
 }
 
-// suites are the encryptions with the key exchanges.
+// suites are the encryptions with the key exchanges: each of both at least twice.
 func suites() []*scenario {
 	var all []*scenario
-	for _, e := range []struct{ name, ike, esp string }{
-		{"gcm", "aes128gcm16-prfsha256", "aes128gcm16"},
-		{"gcm256", "aes256gcm16-prfsha384", "aes256gcm16"},
-		{"cbc", "aes128-sha256", "aes128-sha256"},
-		{"cbc256", "aes256-sha512", "aes256-sha512"},
-		{"chacha", "chacha20poly1305-prfsha512", "chacha20poly1305"},
+	for _, c := range []struct{ name, ike, esp string }{
+		{"gcm-x25519", "aes128gcm16-prfsha256-x25519", "aes128gcm16"},
+		{"gcm256-ecp384", "aes256gcm16-prfsha384-ecp384", "aes256gcm16"},
+		{"gcm256-modp2048", "aes256gcm16-prfsha512-modp2048", "aes256gcm16"},
+		{"cbc-modp2048", "aes128-sha256-modp2048", "aes128-sha256"},
+		{"cbc256-ecp384", "aes256-sha384-ecp384", "aes256-sha384"},
+		{"cbc256-x25519", "aes256-sha512-x25519", "aes256-sha512"},
+		{"chacha-x25519", "chacha20poly1305-prfsha256-x25519", "chacha20poly1305"},
+		{"chacha-ecp384", "chacha20poly1305-prfsha384-ecp384", "chacha20poly1305"},
+		{"chacha-modp2048", "chacha20poly1305-prfsha512-modp2048", "chacha20poly1305"},
 	} {
-		for _, k := range []string{"x25519", "ecp384", "modp2048"} {
-			all = append(all, &scenario{name: "psk-" + e.name + "-" + k, both: settings{ike: e.ike + "-" + k, esp: e.esp}, steps: comesUp})
-		}
+		all = append(all, &scenario{name: "psk-" + c.name, both: settings{ike: c.ike, esp: c.esp}, steps: comesUp})
 	}
 	return all
 }
@@ -79,8 +89,17 @@ func withInvalidKE(t *trial) error {
 	if _, err := t.up(); err != nil {
 		return err
 	}
-	if n := t.watch.exchanges(wire.IKESAInit, true); n < 2 {
-		return fmt.Errorf("%d IKE_SA_INIT requests", n)
+	for _, method := range []uint16{wire.Curve25519, wire.ECP384} {
+		n := t.watch.count(func(s seen) bool {
+			if s.message == nil || !s.fromFirst || s.message.Exchange != wire.IKESAInit {
+				return false
+			}
+			ke, ok := wire.Find[*wire.KeyExchange](s.message.Payloads)
+			return ok && ke.Method == method
+		})
+		if n == 0 {
+			return fmt.Errorf("the initiator did not try %s", wire.KeyExchangeName(method))
+		}
 	}
 	return t.seenNotify(wire.InvalidKEPayload, false)
 }

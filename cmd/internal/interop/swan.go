@@ -75,6 +75,8 @@ func (s *swan) start(ctx context.Context, policy settings) error {
 	return nil
 }
 
+func (s *swan) kill(ctx context.Context) error { return kill(ctx, s.process) }
+
 func (s *swan) command(name string, arguments vici.Message) error {
 	_, _, err := vici.Call(s.socket(), name, arguments, "", swanWait)
 	return err

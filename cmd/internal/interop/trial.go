@@ -81,7 +81,7 @@ func (t *trial) until(wait time.Duration, is func() error) error {
 		if err == nil || time.Now().After(deadline) || t.ctx.Err() != nil {
 			return err
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

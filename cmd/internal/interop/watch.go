@@ -29,6 +29,7 @@ func newWatch(w *network) (*watch, error) {
 type seen struct {
 	fromFirst bool
 	port      uint16 // the second place's; 0: not UDP
+	first     uint16 // the first place's, as it is seen
 	message   *wire.Message
 	keepalive bool
 	esp       string // SPI
@@ -64,9 +65,9 @@ func (w *watch) decode(frame []byte) (seen, bool) {
 	case 50:
 		s.esp = fmt.Sprintf("%08x", binary.BigEndian.Uint32(body))
 	case 17:
-		s.port = binary.BigEndian.Uint16(body[2:])
+		s.first, s.port = binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
 		if !s.fromFirst {
-			s.port = binary.BigEndian.Uint16(body)
+			s.first, s.port = s.port, s.first
 		}
 		body = body[8:]
 		kind := wire.IKE
@@ -118,11 +119,16 @@ func (w *watch) fragments(fromFirst bool) int {
 	})
 }
 
-// exchanges counts the requests of an exchange type from one side.
+// exchanges counts the requests of an exchange type from one side; a repeat is not
+// another one.
 func (w *watch) exchanges(t wire.ExchangeType, fromFirst bool) int {
-	return w.count(func(s seen) bool {
-		return s.message != nil && s.message.Exchange == t && !s.message.Response && s.fromFirst == fromFirst
-	})
+	requests := map[wire.Header]int{}
+	for _, s := range w.packets() {
+		if s.message != nil && s.message.Exchange == t && !s.message.Response && s.fromFirst == fromFirst {
+			requests[s.message.Header]++
+		}
+	}
+	return len(requests)
 }
 
 // clear is whether any GRE left unencrypted.

@@ -76,7 +76,7 @@ func (n *Node) Run(ctx context.Context, name string, args ...string) (string, er
 	var out, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // a busy machine may be slow to hand the output over
 	err := n.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
