@@ -6,6 +6,7 @@
 # make interop-ike  IKE against the real strongSwan, in the lab's VM (SCENARIOS="psk nat")
 # make bench      CPU time per packet and Gbit/s per core, beside plain forwarding
 # make fuzz       every fuzz target, FUZZTIME each
+# make mutations  a million mutated messages of each IKE exchange against a live responder
 # make lint       gofmt, vet, staticcheck, clang-format, import rules
 # make generate   compile the BPF programs again (clang-19)
 # make install    to DESTDIR/PREFIX
@@ -14,6 +15,7 @@
 
 PREFIX   ?= /usr/local
 FUZZTIME ?= 60s
+MUTATIONS ?= 1000000
 LAB      ?= ../shared/lab
 GO       ?= go
 
@@ -22,7 +24,7 @@ root := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH")
 
 programs := dmvpnd dmvpn dmvpn-lab
 
-.PHONY: all build demo test test-vm interop-ike bench fuzz generate lint install clean
+.PHONY: all build demo test test-vm interop-ike bench fuzz mutations generate lint install clean
 all: build
 
 # Static, so that the same files run in the test VM and on any distribution.
@@ -53,6 +55,9 @@ bench: build
 
 fuzz:
 	FUZZTIME="$(FUZZTIME)" tools/fuzz
+
+mutations:
+	IKE_MUTATIONS="$(MUTATIONS)" $(GO) test -count=1 -timeout 3h -v -run TestMutatedMessages ./ikev2/sa
 
 generate:
 	@tools/setup generate

@@ -24,6 +24,20 @@ func (m *Machine) KeysOf(spii, spir wire.SPI) *crypto.Keys {
 	return nil
 }
 
+// Awaits says of a responder's IKE SA what comes next: the message id, how many additional
+// key exchanges were made, and how many peers' negotiations wait for more of them. stage
+// is empty if there is none.
+func (m *Machine) Awaits(spii, spir wire.SPI) (next uint32, rounds, chains int, stage string) {
+	s := m.SAs[spir]
+	if s == nil || s.SPIi != spii {
+		return 0, 0, 0, ""
+	}
+	if s.Initial != nil {
+		rounds = s.Initial.Round
+	}
+	return s.In.Next, rounds, len(s.Chains), s.Stage.String()
+}
+
 // Proof is the AUTH by which a peer that may have any identity gets in, with the shared
 // key of the group.
 func (m *Machine) Proof(h wire.Header, id *wire.Identification, key crypto.Secret) *wire.Authentication {

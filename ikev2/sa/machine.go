@@ -21,6 +21,7 @@ type Machine struct {
 	after       []func() // once the response has been sealed
 	load        load
 	index       index
+	peak        int      // of IKE SAs since the maps were made; see shrink
 	touched     []*ikeSA // their tasks go on when the input has been handled
 	changed     []*peer
 	timers      timerHeap
@@ -83,6 +84,7 @@ func (m *Machine) Handle(now time.Time, in Input) []Action {
 	m.settleDown()
 	m.runTimers()
 	m.settleDown()
+	m.shrink()
 	out := m.out
 	m.out = nil
 	return out

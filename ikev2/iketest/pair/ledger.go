@@ -130,9 +130,12 @@ func (l *Ledger) Installed(spi uint32) bool { return l.held[spi] != nil }
 // Count gives how many SPIs are reserved and how many SAs installed.
 func (l *Ledger) Count() (reserved, installed int) { return len(l.reserved), len(l.held) }
 
+// Trim makes the maps no larger than they must be, for who measures memory.
+func (l *Ledger) Trim() { *l = *l.Copy() }
+
 // Copy is a Ledger with the same content, for a machine that is imported beside another.
 func (l *Ledger) Copy() *Ledger {
-	c := &Ledger{Full: l.Full, last: l.last, reserved: map[uint32]bool{}, held: map[uint32]*Held{}}
+	c := &Ledger{Err: l.Err, Full: l.Full, last: l.last, reserved: map[uint32]bool{}, held: map[uint32]*Held{}}
 	for spi := range l.reserved {
 		c.reserved[spi] = true
 	}
