@@ -165,21 +165,26 @@ func pointers(x index) string {
 
 func (m *Machine) counted() error {
 	l := load{}
-	half := 0
+	recent := 0
 	for _, s := range m.SAs {
 		l.enter(s.Admitted)
 		if s.Stage == halfOpen {
-			half++
+			recent++
 			if s.Initial == nil || m.Recent[s.Initial.Digest] != s.own() || !s.Admitted.From.IsValid() {
 				return fmt.Errorf("half-open IKE SA %d is not among the recent ones", s.ID)
+			}
+		}
+		if s.Digest != [32]byte{} && s.Stage != closed {
+			if recent++; m.Recent[s.Digest] != s.own() {
+				return fmt.Errorf("IKE SA %d, %s, is not among the recent ones", s.ID, s.Stage)
 			}
 		}
 		if (s.Stage == connecting || s.Stage == halfOpen) != (s.Initial != nil) {
 			return fmt.Errorf("IKE SA %d is %s, and the state of its beginning is %v", s.ID, s.Stage, s.Initial != nil)
 		}
 	}
-	if len(m.Recent) != half {
-		return fmt.Errorf("%d recent IKE_SA_INIT, %d half-open IKE SAs", len(m.Recent), half)
+	if len(m.Recent) != recent {
+		return fmt.Errorf("%d recent IKE_SA_INIT, of %d IKE SAs", len(m.Recent), recent)
 	}
 	if m.load.halfOpen != l.halfOpen || len(m.load.from) != len(l.from) {
 		return fmt.Errorf("load says %d half-open of %d addresses, there are %d of %d", m.load.halfOpen, len(m.load.from), l.halfOpen, len(l.from))
