@@ -154,7 +154,8 @@ func (m *Machine) tell(protocol netip.Addr, to Endpoint, a answer) bool {
 			}
 		}
 	}
-	m.admit(to, protocol, until, !ok || moved, "answered for "+a.Prefix.String())
+	// The requester counts from when it has the answer, and its last packet takes its time.
+	m.admit(to, protocol, until+drainTime, !ok || moved, "answered for "+a.Prefix.String())
 	if moved && m.leave(before) == 0 {
 		m.drain(before) // else who asks from ever new addresses has all of them accepted
 	}
