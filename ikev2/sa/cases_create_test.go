@@ -119,7 +119,9 @@ func TestCasesCreate(t *testing.T) {
 			w.Deliver("B C← NO_PROPOSAL_CHOSEN")
 			w.True(one.Open(), "the first Child SA notices nothing")
 			w.Deliver("A C→ REKEY_SA", "B C← SA", "A D→", "B D←")
-			w.True(named(last(w.All("A C→ REKEY_SA")), wire.RekeySA) == two.Other().Inbound, "the second runs")
+			if o := two.Other(); o != nil { // a storm may have ended it already
+				w.True(named(last(w.All("A C→ REKEY_SA")), wire.RekeySA) == o.Inbound, "the second runs")
+			}
 			w.End(2)
 			w.Flows()
 		}},
@@ -268,13 +270,13 @@ func TestCasesCreateTerms(t *testing.T) {
 			w.End(1)
 		}},
 		Case{Name: "create-ts-transport-behind-nat", Options: Options{Alone: true, Either: true}, Ways: []string{"A", "B", "both"}, Run: func(w *World) {
+			from, to := w.Began(), w.Waited()
 			if w.Way != "B" {
-				w.NAT("203.0.113.1", w.A)
+				w.NAT("203.0.113.1", w.A).Open = to == w.A
 			}
 			if w.Way != "A" {
-				w.NAT("203.0.113.2", w.B).Open = true
+				w.NAT("203.0.113.2", w.B).Open = to == w.B
 			}
-			from, to := w.Began(), w.Waited()
 			from.ConnectTo(to, to.Reached(500))
 			w.Run(10 * time.Second)
 			w.Begin()
