@@ -280,7 +280,35 @@ func (s *secure) up(p sa.Peer, a *esp.Association) error {
 	for hop := range e.hops {
 		err = errors.Join(err, s.bind(e, hop))
 	}
+	if other := s.expected(e); other != nil {
+		if err := s.admit(other); err != nil {
+			return err
+		}
+		other.peer, other.identity, other.up = e.peer, e.identity, true
+		s.tunnel.currentPump().Secure(other.id, a)
+		for hop := range other.hops {
+			err = errors.Join(err, s.bind(other, hop))
+		}
+	}
 	return err
+}
+
+// expected is the end that NHRP wants where a NAT gave its owner another port towards us
+// than towards the hub: the only one at that address without an SA. nil: there is none.
+func (s *secure) expected(e *end) (found *end) {
+	if len(e.hops) > 0 || e.admitted || e.at.Port == 0 {
+		return nil
+	}
+	for _, o := range s.ends {
+		if o == e || o.at.NBMA != e.at.NBMA || o.peer != 0 || len(o.hops) == 0 && !o.admitted {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = o
+	}
+	return found
 }
 
 // down takes a peer's packets back to the hub.
