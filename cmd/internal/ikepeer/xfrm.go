@@ -201,17 +201,25 @@ func (x *xfrm) Move(spi uint32, local, remote netip.AddrPort, encapsulation bool
 		now.Replay = was.Replay
 		x.quietly("state that moves", netlink.XfrmStateAdd(now))
 	}
-	for _, p := range old.policies(inbound, outbound) {
-		if err := netlink.XfrmPolicyDel(&p); err != nil && !errors.Is(err, os.ErrNotExist) {
-			x.quietly("policy", err)
-		}
-	}
 	directions := []netlink.Dir{netlink.XFRM_DIR_IN, netlink.XFRM_DIR_FWD}
 	if x.current[c.Peer.ID] == spi {
 		directions = append(directions, netlink.XFRM_DIR_OUT)
 	}
+	// A policy is replaced in one step where it is for the same packets: without any
+	// they would leave in clear.
+	replaced := map[string]bool{}
+	packets := func(p netlink.XfrmPolicy) string { return fmt.Sprint(p.Dir, p.Src, p.Dst, p.Proto) }
 	for _, p := range c.policies(directions) {
 		x.quietly("policy", netlink.XfrmPolicyUpdate(&p))
+		replaced[packets(p)] = true
+	}
+	for _, p := range old.policies(directions) {
+		if replaced[packets(p)] {
+			continue
+		}
+		if err := netlink.XfrmPolicyDel(&p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			x.quietly("policy", err)
+		}
 	}
 	x.say(c).Msg("Child SA moved")
 }

@@ -130,9 +130,14 @@ func rebound(t *trial) error {
 	if err != nil {
 		return fmt.Errorf("after the NAT forgot: %w", err)
 	}
-	moved := t.watch.count(func(s seen) bool { return s.esp != "" && !s.fromFirst && s.first >= 30000 && s.first <= 30100 })
-	if moved == 0 {
-		return errors.New("no ESP went to the new port")
+	err = t.until(settle, func() error {
+		if t.watch.count(func(s seen) bool { return s.esp != "" && !s.fromFirst && s.first >= 30000 && s.first <= 30100 }) == 0 {
+			return errors.New("no ESP went to the new port")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	again, err := t.agreed(1, nil)
 	if err != nil {
