@@ -34,6 +34,12 @@ func stranger(w *World) {
 	w.On("B AUTH←", func(m *Message) { m.Without(instanceNotify) })
 }
 
+// otherKind makes East another kind in West's eyes.
+func otherKind(w *World) {
+	w.On("B AUTH→", func(m *Message) { m.Without(instanceNotify) })
+	w.On("B AUTH←", func(m *Message) { m.Without(instanceNotify) })
+}
+
 // begun fails unless both ends are up once, by one IKE SA with one Child SA, and were
 // told of no failure.
 func begun(w *World) {
@@ -81,6 +87,31 @@ func TestCasesTwinsAndPeers(t *testing.T) {
 		Case{Name: "crossing-streams-11-wwwee-ikev2-permanent, East lost its state, a group's key", Options: group, Run: func(w *World) {
 			lost(w)
 			w.True(len(w.All("A I→ ∅")) > 0, "West probed the old one")
+		}},
+		Case{Name: "crossing-streams-11-wwwee-ikev2-permanent, East is another kind, lost its state and is soon back", Options: alone, Run: func(w *World) {
+			otherKind(w)
+			cross(w, "www")
+			w.Settle()
+			w.B.Kill()
+			w.Wait(10 * time.Second)
+			w.B.Start()
+			w.B.Connect(w.A)
+			w.Deliver("B INIT→", "A INIT←", "B AUTH→ INITIAL_CONTACT", "A AUTH←")
+			w.True(w.Storm() || len(w.A.Infos()) == 1, "West has dropped the old one on its peer's word")
+			w.EndIKE(1)
+			w.EndDowns(1, -1)
+			w.Never("A D→")
+			w.True(w.B.IKE().Initiator, "East's is the one")
+			w.Flows()
+		}},
+		Case{Name: "twin-of-another-kind", Options: alone, Ways: both(""), Run: func(w *World) {
+			otherKind(w)
+			nonces(w)
+			cross(w, "wewew")
+			w.EndIKE(1)
+			w.EndDowns(1, -1)
+			w.Count("A D→ IKE", 1) // whoever began it: East would keep it
+			w.Flows()
 		}},
 		Case{Name: "crossing-streams-12-ikev2-permanent-ike-auth-east", Options: alone, Ways: []string{westHigher}, Run: func(w *World) {
 			nonces(w)

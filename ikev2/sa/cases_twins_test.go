@@ -153,6 +153,10 @@ func settled(w *World) {
 		if ofWest {
 			loser = "B"
 		}
+		if strings.Contains(w.Way, "another kind") {
+			w.True(len(w.All("A D→ IKE"))+len(w.All("B D→ IKE")) > 0, "the other one is deleted, by whoever is sooner")
+			return
+		}
 		w.Count(loser+" D→ IKE", 1)
 	} else {
 		w.Never("A D→", "B D→")

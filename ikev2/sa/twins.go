@@ -16,7 +16,8 @@ import (
 // An attempt that is overtaken before its IKE_AUTH ends without a word. After it both
 // go on, both are installed, and then the one with the higher Ni is kept; both ends
 // see the same two. The loser's initiator deletes it when the survivor has a Child
-// SA; if it does not, the loser's responder drops it after a while.
+// SA; if it does not, the loser's responder drops it after a while. A peer of another
+// kind, which keeps both, is told by us whoever began.
 //
 // Of two that the same end began the later one is kept: it meant to replace the other.
 // One of our kind that replaces another one says so in IKE_AUTH, and deletes it.
@@ -60,12 +61,14 @@ func (m *Machine) claim(s *ikeSA) {
 	p := m.Peers[s.Peer]
 	for _, o := range m.rivals(s) {
 		known := s.Instance != [8]byte{} && o.Instance != [8]byte{}
+		// Whoever has o would not say so: it began this one after we had o.
+		anew := s.InitialContact && o.Established < s.Began
 		switch {
 		case known && s.Instance == o.Instance:
 			// The same process: a twin, or one that replaces the other.
-		case !known && sameEnd(s.Remote, o.Remote) && (s.Initiator || m.now < o.Established.after(overlap)):
+		case !known && !anew && sameEnd(s.Remote, o.Remote) && (s.Initiator || m.now < o.Established.after(overlap)):
 			// The same host, as far as can be told.
-		case s.InitialContact && !s.Group && o.Established < s.Began && sameEnd(s.Remote, o.Remote):
+		case anew && !s.Group && sameEnd(s.Remote, o.Remote):
 			// Nobody else has this key: the peer says that it has nothing else. From elsewhere it
 			// may be its clone: two of them would throw each other out for ever.
 			m.report(s, Notice, "%s has begun anew at %s", s.RemoteID, s.Remote)
@@ -197,12 +200,13 @@ func (s *ikeSA) outranks(o *ikeSA) bool {
 }
 
 // deletes says whether it is we who delete an IKE SA that this one serves instead of: we
-// are the initiator of the loser, or made this one to replace it.
+// are the initiator of the loser, or made this one to replace it, or the peer is of
+// another kind. It knows nothing of our rule, and may send by the loser for ever.
 func (s *ikeSA) deletes(lose *ikeSA) bool {
 	if s.Replaces == lose.SPIi {
 		return s.Initiator
 	}
-	return lose.Initiator
+	return lose.Initiator || lose.Instance == [8]byte{}
 }
 
 // ascertain asks a peer that may not have our response of IKE_AUTH yet: who answers
