@@ -166,7 +166,7 @@ func TestCasesRekeyChild(t *testing.T) {
 			w.End(1)
 		}},
 		Case{Name: "rekey-transport-not-echoed", Run: func(w *World) {
-			old := w.A.SA()
+			old, ike := w.A.SA(), w.A.IKE().SPIi
 			w.On("B C← SA", func(m *Message) { m.Without(wire.UseTransportMode) })
 			w.A.Rekey(old)
 			w.Deliver("A C→", "B C←")
@@ -178,6 +178,7 @@ func TestCasesRekeyChild(t *testing.T) {
 			w.True(len(w.A.Plane.All(Installed)) == 1, "A has installed nothing but the old one")
 			w.Calm()
 			w.End(1)
+			w.True(w.A.IKE().SPIi == ike, "the next try on the same IKE SA succeeds")
 			w.Flows()
 		}},
 		Case{Name: "rekey-pfs-stripped", Ways: []string{"no KE", "group NONE", "KE without a group"}, Run: func(w *World) {
