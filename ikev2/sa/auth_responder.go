@@ -32,8 +32,13 @@ func (m *Machine) authRequest(s *ikeSA, in *Datagram, h wire.Header, payloads []
 		return
 	}
 	_, hasSA := wire.Find[*wire.SA](payloads)
-	_, hasTS := wire.Find[*wire.Selectors](payloads)
-	if c.Childless && (hasSA || hasTS) || hasSA != hasTS {
+	hasTS := func(responder bool) bool {
+		return slices.ContainsFunc(payloads, func(p wire.Payload) bool {
+			x, ok := p.(*wire.Selectors)
+			return ok && x.Responder == responder
+		})
+	}
+	if c.Childless && (hasSA || hasTS(false) || hasTS(true)) || hasSA != hasTS(false) || hasSA != hasTS(true) {
 		m.invalidSyntax(s, in, h, fmt.Errorf("Child payloads are missing, or there where none are wanted: %w", wire.ErrSyntax))
 		return
 	}

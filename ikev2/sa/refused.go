@@ -36,7 +36,7 @@ func notifyOf(err error) *wire.Notify {
 	switch {
 	case errors.As(err, &r):
 		return r.notify
-	case errors.Is(err, crypto.ErrPublicValue):
+	case errors.Is(err, crypto.ErrPublicValue), errors.Is(err, wire.ErrSyntax):
 		return &wire.Notify{Type: wire.InvalidSyntax}
 	case errors.Is(err, errInstall):
 		return &wire.Notify{Type: wire.NoAdditionalSAs}

@@ -163,3 +163,6 @@ func (m *Message) copy() *Message {
 	}
 	return &c
 }
+
+// Keys are those that the message was sealed with; nil if it is in clear.
+func (m *Message) Keys() *crypto.Keys { return m.keys }
