@@ -132,6 +132,17 @@ func (e *End) IKE() sa.Info {
 	return best
 }
 
+// Peer is the youngest IKE SA with a peer of that identity. Its ID is 0 if there is none.
+func (e *End) Peer(identity string) sa.Info {
+	var best sa.Info
+	for _, i := range e.Infos() {
+		if i.State == "established" && i.Peer.Identity.String() == identity && i.ID > best.ID {
+			best = i
+		}
+	}
+	return best
+}
+
 // Infos are all IKE SAs of the end.
 func (e *End) Infos() []sa.Info {
 	if e.Machine == nil {

@@ -3,6 +3,7 @@
 package world
 
 import (
+	"maps"
 	"net/netip"
 )
 
@@ -111,4 +112,14 @@ func (w *World) route(source, remote netip.AddrPort) (*End, netip.AddrPort) {
 		}
 	}
 	return nil, netip.AddrPort{}
+}
+
+// Behind puts an end behind a NAT that is there already, or before all.
+func (e *End) Behind(n *NAT) { e.nat = n }
+
+// ForgetOnly drops the mappings of one end.
+func (n *NAT) ForgetOnly(e *End) {
+	n.world.log("the NAT at %s forgets %s", n.Outside, e.Name)
+	maps.DeleteFunc(n.ports, func(at inside, _ uint16) bool { return at.end == e })
+	maps.DeleteFunc(n.holes, func(h hole, _ bool) bool { return h.end == e })
 }
