@@ -102,9 +102,10 @@ func reproved(w *World, m *Message) {
 
 // ecKey is a key on P-256 that is always the same.
 func ecKey(seed byte) *ecdsa.PrivateKey {
-	h := sha256.Sum256([]byte{seed})
-	k := &ecdsa.PrivateKey{D: new(big.Int).SetBytes(h[:])}
-	k.Curve = elliptic.P256()
-	k.X, k.Y = k.Curve.ScalarBaseMult(h[:])
+	raw := sha256.Sum256([]byte{seed})
+	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), raw[:])
+	if err != nil {
+		panic(err)
+	}
 	return k
 }
