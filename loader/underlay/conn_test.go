@@ -4,9 +4,11 @@ package underlay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,8 +161,10 @@ func TestGREIsReadByItsRFCs(t *testing.T) {
 		{"no key", packet(0, 0, 8, 0, 'a'), 0, "a", 0},
 		{"checksum, key and sequence number", packet(0xb0, 0, 8, 0, 1, 2, 3, 4, 0, 0, 0, 42, 5, 6, 7, 8, 'a'), 0, "a", 42},
 		{"octets after the packet", append(packet(0, 0, 8, 0, 'a'), 'b'), 0, "a", 0},
-		{"a reserved bit, of a tunnel that is named", packet(0x20, 8, 8, 0, 0, 0, 0, 42), tables.DropGREReserved, "", 42},
-		{"the routing bit", packet(0x40, 0, 8, 0), tables.DropGRERouting, "", 0},
+		{"a reserved bit, of a tunnel that is named", packet(0x28, 0, 8, 0, 0, 0, 0, 42), tables.DropGREReserved, "", 42},
+		{"the other reserved bit", packet(0x24, 0, 8, 0, 0, 0, 0, 42), tables.DropGREReserved, "", 42},
+		{"bits 6 to 12, which are ignored", packet(0x23, 0xf8, 8, 0, 0, 0, 0, 42, 'a'), 0, "a", 42},
+		{"the routing bit", packet(0x60, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 42), tables.DropGRERouting, "", 42},
 		{"version 1, as PPTP has it", packet(0x20, 1, 0x88, 0x0b, 0, 0, 0, 0), tables.DropGREVersion, "", 0},
 		{"a key that is cut off", packet(0x20, 0, 8, 0, 0), tables.DropTruncated, "", 0},
 		{"no GRE", packet(), tables.DropTruncated, "", 0},
@@ -183,12 +187,33 @@ func TestGREIsReadByItsRFCs(t *testing.T) {
 	}
 }
 
+// FuzzParse: what is taken is within the packet, has no flag that forbids it, and
+// reads the same when it is written again; what is not has a reason.
 func FuzzParse(f *testing.F) {
+	ip := []byte{0x45, 0, 0, 40, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}
 	f.Add([]byte{0x46, 0, 0, 32, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 1, 1, 1, 1, 0x20, 0, 8, 0, 0, 0, 0, 42})
+	f.Add(append(slices.Clone(ip), 0xb0, 0, 8, 0, 1, 2, 3, 4, 0, 0, 0, 42, 5, 6, 7, 8, 'd', 'a', 't', 'a'))
+	f.Add(append(slices.Clone(ip), 0, 0, 0x20, 1, 'n', 'h', 'r', 'p', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	f.Add(append(slices.Clone(ip), 0x60, 1, 0x88, 0x0b, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := parse(b)
-		if err == nil && len(p.Payload)+p.Overhead() > len(b) {
+		if err != nil {
+			var m *Malformed
+			if !errors.As(err, &m) || m.Reason == tables.DropNone || m.Octets != len(b) {
+				t.Fatalf("refused with %v", err)
+			}
+			return
+		}
+		flags := binary.BigEndian.Uint16(b[int(b[0]&0x0f)*4:])
+		if flags&(flagRouting|flagReserved|flagVersion) != 0 {
+			t.Errorf("taken with the flags %#04x", flags)
+		}
+		if len(p.Payload)+p.Overhead() > len(b) {
 			t.Errorf("more payload than packet: %d of %d", len(p.Payload), len(b))
+		}
+		h, payload, reason := ParseGRE(append(p.appendTo(nil), p.Payload...))
+		if reason != tables.DropNone || h != p.Header || !bytes.Equal(payload, p.Payload) {
+			t.Errorf("written again it reads %+v % x %v, not %+v % x", h, payload, reason, p.Header, p.Payload)
 		}
 	})
 }

@@ -16,7 +16,7 @@ const (
 	flagRouting  = 0x4000
 	flagKey      = 0x2000
 	flagSequence = 0x1000
-	flagReserved = 0x0ff8
+	flagReserved = 0x0c00 // bits 4 and 5; bits 6 to 12 are ignored on receipt
 	flagVersion  = 0x0007
 
 	baseLength = 4
@@ -92,7 +92,8 @@ func ParseGRE(b []byte) (h Header, payload []byte, reason tables.Reason) {
 	flags := binary.BigEndian.Uint16(b)
 	h.Protocol = binary.BigEndian.Uint16(b[2:])
 	b = b[baseLength:]
-	for _, field := range []uint16{flagChecksum, flagKey, flagSequence} {
+	// Routing brings the offset field that checksum shares with it.
+	for _, field := range []uint16{flagChecksum | flagRouting, flagKey, flagSequence} {
 		if flags&field == 0 {
 			continue
 		}
