@@ -193,6 +193,7 @@ func (m *Machine) request(s *ikeSA, in *Datagram, h wire.Header, payloads []wire
 func (m *Machine) answer(s *ikeSA, in *Datagram, h wire.Header, do func() ([]wire.Payload, error)) {
 	payloads, err := do()
 	if err != nil {
+		m.after = nil // what was to follow a response that is not given
 		m.invalidSyntax(s, in, h, err)
 		return
 	}

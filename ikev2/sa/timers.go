@@ -160,7 +160,10 @@ func (m *Machine) runSA(s *ikeSA) {
 	}
 	c := m.connection(s)
 	if m.due(s.KeepaliveAt) {
-		s.KeepaliveAt = m.at(c.Keepalive)
+		s.KeepaliveAt = 0 // an import may have come with a policy that wants none
+		if c.Keepalive > 0 {
+			s.KeepaliveAt = m.at(c.Keepalive)
+		}
 		m.do(&Send{Local: s.Local, Remote: s.Remote, Data: []byte{0xff}, Keepalive: true})
 	}
 	if m.due(m.livenessAt(s)) {

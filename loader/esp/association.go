@@ -50,7 +50,8 @@ func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool)
 	if m := a.moved.Load(); m != nil && *m == remote {
 		return false
 	}
-	a.moved.Store(&remote)
+	to := remote // a copy: remote itself would be allocated for every packet
+	a.moved.Store(&to)
 	return true
 }
 

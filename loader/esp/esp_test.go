@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 var transforms = map[string]Transform{
@@ -311,6 +313,27 @@ func BenchmarkSeal(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func TestWhatArrivesIsNotedWithoutAllocation(t *testing.T) {
+	o, i := pair(t, transforms["aes128gcm16"], false, nil, nil)
+	a := &Association{In: i, Out: o}
+	from := netip.MustParseAddrPort("192.0.2.1:4500")
+	a.path.Store(&Path{Remote: from})
+	now := time.Now()
+	if n := testing.AllocsPerRun(100, func() { a.Arrived(now, from, true) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	elsewhere := netip.MustParseAddrPort("192.0.2.1:30000")
+	for k, c := range []struct {
+		from   netip.AddrPort
+		newest bool
+		want   bool
+	}{{elsewhere, false, false}, {elsewhere, true, true}, {elsewhere, true, false}, {from, true, false}} {
+		if got := a.Arrived(now, c.from, c.newest); got != c.want {
+			t.Errorf("%d: told %t, want %t", k, got, c.want)
 		}
 	}
 }

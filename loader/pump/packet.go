@@ -126,10 +126,16 @@ func ecnExit(in, out uint8) (uint8, bool) {
 	return in, true
 }
 
+// opens says whether the packet is a TCP SYN.
+func (p inner) opens() bool {
+	tcp := p.payload()
+	return p.protocol() == protocolTCP && p.first() && len(tcp) >= tcpHeader && tcp[13]&0x02 != 0
+}
+
 // clampMSS lowers the MSS of a TCP SYN to limit.
 func (p inner) clampMSS(limit int) {
 	tcp := p.payload()
-	if p.protocol() != protocolTCP || !p.first() || len(tcp) < tcpHeader || tcp[13]&0x02 == 0 {
+	if !p.opens() {
 		return
 	}
 	end := int(tcp[12]>>4) * 4

@@ -55,7 +55,8 @@ func (s *secured) find(id tables.PeerID) *esp.Association {
 type sealer struct {
 	pump    *Pump
 	scratch esp.Scratch
-	buf     []byte // packets one behind the other
+	buf     []byte     // packets one behind the other
+	segment [4096]byte // room for one segment of a GSO packet
 	to      *esp.Association
 	id      tables.PeerID
 	tos     uint8
@@ -154,7 +155,7 @@ func (s *sealer) protect(id tables.PeerID, v vnet, packet inner) {
 		s.add(id, a, underlay.ProtocolIPv4, packet.tos(), packet.b)
 		return
 	}
-	if !packet.segment(v, func(segment inner) { s.add(id, a, underlay.ProtocolIPv4, segment.tos(), segment.b) }) {
+	if !packet.segment(v, s.segment[:0], func(segment inner) { s.add(id, a, underlay.ProtocolIPv4, segment.tos(), segment.b) }) {
 		p.config.Tables.CountDrop(id, tables.DropInnerHeader, len(packet.b))
 	}
 }

@@ -51,9 +51,9 @@ func (p inner) complete(v vnet, skip int) bool {
 
 // segment cuts a GSO packet into what goes onto the wire, each with its length,
 // identification, sequence number, flags and checksums, and hands them to emit
-// one by one: they share one buffer. False says that the packet is not GSO as
-// its header says.
-func (p inner) segment(v vnet, emit func(inner)) bool {
+// one by one: they share one buffer, scratch if it is large enough. False says that
+// the packet is not GSO as its header says.
+func (p inner) segment(v vnet, scratch []byte, emit func(inner)) bool {
 	l4 := p.payload()
 	header := udpHeader
 	switch {
@@ -71,7 +71,10 @@ func (p inner) segment(v vnet, emit func(inner)) bool {
 	}
 	headers := p.b[:p.header+header]
 	data := l4[header:]
-	buf := make([]byte, len(headers)+int(v.gsoSize))
+	buf := scratch
+	if cap(buf) < len(headers)+int(v.gsoSize) {
+		buf = make([]byte, len(headers)+int(v.gsoSize))
+	}
 	id := binary.BigEndian.Uint16(p.b[4:])
 	for at := 0; at < len(data); at += int(v.gsoSize) {
 		part := data[at:min(len(data), at+int(v.gsoSize))]

@@ -34,7 +34,7 @@ func TestTCPIsCutIntoSegments(t *testing.T) {
 		packet := tcp4(options, data)
 		var got []byte
 		n := 0
-		whole := packet.segment(vnet{gsoType: gsoTCPv4, gsoSize: uint16(size)}, func(s inner) {
+		whole := packet.segment(vnet{gsoType: gsoTCPv4, gsoSize: uint16(size)}, nil, func(s inner) {
 			tcp := s.payload()
 			offset := binary.BigEndian.Uint32(tcp[4:]) - 0xffffff00
 			last := len(got)+len(tcp)-tcpHeader-len(options) == len(data)
@@ -60,7 +60,7 @@ func TestTCPIsCutIntoSegments(t *testing.T) {
 func TestUDPIsCutIntoDatagrams(t *testing.T) {
 	packet, _ := parseInner(udp4("10.0.0.1", "10.0.0.2", 99, []byte("aaabbbc")))
 	var got []string
-	if !packet.segment(vnet{gsoType: gsoUDPL4, gsoSize: 3}, func(s inner) {
+	if !packet.segment(vnet{gsoType: gsoUDPL4, gsoSize: 3}, nil, func(s inner) {
 		if !good(s) || int(binary.BigEndian.Uint16(s.payload()[4:])) != len(s.payload()) {
 			t.Errorf("lengths or checksums of %x", s.b)
 		}
@@ -84,7 +84,7 @@ func TestWhatIsNoGSOIsRefused(t *testing.T) {
 		"headers beyond the packet":   {cut, vnet{gsoType: gsoTCPv4, gsoSize: 1}},
 		"headers without any payload": {tcp4(nil, nil), vnet{gsoType: gsoTCPv4, gsoSize: 1}},
 	} {
-		if c.p.segment(c.v, func(inner) { t.Errorf("%s: something was sent", name) }) {
+		if c.p.segment(c.v, nil, func(inner) { t.Errorf("%s: something was sent", name) }) {
 			t.Errorf("%s: was not refused", name)
 		}
 	}
@@ -213,7 +213,7 @@ func FuzzInner(f *testing.F) {
 		}
 		p.clampMSS(1360)
 		p.complete(vnet{flags: vnetNeedsSum, sumStart: size, sumOffset: mtu}, 8)
-		p.segment(vnet{gsoType: kind, gsoSize: size}, func(s inner) {
+		p.segment(vnet{gsoType: kind, gsoSize: size}, nil, func(s inner) {
 			s.fragments(int(mtu), func(f inner) {
 				if len(f.b) > int(mtu) {
 					t.Errorf("fragment of %d octets above %d", len(f.b), mtu)

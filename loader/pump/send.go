@@ -31,7 +31,7 @@ func (p *Pump) sendAll(id tables.PeerID, v vnet, packet inner) {
 		return
 	}
 	answered := false
-	whole := packet.segment(v, func(s inner) {
+	whole := packet.segment(v, nil, func(s inner) {
 		if answered {
 			return
 		}

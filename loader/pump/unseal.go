@@ -136,7 +136,7 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 	if ecn != in.tos()&3 {
 		in.setECN(ecn)
 	}
-	if p.config.MSSClamp {
+	if p.config.MSSClamp && in.opens() {
 		limit := p.config.MTU
 		if peer, ok := p.config.Tables.Peer(owner.Peer); ok {
 			limit = p.mtu(peer)
