@@ -51,15 +51,14 @@ const (
 	DmvpnDropReasonDROP_CLEARTEXT      DmvpnDropReason = 15
 	DmvpnDropReasonDROP_MULTICAST      DmvpnDropReason = 16
 	DmvpnDropReasonDROP_RECURSION      DmvpnDropReason = 17
-	DmvpnDropReasonDROP_LINEARIZE      DmvpnDropReason = 18
-	DmvpnDropReasonDROP_QUEUE_FULL     DmvpnDropReason = 19
-	DmvpnDropReasonDROP_SLOW_PATH      DmvpnDropReason = 20
-	DmvpnDropReasonDROP_NO_SA          DmvpnDropReason = 21
-	DmvpnDropReasonDROP_REPLAY         DmvpnDropReason = 22
-	DmvpnDropReasonDROP_INTEGRITY      DmvpnDropReason = 23
-	DmvpnDropReasonDROP_UNKNOWN_SPI    DmvpnDropReason = 24
-	DmvpnDropReasonDROP_SPOOFED        DmvpnDropReason = 25
-	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 26
+	DmvpnDropReasonDROP_QUEUE_FULL     DmvpnDropReason = 18
+	DmvpnDropReasonDROP_SLOW_PATH      DmvpnDropReason = 19
+	DmvpnDropReasonDROP_NO_SA          DmvpnDropReason = 20
+	DmvpnDropReasonDROP_REPLAY         DmvpnDropReason = 21
+	DmvpnDropReasonDROP_INTEGRITY      DmvpnDropReason = 22
+	DmvpnDropReasonDROP_UNKNOWN_SPI    DmvpnDropReason = 23
+	DmvpnDropReasonDROP_SPOOFED        DmvpnDropReason = 24
+	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 25
 )
 
 type DmvpnEvent struct {

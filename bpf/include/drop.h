@@ -13,7 +13,7 @@ enum drop_reason {
 		5,             /* no tunnel for local address and key; counted, left to the stack */
 	DROP_UNKNOWN_PEER = 6, /* data from an NBMA address that nobody registered */
 	DROP_INNER_PROTOCOL = 7, /* GRE carries what the tunnel does not */
-	DROP_INNER_HEADER = 8,   /* inner IP header is malformed */
+	DROP_INNER_HEADER = 8,   /* inner IP header is malformed, or cannot be read */
 	DROP_ECN = 9,            /* RFC 6040: outer CE over inner not-ECT */
 	DROP_NO_ROUTE = 10,      /* the FIB has no way for the destination */
 	DROP_NO_NEXTHOP = 11,    /* next hop unresolved, and no hub to go by */
@@ -23,13 +23,12 @@ enum drop_reason {
 	DROP_CLEARTEXT = 15,     /* GRE in clear on a protected tunnel */
 	DROP_MULTICAST = 16,     /* no replication on this tunnel */
 	DROP_RECURSION = 17,     /* the outer packet would go into its own tunnel */
-	DROP_LINEARIZE = 18,     /* headers could not be pulled */
-	DROP_QUEUE_FULL = 19,    /* slow path: queue full */
-	DROP_SLOW_PATH = 20,     /* slow path: the send failed */
-	DROP_NO_SA = 21,         /* no usable SA with the peer */
-	DROP_REPLAY = 22,        /* ESP: seen before, or behind the window */
-	DROP_INTEGRITY = 23,     /* ESP: the check value is wrong */
-	DROP_UNKNOWN_SPI = 24,   /* ESP: nobody has this SPI */
-	DROP_SPOOFED = 25,       /* the inner source is not the peer's */
+	DROP_QUEUE_FULL = 18,    /* slow path: queue full */
+	DROP_SLOW_PATH = 19,     /* slow path: the send failed */
+	DROP_NO_SA = 20,         /* no usable SA with the peer */
+	DROP_REPLAY = 21,        /* ESP: seen before, or behind the window */
+	DROP_INTEGRITY = 22,     /* ESP: the check value is wrong */
+	DROP_UNKNOWN_SPI = 23,   /* ESP: nobody has this SPI */
+	DROP_SPOOFED = 24,       /* the inner source is not the peer's */
 	DROP_MAX,
 };

@@ -12,7 +12,7 @@ static __always_inline enum drop_reason parse_inner(struct __sk_buff *skb, __u32
 	if (skb->protocol != bpf_htons(ETH_P_IP))
 		return DROP_INNER_PROTOCOL;
 	if (pull(skb, l2 + sizeof(struct iphdr)))
-		return DROP_LINEARIZE;
+		return DROP_INNER_HEADER;
 	c = cursor_at(skb, l2);
 	if (parse_inner_ip4(&c, skb->len - l2, skb->gso_size, in))
 		return DROP_INNER_HEADER;
@@ -75,7 +75,7 @@ static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, _
 	if (l2 == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	if (fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
-		return drop(skb, id, DROP_LINEARIZE);
+		return drop(skb, id, DROP_ADJUST_ROOM);
 	count_tx(s, packets, in->length);
 	skb->mark = t->mark;
 	if (way->gateway)

@@ -34,20 +34,19 @@ const (
 	DropCleartext     Reason = 15
 	DropMulticast     Reason = 16
 	DropRecursion     Reason = 17
-	DropLinearize     Reason = 18
-	DropQueueFull     Reason = 19
-	DropSlowPath      Reason = 20
-	DropNoSA          Reason = 21
-	DropReplay        Reason = 22
-	DropIntegrity     Reason = 23
-	DropUnknownSPI    Reason = 24
-	DropSpoofed       Reason = 25
+	DropQueueFull     Reason = 18
+	DropSlowPath      Reason = 19
+	DropNoSA          Reason = 20
+	DropReplay        Reason = 21
+	DropIntegrity     Reason = 22
+	DropUnknownSPI    Reason = 23
+	DropSpoofed       Reason = 24
 )
 
 var reasonNames = []string{
 	"none", "truncated", "gre-reserved", "gre-routing", "gre-version", "unknown-tunnel", "unknown-peer",
 	"inner-protocol", "inner-header", "ecn", "no-route", "no-nexthop", "too-big", "adjust-room", "peer-down",
-	"cleartext", "multicast", "recursion", "linearize", "queue-full", "slow-path",
+	"cleartext", "multicast", "recursion", "queue-full", "slow-path",
 	"no-sa", "replay", "integrity", "unknown-spi", "spoofed",
 }
 
