@@ -2,9 +2,9 @@
 
 // Command bench measures the data plane beside plain kernel forwarding: on the
 // same wires, in one run, in turns. It prints the CPU time that a packet costs on
-// its way through a gateway with 10,000 peers, and how many Gbit/s of TCP one
-// core carries between two sites. It fails where a counter shows that the
-// packets did not take the path that is measured.
+// its way through a gateway with 10,000 peers, how many Gbit/s of TCP one core
+// carries between two sites, and what IKE costs its responder. It fails where a
+// counter shows that the packets did not take the path that is measured.
 package main
 
 import (
@@ -26,9 +26,15 @@ func main() {
 	packets := flag.Int("packets", 100000, "packets a turn")
 	tcp := flag.Duration("tcp", 3*time.Second, "length of a turn of TCP; 0: none")
 	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the CPU that is measured")
+	handshakes := flag.Int("handshakes", 200, "IKE handshakes a turn; 0: none")
+	sas := flag.Int("sas", 10000, "IKE SAs of which the memory is measured")
 	only := flag.String("only", "", "the one path of packets to measure: encapsulation, decapsulation or hairpin")
 	flag.Parse()
-	if err := run(*peers, *rounds, *packets, *cpu, *tcp, *only); err != nil {
+	err := run(*peers, *rounds, *packets, *cpu, *tcp, *only)
+	if err == nil && *handshakes > 0 && *only == "" {
+		err = ikeTable(*rounds, *handshakes, *sas)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -16,6 +16,13 @@ func TestEveryPathIsProved(t *testing.T) {
 	}
 }
 
+// TestEveryHandshakeIsProved runs IKE's part in small.
+func TestEveryHandshakeIsProved(t *testing.T) {
+	if err := ikeTable(1, 5, 20); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestFramesAreWhatTheirHeadersSay(t *testing.T) {
 	mac := []byte{2, 0, 0, 0, 0, 1}
 	inner := plainFrame(mac, 64, fixed("10.0.0.1"), random(plainSites))
