@@ -2,8 +2,22 @@
 
 package sa
 
+import "dmvpn/ikev2/wire"
+
 // SetMessageIDs lets the IKE SA with a number have used so many message ids.
 func (m *Machine) SetMessageIDs(id uint64, out, in uint32) {
 	s := m.find(id)
 	s.Out.Next, s.In.Next = out, in
+}
+
+// Kept is how many fragments an end keeps of an IKE SA's messages that are not whole, and how
+// many octets they have.
+func (m *Machine) Kept(spii wire.SPI) (n, octets int) {
+	for _, s := range m.SAs {
+		if s.SPIi == spii {
+			n += len(s.In.Fragments.Kept) + len(s.Out.Fragments.Kept)
+			octets += s.In.Fragments.Octets + s.Out.Fragments.Octets
+		}
+	}
+	return n, octets
 }

@@ -101,18 +101,25 @@ func (m *Machine) reassemble(s *ikeSA, k *fragments, id uint32, f *wire.Fragment
 		*k = fragments{}
 	}
 	if len(k.Kept) > 0 && f.Total != k.Kept[0].Total {
-		if f.Total < k.Kept[0].Total {
-			return 0, nil, false, nil // late
+		if f.Total < k.Kept[0].Total { // late
+			m.counters.Replayed++
+			return 0, nil, false, errDrop
 		}
 		*k = fragments{} // the sender began anew with smaller ones
 	}
 	k.ID = id
 	for _, old := range k.Kept {
 		if old.Number == f.Number {
-			return 0, nil, false, nil
+			m.counters.Replayed++
+			return 0, nil, false, errDrop
 		}
 	}
-	if s.Stage == halfOpen && k.Octets+len(text) > m.config.Limits.HalfOpenOctets {
+	most := wire.MaxMessage
+	if s.Stage == halfOpen {
+		most = min(most, m.config.Limits.HalfOpenOctets)
+	}
+	if k.Octets+len(text) > most {
+		m.counters.Syntax++
 		*k = fragments{}
 		return 0, nil, false, errDrop
 	}

@@ -50,6 +50,15 @@ func (w *World) On(pattern string, change func(m *Message)) {
 	w.rules = append(w.rules, rule{pattern: pattern, do: bend(change)})
 }
 
+// Recut delivers every message that a pattern names, from now on, in the datagrams that cut
+// makes of it: fragments in another order, fewer of them, or others.
+func (w *World) Recut(pattern string, cut func(m *Message) [][]byte) {
+	w.rules = append(w.rules, rule{pattern: pattern, do: func(m *Message) bool {
+		m.Packets = cut(m)
+		return true
+	}})
+}
+
 // Deafen loses every message that a pattern names from now on.
 func (w *World) Deafen(patterns ...string) {
 	for _, p := range patterns {
@@ -57,7 +66,7 @@ func (w *World) Deafen(patterns ...string) {
 	}
 }
 
-// Calm takes all of On, Deafen and Refuse back.
+// Calm takes all of On, Recut, Deafen and Refuse back.
 func (w *World) Calm() { w.rules = nil }
 
 // Refuse lets every request that a pattern names be answered with a notification: its

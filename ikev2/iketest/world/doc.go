@@ -22,7 +22,7 @@
 // Alone. Ends are told what to do by Rekey, RekeyIKE, Create, Delete, DeleteIKE,
 // Expire, Ping, Connect and so on; what they send stays on the wire until the
 // case delivers it by name, or loses, holds or bends it (Deliver, Lose, Hold, Bend;
-// On, Deafen, Refuse do it to all that follow). A name is sender, exchange and arrow:
+// On, Recut, Deafen, Refuse do it to all that follow). A name is sender, exchange and arrow:
 // "A C→" is A's CREATE_CHILD_SA request, "B C←" the response to it; INIT, AUTH, X
 // (IKE_INTERMEDIATE), F (IKE_FOLLOWUP_KE), D (a deletion) and I (other INFORMATIONAL)
 // are the others. Behind it may stand words that the message must have, or with an

@@ -117,6 +117,9 @@ func (w *World) Strangers() { w.strangers, w.mayBreak = true, true }
 // Plain says that nothing is lost in this run but what the case loses.
 func (w *World) Plain() bool { return w.run.loss == 0 && w.run.lose == 0 }
 
+// Counts says that the machines' counters go on in this run: an import begins them anew.
+func (w *World) Counts() bool { return !w.run.reimport && !w.Storm() }
+
 // Storm says that this run is one under random loss: Deliver lets the wire do as
 // it likes, and expectations are not looked at.
 func (w *World) Storm() bool { return w.run.loss > 0 }
