@@ -44,9 +44,9 @@ func (i Identity) Equal(o Identity) bool {
 	case wire.IDFQDN:
 		return equalName(i.Data, o.Data)
 	case wire.IDEmail:
-		local, domain, _ := strings.Cut(i.Data, "@")
-		local2, domain2, _ := strings.Cut(o.Data, "@")
-		return local == local2 && equalName(domain, domain2)
+		local, domain, at := strings.Cut(i.Data, "@")
+		local2, domain2, at2 := strings.Cut(o.Data, "@")
+		return local == local2 && at == at2 && equalName(domain, domain2)
 	case wire.IDDN:
 		return equalDN([]byte(i.Data), []byte(o.Data))
 	}
@@ -175,7 +175,6 @@ func ParsePattern(text string) (Pattern, error) {
 	return Pattern{exact: i}, err
 }
 
-// group says whether the pattern is more than one identity.
 // Group says whether several identities may fit.
 func (p Pattern) Group() bool { return p.all || p.suffix != "" }
 

@@ -149,7 +149,7 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 	if s.Stage == connecting {
 		m.index.noAttempt(s)
 	} else {
-		delete(m.Recent, i.Digest)
+		m.forgetInitial(s, i.Digest)
 	}
 	for _, k := range []*crypto.KeyExchange{i.KE, i.FirstKE} {
 		if k != nil {
@@ -158,4 +158,12 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 	}
 	m.cancel(i.Child)
 	s.Initial = nil
+}
+
+// forgetInitial lets a copy of the SA's IKE_SA_INIT make a new SA. One that is gone may be
+// ended once more when a copy has done so already: that one's entry stays.
+func (m *Machine) forgetInitial(s *ikeSA, digest [32]byte) {
+	if m.Recent[digest] == s.own() {
+		delete(m.Recent, digest)
+	}
 }

@@ -78,7 +78,7 @@ func (m *Machine) close(s *ikeSA) {
 func (m *Machine) bury(s *ikeSA, reason string) {
 	m.touch(s)
 	m.leaveInitial(s)
-	delete(m.Recent, s.Digest)
+	m.forgetInitial(s, s.Digest)
 	stage := s.Stage
 	s.Stage = closed
 	m.abandonAll(s)
