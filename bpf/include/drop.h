@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Every drop has a number and a name. Numbers are never reused: they are an
- * interface to scripts. Go mirrors this list in loader/tables/drop.go. */
+/* Every drop has a number and a name. Once released, numbers are never
+ * reused: they are an interface to scripts. Go mirrors this list in loader/tables/drop.go. */
 #pragma once
 
 enum drop_reason {
@@ -21,7 +21,7 @@ enum drop_reason {
 	DROP_ADJUST_ROOM = 13,   /* the kernel refused to grow or shrink the packet */
 	DROP_PEER_DOWN = 14,     /* the peer's entry is disabled */
 	DROP_CLEARTEXT = 15,     /* GRE in clear on a protected tunnel */
-	DROP_MULTICAST = 16,     /* no replication on this tunnel */
+	DROP_MULTICAST = 16,     /* nobody to copy multicast to */
 	DROP_RECURSION = 17,     /* the outer packet would go into its own tunnel */
 	DROP_QUEUE_FULL = 18,    /* slow path: queue full */
 	DROP_SLOW_PATH = 19,     /* slow path: the send failed */

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,12 +43,13 @@ func (s *story) kernel(ctx context.Context) error {
 		them, by tables that are pinned and readable. They need the daemon to learn of
 		peers, not to forward.`)
 	const pins = "/sys/fs/bpf/dmvpn/default/"
-	out, err := s.Spokes[0].Run(ctx, "bpftool", "map", "dump", "pinned", pins+"dmvpn_nexthop")
+	const dump = "bpftool map dump pinned " + pins + "dmvpn_nexthop | jq -c '.[]'"
+	out, err := s.Spokes[0].Run(ctx, "sh", "-c", dump)
 	if err != nil {
 		return err
 	}
-	s.run("spoke1", "bpftool map dump pinned "+pins+"dmvpn_nexthop")
-	s.show(compact(out))
+	s.run("spoke1", dump)
+	s.show(out)
 	for _, field := range []string{"nexthop", "tunnel_ifindex", "peer"} {
 		if !strings.Contains(out, field) {
 			return fmt.Errorf("the dump of dmvpn_nexthop has no field %s", field)
@@ -77,23 +77,6 @@ func (s *story) kernel(ctx context.Context) error {
 	}
 	s.holds("dmvpn_encap sits at the tunnel's egress, dmvpn_decap at the Internet's ingress")
 	return nil
-}
-
-// compact sets bpftool's JSON with arrays of octets on one line.
-func compact(text string) string {
-	var entries []map[string]any
-	if json.Unmarshal([]byte(text), &entries) != nil {
-		return text
-	}
-	var lines []string
-	for _, e := range entries {
-		b, err := json.Marshal(e)
-		if err != nil {
-			return text
-		}
-		lines = append(lines, string(b))
-	}
-	return strings.Join(lines, "\n")
 }
 
 // expiry waits until the shortcut is gone at both ends.

@@ -16,6 +16,7 @@ import (
 type sniff struct {
 	node    *lab.Node
 	process *lab.Process
+	filter  string
 }
 
 // isData is GRE that carries IPv4, as tcpdump says it.
@@ -23,11 +24,12 @@ const isData = "ip proto 47 and ip[22:2] = 0x0800"
 
 // sniff starts tcpdump and waits until it listens.
 func (s *story) sniff(ctx context.Context, node *lab.Node, to string) (*sniff, error) {
-	p, err := node.Launch("tcpdump"+to, "tcpdump", "-l", "-t", "-n", "-q", "-c", "1", "-i", cloud.Underlay, isData+" and dst "+to)
+	filter := isData + " and dst " + to
+	p, err := node.Launch("tcpdump"+to, "tcpdump", "-tnqlc1", "-i", cloud.Underlay, filter)
 	if err != nil {
 		return nil, err
 	}
-	return &sniff{node, p}, s.Until(ctx, 5*time.Second, func() error {
+	return &sniff{node, p, filter}, s.Until(ctx, 5*time.Second, func() error {
 		if text := p.Output(); !strings.Contains(text, "listening on") {
 			return fmt.Errorf("%s: tcpdump does not listen: %s", node.Name, text)
 		}
@@ -45,7 +47,7 @@ func (s *story) seen(ctx context.Context, f *sniff) error {
 	for line := range strings.SplitSeq(f.process.Output(), "\n") {
 		outer, inner, found := strings.Cut(line, ": IP ")
 		if found && strings.Contains(outer, "GREv0") {
-			s.run(f.node.Name, "tcpdump -tnqi "+cloud.Underlay+" proto gre")
+			s.run(f.node.Name, "tcpdump -tnqlc1 -i "+cloud.Underlay+" '"+f.filter+"'")
 			s.show(outer + ":\n  IP " + inner)
 			s.line("")
 			return nil

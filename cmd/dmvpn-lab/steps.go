@@ -44,7 +44,7 @@ func (s *story) registration(ctx context.Context) error {
 	began := time.Now()
 	for _, node := range []string{"hub", "spoke1"} {
 		_, tunnel, _ := strings.Cut(s.Settings(node).TOML(), "\n[tunnel.")
-		s.run(node, "cat dmvpn.toml")
+		s.run(node, `sed -n '/^\[tunnel/,$p' dmvpn.toml`)
 		s.show("[tunnel." + tunnel)
 		s.line("")
 	}
@@ -194,7 +194,7 @@ func (s *story) direct(ctx context.Context) error {
 
 // path shows the hops of a trace.
 func (s *story) path(path []lab.Echo) {
-	s.run("host1", "traceroute "+cloud.Host(2).String())
+	s.line(fmt.Sprintf("   the way from host1 to %v, by its hops:", cloud.Host(2)))
 	for i, e := range path {
 		s.show(fmt.Sprintf("%d  %-12v %8s   %s", i+1, e.From, ms(e.RTT), whose(e.From)))
 	}

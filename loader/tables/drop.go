@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Reason says why a packet was dropped. Numbers are never reused.
+// Reason says why a packet was dropped. Once released, numbers are never reused.
 type Reason uint32
 
 // The reasons of bpf/include/drop.h; a test compares the two lists.

@@ -89,6 +89,7 @@ func (r *reader) install() {
 		}
 		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/dmvpn.toml"), []byte(file), 0o640))
 		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/psk"), []byte("2CmQVnTzGmZyQvU1c2b5lqg8d2gC0cQ0fZ1m0mJb1zA=\n"), 0o600))
+		check(r.t, os.Mkdir(filepath.Join(root, "etc/sysctl.d"), 0o755))
 		// What other programs want of /etc.
 		for _, name := range []string{"passwd", "group", "protocols", "ld.so.cache"} {
 			if content, err := os.ReadFile("/etc/" + name); err == nil {
