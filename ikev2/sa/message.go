@@ -45,11 +45,16 @@ func (m *Machine) seal(s *ikeSA, h wire.Header, payloads []wire.Payload) ([][]by
 	return p.SealFragments(h, payloads, m.fragmentSize(s), m.config.Random)
 }
 
-// fragmentSize is what is left for IKE of the largest IP packet.
+// fragmentSize is what is left for IKE of the largest IP packet. Before a responder knows
+// which connection the peer means, no candidate's is exceeded.
 func (m *Machine) fragmentSize(s *ikeSA) int {
 	size := DefaultFragmentSize
 	if c := m.connection(s); c != nil {
 		size = c.FragmentSize
+	} else {
+		for _, c := range m.candidates(s, nil, nil) {
+			size = min(size, c.FragmentSize)
+		}
 	}
 	headers := 20 + 8 + 4 // IPv4, UDP, non-ESP marker
 	if s.Remote.Addr().Is6() && !s.Remote.Addr().Is4In6() {
