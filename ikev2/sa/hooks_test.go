@@ -21,3 +21,6 @@ func (m *Machine) Kept(spii wire.SPI) (n, octets int) {
 	}
 	return n, octets
 }
+
+// Chains is how many of the peer's chains of IKE_FOLLOWUP_KE wait for the next one.
+func (m *Machine) Chains(id uint64) int { return len(m.find(id).Chains) }

@@ -36,6 +36,8 @@ type initial struct {
 	Childless    bool // the responder announced it
 	Round        int  // additional key exchanges done
 	PI, PR       []byte
+	// Past, of a responder, are the keys that the last round was under: its request may come again.
+	Past *crypto.Keys
 	// What the response to IKE_INTERMEDIATE decrypted to.
 	Text  []byte
 	Inner wire.PayloadType
@@ -155,6 +157,9 @@ func (m *Machine) leaveInitial(s *ikeSA) {
 		if k != nil {
 			k.Wipe()
 		}
+	}
+	if i.Past != nil {
+		i.Past.Wipe()
 	}
 	m.cancel(i.Child)
 	s.Initial = nil

@@ -119,7 +119,13 @@ func (s *ikeSA) strengthen(shared crypto.Secret) error {
 	if err != nil {
 		return err
 	}
-	s.Keys.Wipe()
+	past := s.Keys
+	if i := s.Initial; !s.Initiator {
+		past, i.Past = i.Past, s.Keys
+	}
+	if past != nil {
+		past.Wipe()
+	}
 	s.Keys, s.NextIV = keys, 0
 	return nil
 }

@@ -66,7 +66,11 @@ func (m *Machine) fragmentSize(s *ikeSA) int {
 // verify opens one datagram of an SA. errDrop means that nobody who knows the keys sent
 // it; an error that wraps wire.ErrSyntax is about the padding.
 func (m *Machine) verify(s *ikeSA, b []byte, msg *wire.Message) ([]byte, error) {
-	text, err := s.Keys.Protection(!s.Initiator).Open(b, msg)
+	keys := s.Keys
+	if i := s.Initial; i != nil && i.Past != nil && !msg.Response && msg.MessageID != s.In.Next {
+		keys = i.Past // of a copy of the last round
+	}
+	text, err := keys.Protection(!s.Initiator).Open(b, msg)
 	if errors.Is(err, crypto.ErrIntegrity) {
 		m.counters.Integrity++
 		return nil, errDrop

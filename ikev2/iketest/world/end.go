@@ -23,6 +23,7 @@ type End struct {
 	Failures   []*sa.Failed
 	Moves      []*sa.Moved
 	Alarms     []string
+	Reports    []string // all of them
 
 	wasUp bool              // when the case began
 	up    map[string]uint64 // ID of those that are up, by connection and identity
@@ -111,6 +112,7 @@ func (e *End) perform(a sa.Action) {
 		e.Failures = append(e.Failures, a)
 	case *sa.Report:
 		w.log("  %s: %s", e.Name, a.Message)
+		e.Reports = append(e.Reports, a.Message)
 		if a.Level == sa.Alarm {
 			e.Alarms = append(e.Alarms, a.Message)
 		}
