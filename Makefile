@@ -36,7 +36,7 @@ demo: build
 	$(root) bin/dmvpn-lab demo
 
 test: build
-	@tools/setup
+	@tools/setup test
 	$(GO) test -count=1 -timeout 10m $(if $(root),-exec '$(root)') ./...
 
 test-vm: build

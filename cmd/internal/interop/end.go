@@ -40,6 +40,7 @@ type settings struct {
 	liveness  time.Duration // nothing heard for so long: ask; 0: never
 	keepalive time.Duration
 	cookies   bool // ask for one as soon as there is one half-open SA
+	bare      bool // nothing carries packets: IKE alone
 }
 
 const (

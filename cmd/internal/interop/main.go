@@ -4,11 +4,13 @@
 // roles: with us and with charon as the initiator. It makes networks of namespaces
 // and wants a kernel with ESP and GRE: tools/interop/run starts it in the lab's VM.
 //
-//	interop -old ROOT -new ROOT [-out DIR] [-j N] [-self] [-list] [SCENARIO...]
+//	interop -old ROOT -new ROOT [-out DIR] [-j N] [-self] [-bare] [-list] [SCENARIO...]
 //
 // ROOT are root file systems with strongSwan 5.9 and 6.0 in it. A SCENARIO may be a
 // beginning of names. -self lets strongSwan play both roles, which proves the
-// scenarios themselves. The end status is 1 if anything failed.
+// scenarios themselves. -bare does without ESP in the kernel: both ends agree on the
+// same SAs, in tunnel mode and UDP as strongSwan's ESP in user space wants it, which
+// nothing goes through. The end status is 1 if anything failed.
 package main
 
 import (
@@ -32,12 +34,21 @@ type role struct {
 	first, second func(root string) program
 }
 
+// beside finds a program that was built next to this one.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
+
 func strongSwan(root string) program {
 	return func(at, peer place) end { return &swan{root: root, at: at, peer: peer} }
 }
 
 func we(string) program {
-	return func(at, peer place) end { return &ours{at: at, peer: peer} }
+	return func(at, peer place) end { return &ours{program: beside("ikepeer"), at: at, peer: peer} }
 }
 
 // A result is a cell of the table.
@@ -55,9 +66,13 @@ func main() {
 	out := flag.String("out", "", "folder for logs and captures")
 	workers := flag.Int("j", 4, "scenarios at a time")
 	self := flag.Bool("self", false, "strongSwan in both roles")
+	bare := flag.Bool("bare", false, "without ESP in the kernel, and without the scenarios with a NAT")
 	list := flag.Bool("list", false, "name the scenarios")
 	flag.Parse()
 	chosen, err := choose(flag.Args())
+	if *bare {
+		chosen = withoutESP(chosen)
+	}
 	if err == nil && !*list && (*old == "" || *recent == "" || *out == "") {
 		err = fmt.Errorf("name the two root file systems and the folder: -old, -new, -out")
 	}
@@ -81,9 +96,11 @@ func main() {
 		}
 		return *old
 	}
-	if err := warmUp(); err != nil {
-		fmt.Fprintln(os.Stderr, "interop:", err)
-		os.Exit(2)
+	if !*bare {
+		if err := warmUp(); err != nil {
+			fmt.Fprintln(os.Stderr, "interop:", err)
+			os.Exit(2)
+		}
 	}
 	began := time.Now()
 	results := runAll(chosen, roles, root, *workers, *out)
@@ -112,6 +129,17 @@ func choose(words []string) ([]*scenario, error) {
 		}
 	}
 	return chosen, nil
+}
+
+// withoutESP gives what can be tried where the kernel has no ESP.
+func withoutESP(all []*scenario) (bare []*scenario) {
+	for _, s := range all {
+		if !s.nat {
+			s.both.bare = true
+			bare = append(bare, s)
+		}
+	}
+	return bare
 }
 
 // runAll runs scenarios side by side, those that wait for timers first, and gives the

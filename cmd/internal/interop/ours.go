@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,8 +17,9 @@ import (
 	"dmvpn/cmd/internal/lab"
 )
 
-// ours is our IKE: ikepeer, which has to lie beside this program.
+// ours is our IKE: ikepeer.
 type ours struct {
+	program  string // ikepeer
 	at, peer place
 	remote   string // the peer's identity
 	client   *control.Client
@@ -35,17 +37,18 @@ func (o *ours) start(ctx context.Context, policy settings) error {
 	if err := writeFiles(o.dir(), files); err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	socket := filepath.Join(o.dir(), "control.sock")
 	arguments := []string{"-c", filepath.Join(o.dir(), "ipsec.toml"), "--identity", o.remote, "--run-dir", o.dir(), "--socket", socket,
 		"--installer", "xfrm", "--passive"}
-	if policy.protocol != gre {
-		arguments = append(arguments, "--here", o.at.address.String()+"/32:"+policy.protocol, "--there", o.peer.seen.String()+"/32:"+policy.protocol)
+	here, there := o.at.address, o.peer.seen
+	if policy.bare {
+		arguments[slices.Index(arguments, "xfrm")] = "plain"
+		here, there = o.at.overlay, o.peer.overlay
 	}
-	if o.process, err = o.at.node.Launch("ikepeer", filepath.Join(filepath.Dir(self), "ikepeer"), arguments...); err != nil {
+	if policy.bare || policy.protocol != gre {
+		arguments = append(arguments, "--here", here.String()+"/32:"+policy.protocol, "--there", there.String()+"/32:"+policy.protocol)
+	}
+	if o.process, err = o.at.node.Launch("ikepeer", o.program, arguments...); err != nil {
 		return err
 	}
 	o.client = control.NewClient(socket)
@@ -80,6 +83,9 @@ func ourFiles(s settings, folder string) (map[string][]byte, error) {
 	line("identity", local)
 	line("ike", s.ike)
 	line("esp", s.esp)
+	if s.bare {
+		line("mode", "tunnel")
+	}
 	seconds("dpd", s.liveness)
 	seconds("keepalive", s.keepalive)
 	if s.fragment > 0 {

@@ -18,10 +18,7 @@ func report(results []*result, roles []role) int {
 			continue
 		}
 		failed++
-		fmt.Printf("\n=== %s, %s: %v\n", r.scenario.name, r.role.name, r.err)
-		for _, name := range []string{"wire.txt", "initiator.log", "responder.log"} {
-			fmt.Printf("--- %s\n%s", name, tail(filepath.Join(r.folder, name), 60))
-		}
+		fmt.Printf("\n=== %s, %s: %v\n%s", r.scenario.name, r.role.name, r.err, r.seen())
 	}
 	fmt.Printf("\n%-36s", "")
 	for _, r := range roles {
@@ -39,6 +36,15 @@ func report(results []*result, roles []role) int {
 	}
 	fmt.Println()
 	return failed
+}
+
+// seen is what there was to see: the ends of the packets' list and of both logs.
+func (r *result) seen() string {
+	var b strings.Builder
+	for _, name := range []string{"wire.txt", "initiator.log", "responder.log"} {
+		fmt.Fprintf(&b, "--- %s\n%s", name, tail(filepath.Join(r.folder, name), 60))
+	}
+	return b.String()
 }
 
 // tail gives the last lines of a file, without charon's notes about its table of SAs.

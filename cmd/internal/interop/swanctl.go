@@ -9,7 +9,7 @@ import (
 )
 
 // plugins are those of charon's that the trials need: no more, so that it starts
-// quickly and does nothing of its own.
+// quickly and does nothing of its own. The first one that has ESP is taken.
 const plugins = "random nonce openssl x509 revocation constraints pubkey pkcs1 pkcs8 pem kdf hmac sha1 sha2 aes gcm" +
 	" curve25519 chapoly kernel-netlink socket-default vici"
 
@@ -40,6 +40,10 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 			localAuth = "rsa/pss-sha256\n      certs = own.pem"
 		}
 	}
+	mode, here, there := "transport", "dynamic", "dynamic"
+	if s.bare {
+		mode, here, there = "tunnel", at.overlay.String()+"/32", peer.overlay.String()+"/32"
+	}
 	// Who asks for too much, in the scenario of cookies, comes from the second prefix.
 	files["swanctl/swanctl.conf"] = fmt.Appendf(nil, `connections {
   dmvpn {
@@ -60,9 +64,9 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
     }
     children {
       gre {
-        mode = transport
-        local_ts = dynamic[%s]
-        remote_ts = dynamic[%s]
+        mode = %s
+        local_ts = %s[%s]
+        remote_ts = %s[%s]
         esp_proposals = %s
         rekey_time = 0
         dpd_action = clear
@@ -71,12 +75,16 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
   }
 }
 %s`, at.address, peer.seen, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
-		s.protocol, s.protocol, s.esp, secrets)
+		mode, here, s.protocol, there, s.protocol, s.esp, secrets)
 	return files, nil
 }
 
 func strongswanConf(s settings) []byte {
 	var more string
+	load := plugins
+	if s.bare {
+		load = "kernel-libipsec " + plugins
+	}
 	if s.fragment > 0 {
 		more += fmt.Sprintf("  fragment_size = %d\n", s.fragment)
 	}
@@ -111,5 +119,5 @@ func strongswanConf(s settings) []byte {
 swanctl {
   load = random openssl x509 pubkey pkcs1 pkcs8 pem
 }
-`, plugins, more)
+`, load, more)
 }

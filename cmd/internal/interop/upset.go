@@ -65,8 +65,8 @@ func restarted(who func(*trial) (end, place)) func(*trial) error {
 		if err := e.kill(t.ctx); err != nil {
 			return err
 		}
-		if err := errors.Join(at.node.Net.XfrmPolicyFlush(), at.node.Net.XfrmStateFlush(netlink.XFRM_PROTO_ESP)); err != nil {
-			return fmt.Errorf("forget all SAs: %w", err)
+		if err := forget(at); err != nil && !t.net.bare {
+			return err
 		}
 		first, second := t.scenario.policies()
 		policy := second
@@ -102,6 +102,14 @@ func restarted(who func(*trial) (end, place)) func(*trial) error {
 		}
 		return t.carries(sa)
 	}
+}
+
+// forget takes the SAs out of a place's kernel.
+func forget(at place) error {
+	if err := errors.Join(at.node.Net.XfrmPolicyFlush(), at.node.Net.XfrmStateFlush(netlink.XFRM_PROTO_ESP)); err != nil {
+		return fmt.Errorf("forget all SAs: %w", err)
+	}
+	return nil
 }
 
 // rebound: the NAT forgets, and gives the initiator another port. The responder follows
