@@ -85,7 +85,7 @@ static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, cons
 	way->gateway = 0;
 	if (t->underlay_ifindex == t->ifindex)
 		return DROP_RECURSION;
-	/* Kernels before 6.10 do not look at a mark here. */
+	/* Kernels before 6.10 do not look at a mark here. The path's MTU comes by ICMP. */
 	if (t->mark)
 		return DROP_NONE;
 	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);

@@ -123,8 +123,15 @@ func (r *Receiver) Run() error {
 	for {
 		packet, err := r.conn.Read(buf)
 		var bad *underlay.Malformed
-		if errors.As(err, &bad) {
+		var path *underlay.Narrow
+		switch {
+		case errors.As(err, &bad):
 			r.count(bad)
+			continue
+		case errors.As(err, &path):
+			if p := r.find(path.Header); p != nil {
+				p.narrow(path.To)
+			}
 			continue
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ package pump
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"dmvpn/loader/tables"
@@ -134,6 +135,14 @@ func (p *Pump) learn(id tables.PeerID) {
 		return
 	}
 	p.raise[id] = time.AfterFunc(mtuLifetime, func() { p.restore(peer.Endpoint, id, before) })
+}
+
+// narrow takes up that the path to a peer is narrower than what was sent: BPF does not
+// always see it, for it asks no route where packets bear a mark.
+func (p *Pump) narrow(to netip.Addr) {
+	if id, known := p.config.Tables.ID(p.config.Tunnel, tables.Endpoint{NBMA: to}); known && !p.config.Protected {
+		p.learn(id)
+	}
 }
 
 // restore gives the peer its MTU back, unless the id is another's by now.

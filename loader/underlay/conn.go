@@ -43,6 +43,7 @@ type Conn struct {
 	local  netip.Addr
 	device string
 	mark   uint32
+	errors errorQueue // the reader's
 }
 
 // Open opens the socket or takes over the adopted one, and binds it to the
@@ -65,7 +66,9 @@ func Open(c Config) (*Conn, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
 	}
-	return &Conn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark}, nil
+	conn := &Conn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark}
+	conn.errors.init()
+	return conn, nil
 }
 
 func open(c Config) (*os.File, error) {
@@ -93,6 +96,7 @@ func set(fd int, c Config) error {
 	for _, option := range []struct{ name, value int }{
 		{unix.IP_TTL, outerTTL},
 		{unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO}, // DF
+		{unix.IP_RECVERR, 1},                        // ICMP about what BPF sent comes here too
 	} {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option.name, option.value); err != nil {
 			return fmt.Errorf("set IP option %d: %w", option.name, err)
@@ -165,10 +169,33 @@ func (c *Conn) File() *os.File { return c.file }
 
 // Read waits for the next packet; buf should have MaxPacket octets. Outer
 // fragments are put together by the kernel. A *Malformed error is about one
-// packet: read on. Every other ends the Conn; after Close it wraps
-// os.ErrClosed.
+// packet, a *Narrow one about one path: read on. Every other ends the Conn; after
+// Close it wraps os.ErrClosed.
 func (c *Conn) Read(buf []byte) (Packet, error) {
-	n, err := c.file.Read(buf)
+	var n int
+	var errno error
+	var narrow *Narrow
+	err := pollerError(c.raw.Read(func(fd uintptr) bool {
+		for range sendings {
+			n, errno = unix.Read(int(fd), buf)
+			if errno == nil {
+				return true
+			}
+			if narrow = c.narrowed(fd); narrow != nil {
+				return true
+			}
+			if errors.Is(errno, unix.EAGAIN) {
+				return false
+			}
+		}
+		return true
+	}))
+	switch {
+	case err == nil && narrow != nil:
+		return Packet{}, narrow
+	case err == nil:
+		err = errno
+	}
 	if err != nil {
 		return Packet{}, fmt.Errorf("underlay: read raw GRE socket on %s: %w", c.local, err)
 	}
@@ -188,6 +215,12 @@ func (c *Conn) Send(to netip.Addr, h Header, tos uint8, payload []byte) error {
 	var err error
 	writeErr := c.raw.Write(func(fd uintptr) bool {
 		_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
+			// It may be an ICMP message about an earlier packet that the kernel tells now,
+			// of which nothing was sent: ask again. The reader finds it in the queue.
+			_, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+			_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)
+		}
 		return !errors.Is(err, unix.EAGAIN)
 	})
 	switch {

@@ -57,26 +57,37 @@ func (q *errorQueue) init() {
 	q.header.SetIovlen(1)
 }
 
-// drain empties the socket's error queue, as far as the batch has room; else it
-// remembers to go on the next time.
-func (b *Batch) drain(fd uintptr) {
-	q := &b.queue
-	for len(b.Hints) < maxHints {
-		quote := q.quotes[len(b.Hints)*quoteSize:][:quoteSize]
-		q.vector.Base = &quote[0]
-		q.vector.SetLen(quoteSize)
+// take takes the oldest error off the socket's queue; taken says that there was one, and
+// hint that ICMP brought it. quote is the room for what it quotes.
+func (q *errorQueue) take(fd uintptr, quote []byte, h *Hint) (hint, taken bool) {
+	q.vector.Base = unsafe.SliceData(quote)
+	q.vector.SetLen(len(quote))
+	for {
 		q.header.Namelen = unix.SizeofSockaddrInet4
 		q.header.SetControllen(len(q.control))
 		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&q.header)), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		switch errno {
 		case 0:
-			h := Hint{Local: b.conn.local, Remote: addrPort(&q.name), Quote: quote[:n]}
-			if q.read(&h) {
-				b.Hints = append(b.Hints, h)
-			}
+			h.Remote, h.Quote = addrPort(&q.name), quote[:n]
+			return q.read(h), true
 		case unix.EINTR:
 		default:
+			return false, false
+		}
+	}
+}
+
+// drain empties the socket's error queue, as far as the batch has room; else it
+// remembers to go on the next time.
+func (b *Batch) drain(fd uintptr) {
+	for len(b.Hints) < maxHints {
+		h := Hint{Local: b.conn.local}
+		hint, taken := b.queue.take(fd, b.queue.quotes[len(b.Hints)*quoteSize:][:quoteSize], &h)
+		if !taken {
 			return
+		}
+		if hint {
+			b.Hints = append(b.Hints, h)
 		}
 	}
 	b.conn.queued.Store(true)

@@ -121,26 +121,8 @@ func TestTooBigForTheDevice(t *testing.T) {
 
 // TestTooBigForTheWay: a router with a narrower link says so, once, and the kernel
 // knows from then on. The quote has the SPI and sequence number of the packet.
-//
-//	this namespace        router                                a host
-//	w0 192.0.2.1/24 ───── w0 192.0.2.254 ── w1 198.51.100.254 ─ 198.51.100.2 (MTU 1300)
 func TestTooBigForTheWay(t *testing.T) {
-	netnstest.Enter(t)
-	router, routerPID := netnstest.Other(t)
-	host, hostPID := netnstest.Other(t)
-	netnstest.Run(t, "ip link add w0 type veth peer name w0 netns "+routerPID)
-	netnstest.Run(t, "ip link add w1 netns "+routerPID+" type veth peer name w0 netns "+hostPID)
-	netnstest.Run(t, "ip address add 192.0.2.1/24 dev w0")
-	netnstest.Run(t, "ip link set w0 up")
-	router("ip address add 192.0.2.254/24 dev w0")
-	router("ip address add 198.51.100.254/24 dev w1")
-	router("ip link set w0 up")
-	router("ip link set w1 mtu 1300 up")
-	router("sysctl -qw net.ipv4.ip_forward=1")
-	host("ip address add 198.51.100.2/24 dev w0")
-	host("ip link set w0 mtu 1300 up")
-	host("ip route add default via 198.51.100.254")
-	netnstest.Run(t, "ip route add default via 192.0.2.254")
+	hostPID := narrowWay(t)
 	c := udp(t, UDPConfig{Local: at("192.0.2.1:4500"), Device: "w0", Encapsulation: true})
 	var peer *UDPConn
 	netnstest.In(t, hostPID, func() { peer = udp(t, UDPConfig{Local: at("198.51.100.2:4500"), Encapsulation: true}) })

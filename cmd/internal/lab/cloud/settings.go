@@ -30,6 +30,7 @@ type Tunnel struct {
 	IdleBytes      int // −1: default
 	Shortcut       *bool
 	Redirect       *bool
+	MSSClamp       *bool
 	NHS            []NHS
 	IPsec          *IPsec // nil: packets travel in clear
 }
@@ -93,6 +94,9 @@ func (s Settings) TOML() string {
 		}
 		if t.Redirect != nil {
 			line("redirect = %t", *t.Redirect)
+		}
+		if t.MSSClamp != nil {
+			line("mss-clamp = %t", *t.MSSClamp)
 		}
 		if i := t.IPsec; i != nil {
 			line("\n[tunnel.%s.ipsec]\nidentity = %q\npsk-file = %q", t.Name, i.Identity, i.PSKFile)
