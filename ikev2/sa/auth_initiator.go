@@ -81,7 +81,7 @@ func (t *initiate) processAuth(m *Machine, s *ikeSA, response []wire.Payload) {
 	if err != nil {
 		m.counters.AuthFailed++
 		m.report(s, Warning, "%v", err)
-		m.farewell(s, wire.AuthenticationFailed)
+		m.farewell(s, &wire.Notify{Type: wire.AuthenticationFailed})
 		m.fail(s, err.Error())
 		return
 	}

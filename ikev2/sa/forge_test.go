@@ -36,7 +36,6 @@ var vector = ^uint64(0) - 1
 // seal makes one datagram with an SK payload, or with an SKF if total is not 0, around
 // any octets.
 func seal(keys *crypto.Keys, h wire.Header, first wire.PayloadType, text []byte, number, total uint16) []byte {
-	a, salt := gcm(keys, h.Initiator)
 	var outer wire.Payload = &wire.Encrypted{Inner: first}
 	if total != 0 {
 		outer = &wire.Fragment{Inner: first, Number: number, Total: total}
@@ -45,12 +44,19 @@ func seal(keys *crypto.Keys, h wire.Header, first wire.PayloadType, text []byte,
 	if err != nil {
 		panic(err)
 	}
-	size := 8 + len(text) + 1 + a.Overhead()
+	return sealBehind(keys, h.Initiator, b, wire.HeaderSize, append(text[:len(text):len(text)], 0))
+}
+
+// sealBehind seals a text that ends with its padding and the padding's length behind b, whose
+// last payload, at an offset, is to hold it.
+func sealBehind(keys *crypto.Keys, ofInitiator bool, b []byte, at int, text []byte) []byte {
+	a, salt := gcm(keys, ofInitiator)
+	size := 8 + len(text) + a.Overhead()
 	binary.BigEndian.PutUint32(b[24:], uint32(len(b)+size))
-	binary.BigEndian.PutUint16(b[wire.HeaderSize+2:], uint16(len(b)-wire.HeaderSize+size))
+	binary.BigEndian.PutUint16(b[at+2:], uint16(len(b)-at+size))
 	vector--
 	iv := binary.BigEndian.AppendUint64(nil, vector)
-	sealed := a.Seal(nil, append(salt[:4:4], iv...), append(text[:len(text):len(text)], 0), b)
+	sealed := a.Seal(nil, append(salt[:4:4], iv...), text, b)
 	return append(append(b, iv...), sealed...)
 }
 

@@ -136,10 +136,10 @@ func (m *Machine) fail(s *ikeSA, reason string) {
 	m.die(s, reason)
 }
 
-// farewell tells the peer why we end, without waiting for an answer.
-func (m *Machine) farewell(s *ikeSA, why wire.NotifyType) {
+// farewell tells the peer that we end, or why, without waiting for an answer.
+func (m *Machine) farewell(s *ikeSA, what wire.Payload) {
 	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.Informational, Initiator: s.Initiator, MessageID: s.Out.Next}
-	packets, err := m.seal(s, h, []wire.Payload{&wire.Notify{Type: why}})
+	packets, err := m.seal(s, h, []wire.Payload{what})
 	if err == nil {
 		m.transmit(s, packets)
 	}

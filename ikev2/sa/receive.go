@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"dmvpn/ikev2/wire"
 )
@@ -45,11 +46,20 @@ func (m *Machine) datagram(in *Datagram) {
 		m.counters.Syntax++
 		return
 	}
-	if _, _, ok := msg.Protected(); !ok || len(msg.Payloads) != 1 {
+	if _, _, ok := msg.Protected(); !ok || !skipped(msg.Payloads[:len(msg.Payloads)-1]) {
 		m.unprotected(s, in, msg)
 		return
 	}
 	m.protected(s, in, msg)
+}
+
+// skipped says whether payloads in front of SK are such that nobody need know (section 2.5).
+// They are verified with it.
+func skipped(payloads []wire.Payload) bool {
+	return !slices.ContainsFunc(payloads, func(p wire.Payload) bool {
+		_, unknown := p.(*wire.Unknown)
+		return !unknown
+	})
 }
 
 // initial takes a message of IKE_SA_INIT.
@@ -134,9 +144,13 @@ func (m *Machine) response(s *ikeSA, h wire.Header, payloads []wire.Payload, tex
 		// The peer that we trust speaks nonsense: nothing is sure any more (section 2.21.3).
 		s.answered()
 		m.report(s, Warning, "%s response: %v", h.Exchange, err)
+		m.farewell(s, &wire.Delete{Protocol: wire.ProtocolIKE})
 		m.die(s, "the peer's response makes no sense")
 		return
 	case err != nil:
+		return
+	}
+	if h.Exchange != wire.IKEAuth && wire.FindNotify(payloads, wire.InvalidSyntax) != nil && m.misunderstood(s, h) {
 		return
 	}
 	if i := s.Initial; i != nil && h.Exchange == wire.IKEIntermediate {
@@ -153,6 +167,20 @@ func (m *Machine) response(s *ikeSA, h wire.Header, payloads []wire.Payload, tex
 	if s.Running == t && !s.Out.Pending {
 		s.Running = nil
 	}
+}
+
+// misunderstood heeds INVALID_SYNTAX in a response, and says whether the IKE SA is gone. Who
+// says so has deleted it (section 2.21.3), unless it is about the values in a
+// CREATE_CHILD_SA (section 3.10.1): that must be asked.
+func (m *Machine) misunderstood(s *ikeSA, h wire.Header) bool {
+	if h.Exchange != wire.Informational {
+		s.enqueueFirst(&inform{Repeats: probeRepeats})
+		return false
+	}
+	s.answered()
+	m.report(s, Warning, "the peer says %s", wire.InvalidSyntax)
+	m.die(s, "the peer says "+wire.InvalidSyntax.String())
+	return true
 }
 
 // request answers a request of the peer.

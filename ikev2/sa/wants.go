@@ -281,10 +281,7 @@ func (m *Machine) shutdown() {
 	}
 	for _, s := range m.all() {
 		if s.Stage == established || s.Stage == replaced || s.Stage == deleting {
-			h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.Informational, Initiator: s.Initiator, MessageID: s.Out.Next}
-			if packets, err := m.seal(s, h, []wire.Payload{&wire.Delete{Protocol: wire.ProtocolIKE}}); err == nil {
-				m.transmit(s, packets)
-			}
+			m.farewell(s, &wire.Delete{Protocol: wire.ProtocolIKE})
 		}
 		m.die(s, "shutdown")
 	}

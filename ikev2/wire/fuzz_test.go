@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"dmvpn/ikev2/iketest"
 	"dmvpn/ikev2/wire"
 )
 
@@ -24,6 +25,9 @@ func FuzzMessage(f *testing.F) {
 	}
 	for _, c := range accepted {
 		f.Add(message(f, c.first, c.in))
+	}
+	for _, liar := range liars(f) {
+		f.Add(liar.Data)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := wire.Parse(b)
@@ -42,6 +46,28 @@ func FuzzMessage(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+// liars are messages with a length or a count that is not so.
+func liars(t testing.TB) []iketest.Liar {
+	aes := wire.Transform{Type: wire.Encryption, ID: wire.EncryptionAESGCM16, KeyLength: 128}
+	request := &wire.Message{Header: wire.Header{SPIi: wire.SPI{1}, Exchange: wire.IKESAInit, Initiator: true}, Payloads: []wire.Payload{
+		&wire.SA{Proposals: []wire.Proposal{{Number: 1, Protocol: wire.ProtocolIKE, Transforms: []wire.Transform{aes, {Type: wire.KeyExchangeMethod, ID: wire.Curve25519}}}}},
+		&wire.KeyExchange{Method: wire.Curve25519, Data: make([]byte, 32)}, wire.Nonce(make([]byte, 32)),
+	}}
+	b, err := request.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iketest.Liars(b)
+}
+
+func TestLengthLiarsAreRefused(t *testing.T) {
+	for _, liar := range liars(t) {
+		if m, err := wire.Parse(liar.Data); err == nil {
+			t.Errorf("%s: %s", liar.Name, m)
+		}
+	}
 }
 
 // FuzzInner is the same for what stands inside of an SK payload.
