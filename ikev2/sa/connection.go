@@ -66,7 +66,8 @@ type Connection struct {
 	Childless  bool // IKE_AUTH makes no Child SA (RFC 6023); it is made by CREATE_CHILD_SA
 
 	Lifetimes Lifetimes
-	// Liveness is how long nothing may have come from a peer before it is asked; 0: never.
+	// Liveness is how long nothing may have come from a peer before it is asked; 0: never. After
+	// twice that, and some repeats, it is dead.
 	Liveness time.Duration
 	// Keepalive is the pause between NAT keepalives; 0: none.
 	Keepalive time.Duration

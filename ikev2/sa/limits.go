@@ -10,6 +10,7 @@ const (
 	firstProbe     = 500 * time.Millisecond // the same, of a probe that somebody waits for
 	repeatFactor   = 1.35
 	maxRepeats     = 11               // after some three minutes the peer is dead
+	leastRepeats   = 3                // before a peer is given up that is silent
 	probeRepeats   = 2                // of a probe that decides between two claims to an identity
 	hintPause      = 10 * time.Second // between two checks for the sake of hints
 	lingerInbound  = 5 * time.Second

@@ -236,15 +236,29 @@ func (m *Machine) expireSA(s *ikeSA) {
 	m.die(s, "its time is over")
 }
 
-// checkLiveness asks a peer that has been silent, unless ESP came in meanwhile: what
-// goes out proves nothing (section 2.4).
+// checkLiveness asks a peer that has been silent.
 func (m *Machine) checkLiveness(s *ikeSA) {
+	m.listen(s)
+	if m.due(m.livenessAt(s)) && len(s.Queue) == 0 && s.Running == nil {
+		s.enqueue(&inform{})
+	}
+}
+
+// listen notes when ESP came from a peer: what goes out proves nothing (section 2.4).
+func (m *Machine) listen(s *ikeSA) {
 	for _, c := range s.Children {
 		if at := m.config.Installer.Received(c.Inbound); !at.IsZero() {
 			s.Heard = max(s.Heard, min(instant(at.Sub(m.epoch)), m.now))
 		}
 	}
-	if m.due(m.livenessAt(s)) && len(s.Queue) == 0 && s.Running == nil {
-		s.enqueue(&inform{})
+}
+
+// silent says whether a peer has been so for twice the time after which it is asked.
+func (m *Machine) silent(s *ikeSA) bool {
+	c := m.connection(s)
+	if s.Stage != established || c == nil || c.Liveness == 0 {
+		return false
 	}
+	m.listen(s)
+	return m.now >= s.Heard.after(2*c.Liveness)
 }

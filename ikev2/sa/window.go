@@ -65,20 +65,22 @@ func (m *Machine) spent(s *ikeSA) {
 	}
 }
 
-// repeatPause grows with each repeat. A short limit means that somebody waits.
+// repeatPause grows with each repeat. Where somebody waits to learn whether the peer lives,
+// it is short, and begins anew with that question.
 func (m *Machine) repeatPause(s *ikeSA) time.Duration {
-	first := firstRepeat
-	if s.Out.Limit <= probeRepeats {
-		first = firstProbe
+	first, n := firstRepeat, s.Out.Repeats
+	if s.Out.Limit <= probeRepeats || s.Asked != 0 {
+		first, n = firstProbe, max(n+probeRepeats-s.Out.Limit, 0)
 	}
-	return time.Duration(float64(first) * math.Pow(repeatFactor, float64(s.Out.Repeats)))
+	return time.Duration(float64(first) * math.Pow(repeatFactor, float64(n)))
 }
 
-// repeat sends the request again, or gives the peer up (section 2.4).
+// repeat sends the request again, or gives the peer up (section 2.4): one that is not heard
+// of at all sooner than one that has only no answer to this.
 func (m *Machine) repeat(s *ikeSA) {
 	o := &s.Out
 	t, initial := s.Running.(*initiate)
-	if o.Repeats >= o.Limit {
+	if o.Repeats >= o.Limit || o.Repeats >= leastRepeats && m.silent(s) {
 		m.counters.PeersDead++
 		if initial {
 			t.unanswered(m, s)
