@@ -22,6 +22,19 @@ func FirstKeyExchange(policy []Proposal, remembered uint16) uint16 {
 	return policy[0].KeyExchange[0]
 }
 
+// FirstOffered is the method that the peer likes best, by its offer: what it sends its KE
+// payload with unless it was asked for another one. wire.KeyExchangeNone means none.
+func FirstOffered(offer *wire.SA) uint16 {
+	for _, p := range offer.Proposals {
+		for _, t := range p.Transforms {
+			if t.Type == wire.KeyExchangeMethod {
+				return t.ID
+			}
+		}
+	}
+	return wire.KeyExchangeNone
+}
+
 // Retry says whether an initiator that sent one method, and was asked for
 // another by INVALID_KE_PAYLOAD, repeats with that one (section 1.2 and 1.3). The whole
 // offer is repeated, so that nobody in between can take the better half away

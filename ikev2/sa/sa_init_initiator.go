@@ -226,7 +226,9 @@ func (t *initiate) initRefused(m *Machine, s *ikeSA, payloads []wire.Payload) er
 		if err != nil {
 			return err
 		}
-		if i.Rounds++; slices.Contains(i.Asked, method) || i.Rounds > maxRounds {
+		// Back to an earlier one it goes once: somebody in between had asked for this one.
+		back := slices.Contains(i.Asked, method) && slices.Contains(i.Asked, i.Method)
+		if i.Rounds++; back || i.Rounds > maxRounds {
 			i.Refusal = fmt.Sprintf("it wants %s again and again", wire.KeyExchangeName(method))
 			return errors.New(i.Refusal)
 		}

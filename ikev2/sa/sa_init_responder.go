@@ -74,15 +74,23 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 
 // choose selects for the first connection that accepts something of the offer. It is
 // IKE_AUTH that decides whose connection it is; then the choice is looked at again.
+//
+// The method that was sent is preferred where it is the first that is offered. Another one
+// was asked for by INVALID_KE_PAYLOAD, perhaps not by us: the offer alone, which AUTH covers,
+// decides then (section 1.2), so that nobody in between can choose.
 func (m *Machine) choose(in *Datagram, offer *wire.SA, method uint16, further bool) (*proposal.Choice, *Connection, error) {
 	last := error(proposal.ErrNoProposalChosen)
+	preferred := method
+	if method != proposal.FirstOffered(offer) {
+		preferred = wire.KeyExchangeNone
+	}
 	var best *proposal.Choice
 	var of *Connection
 	for _, c := range m.config.Connections {
 		if c.Address.IsValid() && c.Address != in.Local.Addr().Unmap() {
 			continue
 		}
-		choice, err := proposal.Select(c.IKE, offer, method, proposal.Context{Protocol: wire.ProtocolIKE, Exchange: true, Further: further})
+		choice, err := proposal.Select(c.IKE, offer, preferred, proposal.Context{Protocol: wire.ProtocolIKE, Exchange: true, Further: further})
 		switch {
 		case err != nil:
 			last = err
