@@ -35,7 +35,8 @@ func (p *Packet) Entries(e *Extension) ([]CIE, error) {
 // as RFC 2332 demands: set, but for Cisco's NAT Address.
 func (p *Packet) NewEntries(t ExtensionType, entries ...CIE) (Extension, error) {
 	e := Extension{Type: t, Compulsory: t != ExtensionNATAddress}
-	return e, p.AddEntries(&e, entries...)
+	err := p.AddEntries(&e, entries...)
+	return e, err
 }
 
 // AddEntries appends entries to the value of e, as a transit NHS does with its

@@ -73,7 +73,8 @@ func (c *Client) Teardown(ctx context.Context) error {
 
 func ask[T any](ctx context.Context, c *Client, name string) (T, error) {
 	var answer T
-	return answer, c.request(ctx, http.MethodGet, name, &answer)
+	err := c.request(ctx, http.MethodGet, name, &answer)
+	return answer, err
 }
 
 func (c *Client) request(ctx context.Context, method, name string, into any) error {

@@ -28,7 +28,8 @@ func (c *Client) IKETerminate(ctx context.Context, peer string, child bool) (IKE
 
 func (c *Client) order(ctx context.Context, name, peer string, child bool) (done IKEDone, err error) {
 	q := url.Values{"peer": {peer}, "child": {strconv.FormatBool(child)}}
-	return done, c.request(ctx, http.MethodPost, name+"?"+q.Encode(), &done)
+	err = c.request(ctx, http.MethodPost, name+"?"+q.Encode(), &done)
+	return done, err
 }
 
 // IKETrace asks for /v1/ike/trace and calls each with every line, until ctx or the
