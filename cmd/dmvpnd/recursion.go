@@ -39,7 +39,7 @@ func (d *daemon) watchRecursion(ctx context.Context) {
 	defer every.Stop()
 	for {
 		for _, t := range d.tunnels {
-			t.lookForRecursion(func(ifindex int) bool { return ours[ifindex] })
+			t.lookForRecursion(ctx, func(ifindex int) bool { return ours[ifindex] })
 		}
 		select {
 		case <-ctx.Done():
@@ -55,7 +55,7 @@ func (d *daemon) watchRecursion(ctx context.Context) {
 	}
 }
 
-func (t *tunnel) lookForRecursion(ours func(int) bool) {
+func (t *tunnel) lookForRecursion(ctx context.Context, ours func(int) bool) {
 	t.mu.Lock()
 	u := t.underlay
 	t.mu.Unlock()
@@ -63,7 +63,7 @@ func (t *tunnel) lookForRecursion(ours func(int) bool) {
 		return // that is the problem that there is
 	}
 	recursion, unreachable := "", ""
-	for _, nbma := range t.outerDestinations() {
+	for _, nbma := range t.outerDestinations(ctx) {
 		err := t.daemon.host.CheckRecursion(u, nbma, ours)
 		switch {
 		case err == nil:
@@ -80,12 +80,12 @@ func (t *tunnel) lookForRecursion(ours func(int) bool) {
 }
 
 // outerDestinations are the addresses that outer packets go to: the configured
-// servers and the peers.
-func (t *tunnel) outerDestinations() []netip.Addr {
+// servers, those with a name as the DNS has them, and the peers.
+func (t *tunnel) outerDestinations(ctx context.Context) []netip.Addr {
 	seen := map[netip.Addr]bool{}
 	var out []netip.Addr
 	add := func(a netip.Addr) {
-		if !seen[a] && len(out) < lookMost {
+		if a.IsValid() && !seen[a] && len(out) < lookMost {
 			seen[a] = true
 			out = append(out, a)
 		}
@@ -93,6 +93,11 @@ func (t *tunnel) outerDestinations() []netip.Addr {
 	for _, n := range t.config.NHS {
 		if a, err := netip.ParseAddr(n.NBMA); err == nil {
 			add(a)
+		}
+	}
+	if snapshot, err := t.service.Snapshot(ctx); err == nil { // else the daemon ends
+		for _, server := range snapshot.Servers {
+			add(server.To.NBMA)
 		}
 	}
 	for _, p := range t.daemon.plane.Tables.Peers() {

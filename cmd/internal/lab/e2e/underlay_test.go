@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -96,4 +97,35 @@ func TestRoutingRecursionIsReported(t *testing.T) {
 	if n := len(looping.Close()); n > 20 {
 		t.Errorf("%d packets on the tunnel for one ping: they go round", n)
 	}
+}
+
+// TestRoutingRecursionTowardsANamedServer: it was resolved and never answered, so that it
+// is no peer.
+func TestRoutingRecursionTowardsANamedServer(t *testing.T) {
+	t.Parallel()
+	c := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].NHS[0].Routes = []string{"0.0.0.0/0"}
+			s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, cloud.NHS{NBMA: "hub2.example.net"})
+		}
+	}})
+	ctx := t.Context()
+	gateway := addr([4]byte{198, 18, 1, 254})
+	dns, err := c.Internet.DNS(gateway)
+	check(t, err)
+	defer dns.Close()
+	dns.Set("hub2.example.net", outside)
+	check(t, c.Spokes[0].File("/etc/resolv.conf", "nameserver "+gateway.String()+"\noptions timeout:1 attempts:1\n"))
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.Routed("spoke1", netip.MustParsePrefix("0.0.0.0/0")) })
+	check(t, c.Spokes[0].AddRoute(gateway.String(), "192.0.2.0/24")) // of the first server's own
+	_, err = c.Spokes[0].Run(ctx, "ip", "route", "del", "default", "via", gateway.String())
+	check(t, err)
+	until(t, c, 20*time.Second, func() error {
+		tunnel, err := c.Tunnel(ctx, "spoke1", cloud.Device)
+		if problems := strings.Join(tunnel.Problems, "\n"); err == nil && (!strings.Contains(problems, outside.String()) || strings.Contains(problems, cloud.HubNBMA().String())) {
+			err = fmt.Errorf("problems %q", problems)
+		}
+		return err
+	})
 }
