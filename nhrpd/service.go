@@ -35,7 +35,7 @@ const (
 // ErrStopped says that the service's loop has ended.
 var ErrStopped = errors.New("nhrp: the service has stopped")
 
-// Config is what a Service is made of. Every field is needed.
+// Config is what a Service is made of. Every field but Allowed is needed.
 type Config struct {
 	Engine    engine.Config
 	Random    func() uint64
@@ -44,6 +44,7 @@ type Config struct {
 	Sender    Sender
 	Resolver  Resolver
 	State     State
+	Allowed   func(identity string) (engine.Allowance, bool) // as engine.Env has it; may be nil
 	Log       zerolog.Logger
 }
 
@@ -94,7 +95,7 @@ func New(c Config) *Service {
 		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
 		saved: make(chan error, 1), inLookup: map[string]bool{}, wanted: newWanted(),
 	}
-	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random})
+	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random, Allowed: c.Allowed})
 	return s
 }
 

@@ -19,7 +19,7 @@ func (s *secure) enter(p sa.Peer) (tables.PeerID, error) {
 	if err := s.admit(e); err != nil {
 		return 0, err
 	}
-	e.peer, e.identity = p.ID, p.Identity.String()
+	e.peer, e.identity = p.ID, p.Identity.Name()
 	e.children++
 	return e.id, nil
 }
@@ -66,7 +66,7 @@ func (s *secure) up(p sa.Peer, a *esp.Association) error {
 	if err := s.admit(e); err != nil {
 		return err
 	}
-	e.peer, e.identity, e.up = p.ID, p.Identity.String(), true
+	e.peer, e.identity, e.up = p.ID, p.Identity.Name(), true
 	s.tunnel.currentPump().Secure(e.id, a)
 	var err error
 	for hop := range e.hops {

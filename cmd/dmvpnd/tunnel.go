@@ -88,11 +88,16 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 			return err
 		}
 	}
+	who, err := allowed(c.Authorize)
+	if err != nil {
+		return err
+	}
 	t.service = nhrpd.New(nhrpd.Config{
 		Engine: machine(c, t.mtu), Random: random, Log: d.log,
 		DataPlane: plane,
 		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
+		Allowed: who,
 	})
 	if err := t.connect(under); err != nil {
 		return err

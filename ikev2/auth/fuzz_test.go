@@ -17,14 +17,17 @@ func FuzzIdentity(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(uint8(i.Type), []byte(i.Data), []byte(i.Data))
+		f.Add(uint8(i.Type), uint8(i.Type), []byte(i.Data), []byte(i.Data))
 	}
-	f.Add(uint8(wire.IDFQDN), []byte("HUB.example.net"), []byte("hub.EXAMPLE.net"))
-	f.Fuzz(func(t *testing.T, kind uint8, a, b []byte) {
-		x, y := auth.Identity{Type: wire.IDType(kind), Data: string(a)}, auth.Identity{Type: wire.IDType(kind), Data: string(b)}
+	f.Add(uint8(wire.IDFQDN), uint8(wire.IDFQDN), []byte("HUB.example.net"), []byte("hub.EXAMPLE.net"))
+	f.Fuzz(func(t *testing.T, kind, other uint8, a, b []byte) {
+		x, y := auth.Identity{Type: wire.IDType(kind), Data: string(a)}, auth.Identity{Type: wire.IDType(other), Data: string(b)}
 		_ = x.String()
 		if x.Equal(y) != y.Equal(x) {
 			t.Errorf("%s is and is not %s", x, y)
+		}
+		if x.Name() == y.Name() && !x.Equal(y) {
+			t.Errorf("%q is the name of two", x.Name())
 		}
 		if x.Equal(y) && x.Folded() != y.Folded() {
 			t.Errorf("%s is %s, but %q is not %q", x, y, x.Folded(), y.Folded())

@@ -34,6 +34,20 @@ func (i Identity) String() string {
 	return i.Payload(false).Identity()
 }
 
+// Name is a text that no other identity has: ParseIdentity makes an equal identity of it,
+// but for one that no configuration can write, which is in hexadecimal. Case does not
+// count in a domain name, and Name has it in lower case.
+func (i Identity) Name() string {
+	if i.Type == wire.IDFQDN {
+		i.Data = foldName(i.Data)
+	}
+	text := i.String()
+	if parsed, err := ParseIdentity(text); err == nil && parsed.Equal(i) {
+		return text
+	}
+	return fmt.Sprintf("id(%d):%x", uint8(i.Type), i.Data)
+}
+
 // Equal compares as RFC 4945 wants it: names without regard to case, an e-mail's
 // domain too, distinguished names part by part, everything else by octets.
 func (i Identity) Equal(o Identity) bool {

@@ -50,6 +50,15 @@ type Env struct {
 	Routes  Routes
 	Traffic func(Endpoint) Traffic
 	Random  func() uint64 // unguessable
+	// Allowed says what an authenticated identity may register, false if nothing. nil: the
+	// operator lists nobody, and each identity may register what no other one holds.
+	Allowed func(identity string) (Allowance, bool)
+}
+
+// Allowance is what an identity may register.
+type Allowance struct {
+	Addresses []netip.Prefix // that hold its own overlay addresses; none: one address, whichever is free
+	Networks  []netip.Prefix // that hold the prefixes it serves; none: any
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,

@@ -80,7 +80,7 @@ func TestCasesOfRegistration(t *testing.T) {
 				return b.one().p.CIEs[0].Code
 			}
 			want(t, "first", from("203.0.113.33", "s3", 1), wire.CodeSuccess)
-			want(t, "another", from("203.0.113.44", "s4", 2), wire.CodeAlreadyRegistered)
+			want(t, "another", from("203.0.113.44", "s4", 2), wire.CodeAdministrativelyProhibited)
 			want(t, "nobody known", from("203.0.113.44", "", 3), wire.CodeAlreadyRegistered)
 			want(t, "the same", from("203.0.113.55", "s3", 4), wire.CodeSuccess)
 			want(t, "moved", b.n.Bound[addr("10.0.0.13")].NBMA, addr("203.0.113.55"))

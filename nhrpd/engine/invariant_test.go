@@ -42,6 +42,7 @@ func (m *Machine) overLimits() error {
 	most("late ids", len(m.late), lateReplies)
 	most("endpoints rated", m.limits.endpoints.Len(), endpointsRated)
 	most("pairs redirected", m.limits.pairs.Len(), redirectPairs)
+	most("violations", m.violations.Len(), violationsKept)
 	most("counters", len(m.counts), 200)
 	return errors.Join(errs...)
 }
@@ -66,6 +67,11 @@ func (m *Machine) miscounted() error {
 	}
 	differ("bindings by endpoint", m.owned, owned)
 	differ("bindings by client", m.clients, clients)
+	for identity, b := range m.identities {
+		if stored, _ := m.bindings.Get(b.Prefix); stored != b || b.Identity != identity || !b.host() {
+			errs = append(errs, fmt.Errorf("%s has %v, which is not so", identity, b.Prefix))
+		}
+	}
 	via, uses := map[netip.Addr]int{}, map[Endpoint]int{}
 	for _, s := range m.shortcuts.All() {
 		via[s.NextHop]++

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"dmvpn/nhrpd/cache"
 	"dmvpn/nhrpd/wire"
 )
 
@@ -30,9 +31,10 @@ type Machine struct {
 	servers []*server
 	fresh   []*server // configured since the import
 	tables
-	late   []uint32 // requests whose reply was taken, the oldest first
-	limits rates
-	counts map[string]uint64
+	late       []uint32 // requests whose reply was taken, the oldest first
+	limits     rates
+	violations *cache.Map[violation, instant]
+	counts     map[string]uint64
 
 	out []Action
 }
@@ -48,7 +50,7 @@ func New(cfg Config, env Env) *Machine {
 	orDefault(&cfg.Limits.Pending, defaultPending)
 	orDefault(&cfg.Limits.PacketsPerPeer, defaultPacketsPerPeer)
 	cfg.HoldingTime = min(max(cfg.HoldingTime, time.Second), 0xFFFF*time.Second)
-	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer), counts: make(map[string]uint64)}
+	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer), violations: cache.NewMap[violation, instant](compareViolations), counts: make(map[string]uint64)}
 	m.lastID = uint32(env.Random())
 	for i, n := range cfg.NHS {
 		m.servers = append(m.servers, newServer(i, n, cfg.Networks))

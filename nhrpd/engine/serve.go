@@ -46,12 +46,22 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	unique := p.Flags&wire.FlagRegistrationUnique != 0
 	for i := range r.CIEs {
 		c := &r.CIEs[i]
-		code, reason := m.registerEntry(in, p, *c, unique && len(p.CIEs) > 1)
+		prefix := c.Prefix(clientAddress(p, *c))
+		code, reason := wire.CodeAdministrativelyProhibited, m.authorize(in, p.SourceProtocol, prefix)
+		authorized := reason == ""
+		if authorized {
+			code, reason = m.registerEntry(in, p, *c, unique && len(p.CIEs) > 1)
+		}
 		c.Code = code
 		if code.NAK() {
 			c.HoldingTime = 0
 			m.count("registration-refused")
-			m.complain(in.From, "registration of %v refused: %s (%v)", c.Prefix(clientAddress(p, *c)), reason, code)
+		}
+		switch {
+		case !authorized:
+			m.violated(in, prefix, reason)
+		case code.NAK():
+			m.complain(in.From, "registration of %v refused: %s (%v)", prefix, reason, code)
 		}
 	}
 	m.answerNAT(in, r)
@@ -176,6 +186,7 @@ func (m *Machine) storeBinding(b *binding) (wire.Code, string) {
 		b.Since = old.Since
 		m.forget(old)
 	}
+	m.readdress(b)
 	m.remember(b)
 	m.negatives.Delete(b.Prefix.Addr())
 	switch {
@@ -205,20 +216,26 @@ func (m *Machine) moved(b *binding) {
 	}
 }
 
-// remember and forget keep the table and the two counts of it: by endpoint, and
-// by the client's overlay address in the order of the prefixes.
+// remember and forget keep the table and what is counted of it: by endpoint, by
+// the client's overlay address in the order of the prefixes, and by its identity.
 func (m *Machine) remember(b *binding) {
 	m.bindings.Put(b.Prefix, b, b.Until)
 	m.owned[b.To]++
 	list := m.clients[b.Protocol]
 	i, _ := slices.BinarySearchFunc(list, b, compareBindings)
 	m.clients[b.Protocol] = slices.Insert(list, i, b)
+	if b.Identity != "" && b.host() {
+		m.identities[b.Identity] = b
+	}
 }
 
 func (m *Machine) forget(b *binding) {
 	m.bindings.Delete(b.Prefix)
 	if m.owned[b.To]--; m.owned[b.To] <= 0 {
 		delete(m.owned, b.To)
+	}
+	if m.identities[b.Identity] == b {
+		delete(m.identities, b.Identity)
 	}
 	list := m.clients[b.Protocol]
 	if i, ok := slices.BinarySearchFunc(list, b, compareBindings); ok {

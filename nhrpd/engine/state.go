@@ -140,28 +140,31 @@ type tables struct {
 	refreshes *cache.Queue[netip.Prefix] // of shortcuts
 	bound     map[netip.Addr]peering
 	routes    map[netip.Prefix]netip.Addr
-	owned     map[Endpoint]int           // bindings registered from there
-	clients   map[netip.Addr][]*binding  // by the client's overlay address
-	via       map[netip.Addr][]*shortcut // by next hop
-	fallback  netip.Addr
+	owned     map[Endpoint]int          // bindings registered from there
+	clients   map[netip.Addr][]*binding // by the client's overlay address
+	// identities has each identity's own address, the last one if the operator lets it have several.
+	identities map[string]*binding
+	via        map[netip.Addr][]*shortcut // by next hop
+	fallback   netip.Addr
 }
 
 func newTables() tables {
 	return tables{
-		bindings:  cache.NewTable[*binding](),
-		shortcuts: cache.NewTable[*shortcut](),
-		negatives: cache.NewMap[netip.Addr, *negative](netip.Addr.Compare),
-		requests:  cache.NewMap[uint32, *request](cmp.Compare[uint32]),
-		asked:     make(map[netip.Addr]uint32),
-		told:      cache.NewMap[netip.Addr, *told](netip.Addr.Compare),
-		purges:    cache.NewMap[uint32, *purge](cmp.Compare[uint32]),
-		accepted:  cache.NewMap[Endpoint, *acceptance](compareEndpoints),
-		uses:      cache.NewMap[Endpoint, *use](compareEndpoints),
-		refreshes: cache.NewQueue(netip.Prefix.Compare),
-		bound:     make(map[netip.Addr]peering),
-		routes:    make(map[netip.Prefix]netip.Addr),
-		owned:     make(map[Endpoint]int),
-		clients:   make(map[netip.Addr][]*binding),
-		via:       make(map[netip.Addr][]*shortcut),
+		bindings:   cache.NewTable[*binding](),
+		shortcuts:  cache.NewTable[*shortcut](),
+		negatives:  cache.NewMap[netip.Addr, *negative](netip.Addr.Compare),
+		requests:   cache.NewMap[uint32, *request](cmp.Compare[uint32]),
+		asked:      make(map[netip.Addr]uint32),
+		told:       cache.NewMap[netip.Addr, *told](netip.Addr.Compare),
+		purges:     cache.NewMap[uint32, *purge](cmp.Compare[uint32]),
+		accepted:   cache.NewMap[Endpoint, *acceptance](compareEndpoints),
+		uses:       cache.NewMap[Endpoint, *use](compareEndpoints),
+		refreshes:  cache.NewQueue(netip.Prefix.Compare),
+		bound:      make(map[netip.Addr]peering),
+		routes:     make(map[netip.Prefix]netip.Addr),
+		owned:      make(map[Endpoint]int),
+		clients:    make(map[netip.Addr][]*binding),
+		identities: make(map[string]*binding),
+		via:        make(map[netip.Addr][]*shortcut),
 	}
 }

@@ -25,6 +25,7 @@ type Node struct {
 	NBMA    netip.Addr
 	NAT     netip.Addr // what others see instead of NBMA; invalid: NBMA
 	Kernel  []Route
+	Allowed func(identity string) (engine.Allowance, bool) // as engine.Env has it
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
@@ -63,6 +64,7 @@ func (n *Node) env() engine.Env {
 		Routes:  n,
 		Traffic: func(e engine.Endpoint) engine.Traffic { return engine.Traffic{Bytes: n.octets[e]} },
 		Random:  n.random.Next,
+		Allowed: n.Allowed,
 	}
 }
 

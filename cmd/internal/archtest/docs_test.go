@@ -44,7 +44,7 @@ func pages(t *testing.T) []string {
 func configurationKeys(t *testing.T) []string {
 	t.Helper()
 	readers := []string{"sub", "subs", "text", "texts", "number", "truth", "duration", "prefixes", "address", "directory",
-		"file", "files", "choice", "period", "amount", "proposals"}
+		"file", "files", "prefixesOrAddresses", "choice", "period", "amount", "proposals"}
 	var keys []string
 	for _, s := range sources(t) {
 		if s.folder != "cmd/internal/config" || s.test {
@@ -78,7 +78,7 @@ func TestEveryConfigurationKeyIsDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("\\*\\*`([a-z-]+)`\\*\\*").FindAllStringSubmatch(page, -1) {
 		documented = append(documented, m[1])
 	}
-	for _, table := range []string{"daemon", "tunnel", "nhs", "ipsec", "secret"} {
+	for _, table := range []string{"daemon", "tunnel", "nhs", "ipsec", "secret", "authorize"} {
 		if regexp.MustCompile(`(?m)^## \[+` + table + `\b|^## \[+tunnel\.NAME\.(ipsec\.)?` + table + `\]+`).MatchString(page) {
 			documented = append(documented, table)
 		}

@@ -54,6 +54,7 @@ type Tunnel struct {
 	IPsec          *IPsec // nil: none
 	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS
+	Authorize      []Authorization // none: each identity registers what no other one holds
 }
 
 // Underlay is where a tunnel's outer packets leave.
@@ -70,6 +71,14 @@ type NHS struct {
 	Protocol netip.Addr // invalid: dynamic, learned from the server
 	Routes   []netip.Prefix
 	Priority int // lower is better
+}
+
+// Authorization is one [[tunnel.NAME.authorize]]: what the identities that fit a pattern
+// may register. The first one that fits counts.
+type Authorization struct {
+	Peer      string         // a pattern, as ikev2/auth reads it
+	Addresses []netip.Prefix // that hold their overlay addresses; none: whichever is free
+	Networks  []netip.Prefix // that hold the prefixes they serve; none: any
 }
 
 // Defaults of what the file leaves out.

@@ -36,6 +36,7 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 				"name only what lies behind this node")
 		}
 	}
+	d.checkAuthorizations(path, t)
 	routes := map[netip.Prefix]int{}
 	for i, server := range t.NHS {
 		at := fmt.Sprintf("%s.nhs[%d]", path, i)

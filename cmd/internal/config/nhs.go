@@ -63,10 +63,21 @@ func (t *table) address(key, remedy string) netip.Addr {
 
 // prefixes gives an array of IPv4 prefixes without host bits, none inside another.
 func (t *table) prefixes(key string) []netip.Prefix {
-	const remedy = `write such as ["10.10.1.0/24"]`
+	return t.list(key, `write such as ["10.10.1.0/24"]`, false)
+}
+
+// prefixesOrAddresses is prefixes where an address stands for itself alone.
+func (t *table) prefixesOrAddresses(key string) []netip.Prefix {
+	return t.list(key, `write such as ["10.0.0.11"] or ["10.0.0.64/26"]`, true)
+}
+
+func (t *table) list(key, remedy string, addresses bool) []netip.Prefix {
 	var list []netip.Prefix
 	t.texts(key, remedy, func(path, s string) {
 		p, err := netip.ParsePrefix(s)
+		if a, single := netip.ParseAddr(s); addresses && single == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
 		switch {
 		case err != nil:
 			t.doc.failValue(path, fmt.Sprintf("%q is not a prefix", s), remedy)

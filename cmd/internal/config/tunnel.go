@@ -80,6 +80,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
 	}
+	u.Authorize = t.authorizations(u.Protected)
 	t.done()
 	return u
 }

@@ -32,7 +32,8 @@ type Tunnel struct {
 	Redirect       *bool
 	MSSClamp       *bool
 	NHS            []NHS
-	IPsec          *IPsec // nil: packets travel in clear
+	IPsec          *IPsec   // nil: packets travel in clear
+	Lines          []string // what else the file says, at its end
 }
 
 // IPsec is the [tunnel.NAME.ipsec] of the file.
@@ -116,6 +117,9 @@ func (s Settings) TOML() string {
 			if len(n.Routes) > 0 {
 				line("routes = %s", list(n.Routes))
 			}
+		}
+		for _, more := range t.Lines {
+			line("%s", more)
 		}
 		line("")
 	}

@@ -51,9 +51,18 @@ func isIPsec(ip []byte) bool {
 	return slices.Contains(ports, 500) || slices.Contains(ports, 4500)
 }
 
-// guarded watches every underlay wire of a cloud from before the first daemon starts
-// until the test ends.
+// guarded is protected with every daemon started and every spoke registered.
 func guarded(t *testing.T, o cloud.Options) *cloud.Cloud {
+	t.Helper()
+	c := protected(t, o)
+	check(t, c.StartAll(t.Context()))
+	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
+	return c
+}
+
+// protected watches every underlay wire of a cloud under IPsec from before the first
+// daemon starts until the test ends.
+func protected(t *testing.T, o cloud.Options) *cloud.Cloud {
 	t.Helper()
 	o.Protected = true
 	c := build(t, o)
@@ -66,8 +75,6 @@ func guarded(t *testing.T, o cloud.Options) *cloud.Cloud {
 			}
 		})
 	}
-	check(t, c.StartAll(t.Context()))
-	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
 	return c
 }
 

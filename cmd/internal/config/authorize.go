@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// authorizations reads who may register what. It needs peers whose identity is proved.
+func (t *table) authorizations(protected bool) (all []Authorization) {
+	for _, s := range t.subs("authorize", "write [["+t.path+".authorize]], and peer below") {
+		if !protected {
+			t.doc.failValue(s.path, "nobody proves who he is on a tunnel in clear", "leave it out, or protect the tunnel")
+		}
+		all = append(all, readAuthorization(s))
+	}
+	return all
+}
+
+func readAuthorization(t *table) Authorization {
+	if _, ok := t.values["peer"]; !ok {
+		t.failMissing("peer", patternRemedy)
+	}
+	a := Authorization{Peer: t.text("peer", patternRemedy)}
+	if a.Peer != "" {
+		t.checkPattern(join(t.path, "peer"), a.Peer)
+	}
+	a.Addresses = t.prefixesOrAddresses("addresses")
+	a.Networks = t.prefixes("networks")
+	t.done()
+	return a
+}
+
+// checkAuthorizations refuses addresses that nobody can have.
+func (d *document) checkAuthorizations(path string, t *Tunnel) {
+	cloud := t.Address.Masked()
+	for i, a := range t.Authorize {
+		at := fmt.Sprintf("%s.authorize[%d]", path, i)
+		for j, p := range a.Addresses {
+			place := fmt.Sprintf("%s.addresses[%d]", at, j)
+			switch {
+			case cloud.IsValid() && (!cloud.Contains(p.Addr()) || p.Bits() < cloud.Bits()):
+				d.failValue(place, fmt.Sprintf("%v is outside the tunnel's %v", p, cloud), "write tunnel addresses; what lies behind a peer goes in networks")
+			case p == netip.PrefixFrom(t.Address.Addr(), t.Address.Addr().BitLen()):
+				d.failValue(place, fmt.Sprintf("%v is our own address", p.Addr()), "write the peer's tunnel address")
+			}
+		}
+		for _, before := range t.Authorize[:i] {
+			if before.Peer == a.Peer {
+				d.failValue(at+".peer", fmt.Sprintf("%q is named twice", a.Peer), "put all of a peer into one [["+path+".authorize]]")
+			}
+			if before.Peer == "*" {
+				d.failValue(at+".peer", `"*" before it fits everybody`, `put the one with "*" last`)
+			}
+		}
+	}
+}
