@@ -73,6 +73,7 @@ func TestCasesFollowup(t *testing.T) {
 			w.On("A F→", unlinked)
 			child, ike := chains(w)
 			w.Deliver("A C→", "B C←", "A F→", "B F← INVALID_SYNTAX")
+			w.Deliver("A I→ ∅", "B I← ∅") // is the IKE SA still there?
 			staysFirst(w, child, ike)
 		}},
 		Case{Name: "ikev2-intermediate-11-rekey-ike-omit-addke-initiator, -12, the responder", Options: multi, Ways: kinds, Run: func(w *World) {

@@ -215,6 +215,9 @@ func (m *Machine) timed() error {
 			timers++
 		}
 	}
+	if len(m.Waiting) > 0 && len(m.index.attempts) < m.config.Limits.Attempts {
+		return fmt.Errorf("%d wants wait, and there are %d attempts", len(m.Waiting), len(m.index.attempts))
+	}
 	for _, w := range m.Wants {
 		if w.timer.at != w.RetryAt {
 			return fmt.Errorf("want %d is due at %d, its timer is set to %d", w.ID, w.RetryAt, w.timer.at)
@@ -333,7 +336,7 @@ func (m *Machine) served() error {
 
 // Empty says what is left in a machine that should have nothing.
 func (m *Machine) Empty() error {
-	if len(m.SAs)+len(m.Peers)+len(m.Recent)+len(m.timers)+len(m.Wants) > 0 || m.load.halfOpen != 0 || len(m.load.from) > 0 || len(m.index.at)+len(m.index.peers) > 0 {
+	if len(m.SAs)+len(m.Peers)+len(m.Recent)+len(m.timers)+len(m.Wants)+len(m.Waiting) > 0 || m.load.halfOpen != 0 || len(m.load.from) > 0 || len(m.index.at)+len(m.index.peers) > 0 {
 		return fmt.Errorf("left: %d IKE SAs %v, %d peers, %d recent, %d timers, %d wants, %+v", len(m.SAs), m.SAs, len(m.Peers), len(m.Recent), len(m.timers), len(m.Wants), m.load)
 	}
 	return nil

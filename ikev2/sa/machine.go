@@ -35,7 +35,8 @@ type state struct {
 	LastID  uint64              // of IKE SAs, peers and wants
 	SAs     map[wire.SPI]*ikeSA // by our own SPI
 	Peers   map[uint64]*peer
-	Wants   []*want
+	Wants   []*want  // in the order of their numbers
+	Waiting []uint64 // numbers of those that wait for the end of another attempt, the oldest first
 	Cookies cookies
 	Answers bucket                // of unprotected error answers
 	Recent  map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request

@@ -79,9 +79,10 @@ func (m *Machine) Next() time.Time {
 	return m.wall(m.timers[0].at)
 }
 
-// settleDown lets tasks go on and looks at peers until nothing changes any more.
+// settleDown lets tasks go on, looks at peers and begins attempts until nothing changes any
+// more.
 func (m *Machine) settleDown() {
-	for len(m.touched) > 0 || len(m.changed) > 0 {
+	for len(m.touched) > 0 || len(m.changed) > 0 || m.attemptNext() {
 		if len(m.touched) > 0 {
 			s := m.touched[0]
 			m.touched, s.touched = m.touched[1:], false
@@ -91,9 +92,11 @@ func (m *Machine) settleDown() {
 			}
 			continue
 		}
-		p := m.changed[0]
-		m.changed, p.changed = m.changed[1:], false
-		m.review(p)
+		if len(m.changed) > 0 {
+			p := m.changed[0]
+			m.changed, p.changed = m.changed[1:], false
+			m.review(p)
+		}
 	}
 	m.touched, m.changed = nil, nil
 }

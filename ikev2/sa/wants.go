@@ -3,6 +3,7 @@
 package sa
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -29,25 +30,47 @@ func (m *Machine) connect(in *Connect) {
 	m.pursue(w)
 }
 
-// pursue uses the SA that is there, or makes one.
+// pursue uses the SA that is there, or lets one be made as soon as there is room for another
+// attempt.
 func (m *Machine) pursue(w *want) {
 	m.retry(w, 0)
-	c := m.connections[w.Connect.Connection]
-	if c == nil {
-		return
-	}
 	if s := m.other(w, nil); s != nil {
 		m.assign(w, s)
 		return
 	}
-	if len(m.index.attempts) >= m.config.Limits.Attempts {
-		m.retry(w, m.at(firstRetry+m.jitter(firstRetry)))
-		return
+	if !slices.Contains(m.Waiting, w.ID) {
+		m.Waiting = append(m.Waiting, w.ID)
+	}
+}
+
+// attemptNext begins for the want that has waited longest, if there is room, and says whether
+// one waited.
+func (m *Machine) attemptNext() bool {
+	if len(m.Waiting) == 0 || len(m.index.attempts) >= m.config.Limits.Attempts {
+		return false
+	}
+	id := m.Waiting[0]
+	if m.Waiting = m.Waiting[1:]; len(m.Waiting) == 0 {
+		m.Waiting = nil
+	}
+	i, ok := slices.BinarySearchFunc(m.Wants, id, func(w *want, id uint64) int { return cmp.Compare(w.ID, id) })
+	if !ok {
+		return true // taken back meanwhile
+	}
+	w := m.Wants[i]
+	c := m.connections[w.Connect.Connection]
+	if c == nil || w.RetryAt != 0 || m.SAs[w.SA] != nil {
+		return true
+	}
+	if s := m.other(w, nil); s != nil {
+		m.assign(w, s)
+		return true
 	}
 	s := m.attempt(c, w.Connect.Local, w.Connect.Remote, w.Connect.Identity)
 	if m.SAs[s.own()] == s {
 		m.assign(w, s)
 	}
+	return true
 }
 
 // serves says whether an SA is, or becomes, what was wanted.
