@@ -23,6 +23,13 @@ func TestNegativeCases(t *testing.T) {
 		{"wrong EKU", negativeUsage},
 		{"chain too long", negativeChain},
 		{"RSA exponent tricks", negativeExponent},
+		{"small-order and off-curve points", negativePoints},
+		{"KE group mismatch", negativeGroups},
+		{"oversized and overlapping fragments", negativeFragments},
+		{"replayed and reflected messages", negativeReplays},
+		{"rekey before authentication", negativeEarly},
+		{"SPI guessing", negativeGuesses},
+		{"delete by a stranger", negativeDeletes},
 	} {
 		t.Run(c.name, c.run)
 	}
