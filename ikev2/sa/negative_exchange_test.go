@@ -154,6 +154,14 @@ func negativePoints(t *testing.T) {
 func negativeGroups(t *testing.T) {
 	p256 := must(must(crypto.NewKeyExchange(wire.ECP256, rand.Reader)).Data())
 	other := inPlace(wire.ECP256, p256)
+	inOffer := offered(func(all []wire.Proposal) []wire.Proposal {
+		for i, x := range all[0].Transforms {
+			if x.Type == wire.KeyExchangeMethod {
+				all[0].Transforms[i].ID = wire.ECP256
+			}
+		}
+		return all
+	})
 	const both = "aes128gcm16-prfsha256-x25519-ecp256"
 	t.Run("IKE_SA_INIT request, a group that is not offered", func(t *testing.T) {
 		w := New(t, Options{Alone: true})
@@ -176,18 +184,14 @@ func negativeGroups(t *testing.T) {
 	}{
 		{"another group in KE than in SA", other},
 		{"octets of another group", inPlace(wire.Curve25519, p256)},
-		{"another group in SA than in KE", untransformed(func(x wire.Transform) bool { return x.ID == wire.Curve25519 && x.Type == wire.KeyExchangeMethod })},
-		{"another group in both, which was not asked for", func(m *Message) {
-			other(m)
-			offered(func(all []wire.Proposal) []wire.Proposal {
-				for i, x := range all[0].Transforms {
-					if x.Type == wire.KeyExchangeMethod {
-						all[0].Transforms[i].ID = wire.ECP256
-					}
-				}
-				return all
-			})(m)
+		{"another group in SA than in KE", inOffer},
+		{"another group in KE than in SA, and the right octets", func(m *Message) {
+			if ke, ok := wire.Find[*wire.KeyExchange](m.Payloads); ok {
+				inPlace(wire.ECP256, ke.Data)(m)
+			}
 		}},
+		{"no group in SA", untransformed(func(x wire.Transform) bool { return x.Type == wire.KeyExchangeMethod })},
+		{"another group in both, which was not asked for", func(m *Message) { other(m); inOffer(m) }},
 	} {
 		t.Run("IKE_SA_INIT response, "+c.name, func(t *testing.T) {
 			w := New(t, Options{Alone: true, IKE: both})
