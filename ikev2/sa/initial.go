@@ -31,6 +31,7 @@ type initial struct {
 	Refusal   string              // of somebody who may be anybody
 	FirstKE   *crypto.KeyExchange // of IKE_SA_INIT, when it is done
 	Others    []Datagram          // further responses to IKE_SA_INIT
+	Tried     [][32]byte          // material of the responses that were taken
 
 	Intermediate bool // both announced IKE_INTERMEDIATE
 	Childless    bool // the responder announced it

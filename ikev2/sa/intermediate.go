@@ -126,7 +126,7 @@ func (s *ikeSA) strengthen(shared crypto.Secret) error {
 	if past != nil {
 		past.Wipe()
 	}
-	s.Keys, s.NextIV = keys, 0
+	s.Keys = keys
 	return nil
 }
 

@@ -172,7 +172,7 @@ func (t *initiate) initAnswered(m *Machine, s *ikeSA, in *Datagram, msg *wire.Me
 	i.FirstKE, i.KE = i.KE, nil
 	s.answered()
 	s.SPIr, s.Choice, s.Keys = msg.SPIr, *choice, keys
-	i.Nr, i.Response = slices.Clone(nonce), slices.Clone(in.Data)
+	i.Nr, i.Response, i.Tried = slices.Clone(nonce), slices.Clone(in.Data), append(i.Tried, material(msg))
 	i.Intermediate = intermediate
 	i.Childless = wire.FindNotify(msg.Payloads, wire.ChildlessIKEv2Supported) != nil
 	s.Fragmentation = wire.FindNotify(msg.Payloads, wire.FragmentationSupported) != nil

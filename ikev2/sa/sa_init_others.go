@@ -4,6 +4,7 @@ package sa
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"slices"
 
 	"dmvpn/ikev2/wire"
@@ -36,11 +37,22 @@ func (t *initiate) keep(m *Machine, s *ikeSA, in *Datagram) {
 	s.Out.Limit = min(s.Out.Limit, max(otherRepeats, s.Out.Repeats))
 }
 
-// restart begins anew, once, when the peer refused a proof of an IKE_SA_INIT that we had to
-// repeat: it may have answered the one before.
+// material is what the keys depend on in a response to IKE_SA_INIT.
+func material(msg *wire.Message) [32]byte {
+	nonce, _ := wire.Find[wire.Nonce](msg.Payloads)
+	h := sha256.New()
+	h.Write(msg.SPIr[:])
+	h.Write(nonce) // of at most 256 octets; where it ends the KE data's length tells
+	if ke, ok := wire.Find[*wire.KeyExchange](msg.Payloads); ok {
+		h.Write(ke.Data)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// restart begins anew, once.
 func (t *initiate) restart(m *Machine, s *ikeSA) bool {
 	i := s.Initial
-	if i.Rounds == 0 || i.Restarted {
+	if i.Restarted {
 		return false
 	}
 	n := m.attempt(m.connection(s), s.Local, s.Remote, i.Identity)
@@ -54,12 +66,14 @@ func (t *initiate) restart(m *Machine, s *ikeSA) bool {
 }
 
 // another goes on with a further response instead of the one that led to nothing, and says
-// whether there was one.
+// whether there was one. Where one leads to the same keys once more, for somebody has bent a
+// copy of it, the peer has taken what we sent under them: instead all begins anew.
 func (t *initiate) another(m *Machine, s *ikeSA, reason string) bool {
 	i := s.Initial
 	if i == nil || t.Step == stepInit {
 		return false
 	}
+	bent := false
 	for len(i.Others) > 0 {
 		last := len(i.Others) - 1 // is to our last request, if any is
 		in := i.Others[last]
@@ -68,13 +82,17 @@ func (t *initiate) another(m *Machine, s *ikeSA, reason string) bool {
 		if err != nil {
 			continue
 		}
+		if slices.Contains(i.Tried, material(msg)) {
+			bent = true
+			continue
+		}
 		if i.KE != nil {
 			i.KE.Wipe()
 		}
 		m.cancel(i.Child)
 		s.answered()
 		s.Keys.Wipe()
-		t.Step, s.Out.Next, s.NextIV = stepInit, 1, 0
+		t.Step, s.Out.Next = stepInit, 1
 		i.KE, i.FirstKE, i.Child, i.Round, i.PI, i.PR = i.FirstKE, nil, nil, 0, nil, nil
 		m.report(s, Notice, "%s: trying another response to IKE_SA_INIT", reason)
 		if err = t.initAnswered(m, s, &in, msg); err == nil {
@@ -83,5 +101,5 @@ func (t *initiate) another(m *Machine, s *ikeSA, reason string) bool {
 		i.FirstKE = i.KE
 		m.report(s, Debug, "IKE_SA_INIT response ignored: %v", err)
 	}
-	return false
+	return bent && t.restart(m, s)
 }

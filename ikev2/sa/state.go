@@ -42,7 +42,7 @@ type ikeSA struct {
 	Began, Established instant
 	Choice             proposal.Choice
 	Keys               *crypto.Keys
-	NextIV             uint64
+	NextIV             uint64 // never begins again, whatever becomes of Keys
 	Ni                 []byte // of the accepted IKE_SA_INIT: decides between twins
 
 	LocalID, RemoteID auth.Identity

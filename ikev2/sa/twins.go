@@ -241,8 +241,12 @@ func (m *Machine) twinOf(s *ikeSA) bool {
 // refusedAuth ends an attempt that the peer refused in IKE_AUTH. If there is another way
 // to it, that is no failure: the peer may have settled a crossing otherwise.
 func (m *Machine) refusedAuth(s *ikeSA, reason string) {
-	if t, ok := s.Running.(*initiate); ok && (t.another(m, s, reason) || t.restart(m, s)) {
-		return
+	if t, ok := s.Running.(*initiate); ok {
+		// An IKE_SA_INIT that we had to repeat: the peer may have answered the one before.
+		repeated := s.Initial.Rounds > 0
+		if t.another(m, s, reason) || repeated && t.restart(m, s) {
+			return
+		}
 	}
 	if m.twinOf(s) {
 		m.report(s, Debug, "IKE_AUTH: %s; another IKE SA serves the peer or is on its way", reason)

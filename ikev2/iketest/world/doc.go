@@ -35,8 +35,9 @@
 //
 // # What is looked at by itself
 //
-// After every step and after the drain the invariants I1 to I8 of the list hold, or the
-// test fails; see invariants.go and plane.go. A case in which a peer may be without an
+// After every step and after the drain the invariants I1 to I8 of the list hold, and no
+// initialization vector seals twice under a key, or the test fails; see invariants.go,
+// vectors.go and plane.go. A case in which a peer may be without an
 // outbound SA for a while says MayBreak; Delete and DeleteIKE say it too. Behind each
 // case everything is deleted, and nothing may be left.
 //

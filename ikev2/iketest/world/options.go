@@ -40,7 +40,7 @@ func newWorld(t *testing.T, o Options, r run) *World {
 	w := &World{
 		T: t, Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), run: r, Way: r.way, Horizon: horizon,
 		keys: map[spis][]*crypto.Keys{}, used: map[uint32]bool{}, flows: map[flow]*window{}, answers: map[[32]byte]*Message{},
-		nonces: map[string][]byte{}, random: dice{state: r.seed},
+		nonces: map[string][]byte{}, vectors: map[string][]byte{}, outbound: map[string]uint32{}, random: dice{state: r.seed},
 	}
 	if o.IKE == "" {
 		o.IKE = "aes128gcm16-prfsha256-x25519"

@@ -146,6 +146,7 @@ func (p *Plane) Install(c *sa.Child) error {
 			return err
 		}
 	}
+	p.end.world.checkChildKeys(p.end, c)
 	s.Child, s.Stage = *c, Installed
 	s.In, s.Out = keep(c.In), keep(c.Out)
 	s.Here, s.There = slices.Clone(c.Here), slices.Clone(c.There)

@@ -39,6 +39,7 @@ func (w *World) add(m *Message) {
 	again := w.sentBefore(m)
 	w.log("  %s sends %s%s", m.From.Name, m, map[bool]string{true: " (again)"}[again])
 	w.checkSent(m)
+	w.checkVectors(m)
 	answer := (m.Response || plain(m.Exchange)) && m.From.cause != nil && w.awaited != nil && w.awaited(m.From.cause.unbent)
 	if w.awaited != nil && again && !w.awaited(m) && !answer && slices.ContainsFunc(w.handed, m.is) {
 		return // it was delivered; only the message that this run loses must be repeated

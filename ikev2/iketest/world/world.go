@@ -24,21 +24,23 @@ type World struct {
 	// a row has them. At first that is long.
 	Horizon time.Duration
 
-	run     run
-	wire    []*Message // on their way, the oldest first
-	rules   []rule
-	keys    map[spis][]*crypto.Keys
-	used    map[uint32]bool // SPIs of Child SAs
-	flows   map[flow]*window
-	resumed bool // their ids are not known
-	answers map[[32]byte]*Message
-	nonces  map[string][]byte // by sender and arrow
-	sent    []*Message        // each once, since begin
-	handed  []*Message        // as often as they were delivered
-	awaited func(m *Message) bool
-	random  dice
-	lines   []string
-	failed  bool
+	run      run
+	wire     []*Message // on their way, the oldest first
+	rules    []rule
+	keys     map[spis][]*crypto.Keys
+	used     map[uint32]bool // SPIs of Child SAs
+	flows    map[flow]*window
+	resumed  bool // their ids are not known
+	answers  map[[32]byte]*Message
+	nonces   map[string][]byte // by sender and arrow
+	vectors  map[string][]byte // what was sealed, by key and initialization vector
+	outbound map[string]uint32 // inbound SPIs, by the key that the SA sends with
+	sent     []*Message        // each once, since begin
+	handed   []*Message        // as often as they were delivered
+	awaited  func(m *Message) bool
+	random   dice
+	lines    []string
+	failed   bool
 
 	mayBreak  bool // a peer may be without outbound SA while it is up
 	strangers bool // an end talks to what is no End
