@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 //	signal -TERM NAME     signals what stays in a namespace, and waits until it ends
 //	ends NAME             waits until what stays in a namespace has ended by itself
 //	nothing-left NAME     no tunnel device, program, route or process of ours is there, within 20 s
+//	attached NAME PROGRAM…  exactly these are attached, each 'device direction program'
 //	said NAME PATTERN     what stays there has written a line that matches, within 20 s
 func TestScripts(t *testing.T) {
 	bin := dmvpn(t)
@@ -53,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return unix.Mount("bpf", e.Getenv("BPFFS"), "bpf", 0, "")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "ends": endsCmd, "said": saidCmd, "refused": refusedCmd, "nothing-left": nothingLeftCmd,
+			"netns": netnsCmd, "in": inCmd, "out": saysCmd(false), "err": saysCmd(true), "until": untilCmd, "expand": expandCmd, "signal": signalCmd, "ends": endsCmd, "said": saidCmd, "refused": refusedCmd, "nothing-left": nothingLeftCmd, "attached": attachedCmd,
 		},
 	})
 }
@@ -302,13 +303,15 @@ func (w *world) left(ts *testscript.TestScript, name string) string {
 	for what, command := range map[string]string{
 		"tunnel devices": "ip -o link show type tun",
 		"routes":         "ip route show proto 54",
-		"programs":       "bpftool net show | grep dmvpn || true",
 		"processes":      "for p in $(ip netns pids " + w.names[name] + "); do case $(readlink /proc/$p/exe) in */dmvpnd*) echo $p; esac; done",
 	} {
 		out, err := w.command(ts, name, []string{"sh", "-c", command}).CombinedOutput()
 		if err != nil || len(bytes.TrimSpace(out)) > 0 {
 			return fmt.Sprintf("%s: %s (%v)", what, out, err)
 		}
+	}
+	if programs := w.attached(ts, name); len(programs) > 0 {
+		return fmt.Sprintf("programs %q", programs)
 	}
 	if left, err := os.ReadDir(filepath.Join(w.env.Getenv("BPFFS"), "dmvpn")); err == nil && len(left) > 0 {
 		return fmt.Sprintf("pins %v", left)

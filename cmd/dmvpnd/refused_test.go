@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 // refusedCmd runs a command in a namespace that must end with status 1, nothing
 // on its standard output, one line on standard error that matches, and
-// everything as it was before: devices, addresses, routes, qdiscs, pins, the run
+// everything as it was before: devices, addresses, routes, qdiscs, programs, pins, the run
 // directory, processes.
 func refusedCmd(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
@@ -47,11 +48,11 @@ func refusedCmd(ts *testscript.TestScript, neg bool, args []string) {
 // everything that a daemon changes.
 func (w *world) everything(ts *testscript.TestScript, name string) string {
 	script := strings.Join([]string{
-		"ip -o link", "ip -o address", "ip route show table all", "tc qdisc show", "bpftool net show",
+		"ip -o link", "ip -o address", "ip route show table all", "tc qdisc show",
 		"find $BPFFS $WORK/run 2>&1 || true",
 		"for p in $(ip netns pids " + w.names[name] + "); do readlink /proc/$p/exe; done | grep dmvpnd",
 	}, "; echo; ")
 	out, err := w.command(ts, name, []string{"bash", "-c", "exec 2>&1; " + script + "; true"}).Output()
 	ts.Check(err)
-	return string(out)
+	return fmt.Sprintf("%s\n%q", out, w.attached(ts, name))
 }
