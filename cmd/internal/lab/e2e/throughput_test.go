@@ -14,13 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
 // iperf runs iperf3 for some seconds from one node to another's address, and
-// gives bits a second as received.
-func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) float64 {
+// gives bits a second, and octets, as received.
+func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) (rate float64, octets uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds+20)*time.Second)
 	defer cancel()
@@ -43,17 +44,18 @@ func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) fl
 	var result struct {
 		End struct {
 			Received struct {
-				Bits float64 `json:"bits_per_second"`
+				Bits  float64 `json:"bits_per_second"`
+				Bytes uint64  `json:"bytes"`
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
 	check(t, json.Unmarshal([]byte(out), &result))
-	return result.End.Received.Bits
+	return result.End.Received.Bits, result.End.Received.Bytes
 }
 
 // TestTCPAtFullSpeed: iperf3 with GSO, on plain veths. GSO shows in the packets
 // on the underlay that are larger than its MTU; checksums in the counters of
-// every node.
+// every node; the way in what the hub's underlay took in and sent out.
 //
 //	spoke1 → host0, spoke1 → hub → spoke3's host, host1 → host2 on a shortcut
 func TestTCPAtFullSpeed(t *testing.T) {
@@ -79,16 +81,22 @@ func TestTCPAtFullSpeed(t *testing.T) {
 		what     string
 		from, to *lab.Node
 		address  netip.Addr
+		in, out  bool // of the hub's underlay
 	}{
-		{"spoke to LAN", c.Spokes[0], c.HubHost, cloud.Host(0)},
-		{"spoke–hub–spoke", c.Hosts[2], c.Hosts[0], cloud.Host(1)},
-		{"spoke–spoke", c.Hosts[0], c.Hosts[1], cloud.Host(2)},
+		{"spoke to LAN", c.Spokes[0], c.HubHost, cloud.Host(0), true, false},
+		{"spoke–hub–spoke", c.Hosts[2], c.Hosts[0], cloud.Host(1), true, true},
+		{"spoke–spoke", c.Hosts[0], c.Hosts[1], cloud.Host(2), false, false},
 	} {
-		before := checksumErrors(t, c)
-		rate := iperf(t, path.from, path.to, path.address, 2)
-		t.Logf("%s: %.2f Gbit/s", path.what, rate/1e9)
+		before, in, out := checksumErrors(t, c), octetsAtHub(t, c, "rx"), octetsAtHub(t, c, "tx")
+		rate, octets := iperf(t, path.from, path.to, path.address, 2)
+		in, out = octetsAtHub(t, c, "rx")-in, octetsAtHub(t, c, "tx")-out
+		t.Logf("%s: %.2f Gbit/s; %d octets, at the hub %d in and %d out", path.what, rate/1e9, octets, in, out)
 		if rate < 50e6 {
 			t.Errorf("%s: %.1f Mbit/s", path.what, rate/1e6)
+		}
+		// Acknowledgements go the other way, and are a small part.
+		if path.in != (in >= octets) || path.out != (out >= octets) || !path.in && in > octets/10 || !path.out && out > octets/10 {
+			t.Errorf("%s: of %d octets the hub's underlay took %d in and sent %d out", path.what, octets, in, out)
 		}
 		if errors := checksumErrors(t, c) - before; errors != 0 {
 			t.Errorf("%s: %d checksum errors", path.what, errors)
@@ -98,7 +106,7 @@ func TestTCPAtFullSpeed(t *testing.T) {
 	if big == 0 {
 		t.Error("no packet on the underlay was larger than 9000 octets: GSO is lost")
 	}
-	drops(t, c)
+	undropped(t, c)
 }
 
 func checksumErrors(t *testing.T, c *cloud.Cloud) int64 {
@@ -112,13 +120,28 @@ func checksumErrors(t *testing.T, c *cloud.Cloud) int64 {
 	return sum
 }
 
-// drops logs what the data planes dropped.
-func drops(t *testing.T, c *cloud.Cloud) {
+// octetsAtHub is what the hub's underlay has received ("rx") or sent ("tx").
+func octetsAtHub(t *testing.T, c *cloud.Cloud, direction string) uint64 {
 	t.Helper()
-	for _, node := range []string{"hub", "spoke1", "spoke2"} {
-		out, err := c.Dmvpn(t.Context(), node, "drops")
-		check(t, err)
-		t.Logf("%s: %s", node, out)
+	link, err := c.Hub.Net.LinkByName(cloud.Underlay)
+	check(t, err)
+	if direction == "rx" {
+		return link.Attrs().Statistics.RxBytes
+	}
+	return link.Attrs().Statistics.TxBytes
+}
+
+// undropped checks that the data planes dropped nothing.
+func undropped(t *testing.T, c *cloud.Cloud) {
+	t.Helper()
+	for _, node := range []string{"hub", "spoke1", "spoke2", "spoke3"} {
+		check(t, c.Ask(t.Context(), node, func(ctx context.Context, client *control.Client) error {
+			drops, err := client.Drops(ctx)
+			if len(drops) > 0 {
+				t.Errorf("%s dropped %+v", node, drops)
+			}
+			return err
+		}))
 	}
 }
 
@@ -144,7 +167,7 @@ func TestChecksumsOnTheWire(t *testing.T) {
 		{"spoke–spoke", c.Hosts[0], c.Hosts[1], cloud.Host(2)},
 	} {
 		before := checksumErrors(t, c)
-		rate := iperf(t, path.from, path.to, path.address, 2)
+		rate, _ := iperf(t, path.from, path.to, path.address, 2)
 		segments, wrong := wire.reset()
 		t.Logf("%s: %.2f Gbit/s, %d TCP segments looked at", path.what, rate/1e9, segments)
 		if segments < 1000 || len(wrong) > 0 {
