@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -56,6 +59,15 @@ func TestAWrongPasswordDoesNotRegister(t *testing.T) {
 	}})
 	check(t, c.StartAll(t.Context()))
 	until(t, c, patience, func() error { return c.Registered(t.Context(), "spoke1") })
+	until(t, c, patience, func() error {
+		return c.Ask(t.Context(), "spoke2", func(ctx context.Context, client *control.Client) error {
+			servers, err := client.NHS(ctx)
+			if err == nil && (len(servers) != 1 || !strings.Contains(servers[0].LastError, "authentication failure")) {
+				err = fmt.Errorf("spoke2 does not say that its password is wrong: %+v", servers)
+			}
+			return err
+		})
+	})
 	time.Sleep(2 * time.Second)
 	if c.Registered(t.Context(), "spoke2") == nil {
 		t.Error("spoke2 registered with the wrong password")
