@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -40,6 +41,7 @@ func TestTheREADMELeadsToAHubAndASpoke(t *testing.T) {
 	r := reader{t, c, map[string]string{"hub": hub, "spoke1": spoke, "spoke2": strings.NewReplacer(
 		"10.0.0.11", "10.0.0.12", "10.10.1.0", "10.10.2.0", "spoke1.example", "spoke2.example").Replace(spoke)}, map[string]string{}}
 	r.install()
+	r.makeKey(use)
 	both, look, _ := strings.Cut(use, "\n## Look into it\n")
 	_, both, _ = strings.Cut(both, "On both:\n")
 	for node := range r.files {
@@ -88,13 +90,33 @@ func (r *reader) install() {
 			r.t.Fatalf("make install: %v\n%s", err, out)
 		}
 		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/dmvpn.toml"), []byte(file), 0o640))
-		check(r.t, os.WriteFile(filepath.Join(root, "etc/dmvpn/psk"), []byte("2CmQVnTzGmZyQvU1c2b5lqg8d2gC0cQ0fZ1m0mJb1zA=\n"), 0o600))
 		check(r.t, os.Mkdir(filepath.Join(root, "etc/sysctl.d"), 0o755))
 		// What other programs want of /etc.
 		for _, name := range []string{"passwd", "group", "protocols", "ld.so.cache"} {
 			if content, err := os.ReadFile("/etc/" + name); err == nil {
 				check(r.t, os.WriteFile(filepath.Join(root, "etc", name), content, 0o644))
 			}
+		}
+	}
+}
+
+// makeKey types on the hub what the README says of the key, and copies it to every member.
+func (r *reader) makeKey(text string) {
+	r.t.Helper()
+	line := regexp.MustCompile("Make the key once, `([^`]+)`").FindStringSubmatch(text)
+	if line == nil {
+		r.t.Fatal("the README does not say how the key is made")
+	}
+	r.typed("hub", line[1])
+	file := func(node string) string { return filepath.Join(r.roots[node], "etc/dmvpn/psk") }
+	key, err := os.ReadFile(file("hub"))
+	check(r.t, err)
+	if bytes, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(key))); err != nil || len(bytes) != 32 {
+		r.t.Errorf("the key %q is not 32 octets in base64: %v", key, err)
+	}
+	for node := range r.files {
+		if node != "hub" {
+			check(r.t, os.WriteFile(file(node), key, 0o600))
 		}
 	}
 }
@@ -154,7 +176,8 @@ func (r *reader) follow(node, line string) {
 func (r *reader) look(text string) {
 	r.t.Helper()
 	wanted := map[string]string{
-		"dmvpn": "dmvpn0: spoke, 10.0.0.11/24, up", "dmvpn peer": "192.0.2.1", "dmvpn nhs": "up", "dmvpn shortcut": "10.10.2.0/24",
+		"dmvpn": "dmvpn0: spoke, 10.0.0.11/24, up", "dmvpn peer": "192.0.2.1", "dmvpn nhs": "up",
+		"dmvpn nhrp": "10.10.2.0/24", "dmvpn stats": "registration-request-sent", "dmvpn shortcut": "10.10.2.0/24",
 		"dmvpn drops": "drop", "dmvpn show dmvpn": "Type:Spoke", "dmvpn show ip nhrp": "10.10.2.0/24 via 10.0.0.12",
 		"ip route show proto 54": "10.10.2.0/24 via 10.0.0.12 dev dmvpn0",
 	}
