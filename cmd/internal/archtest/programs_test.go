@@ -39,27 +39,66 @@ func TestTheDaemonTakesEveryExample(t *testing.T) {
 	}
 }
 
-// TestEveryCommandIsDocumented compares docs/cli.md with what dmvpn says it has.
+// TestEveryCommandIsDocumented compares docs/cli.md with what the programs say they have,
+// down to the last command and flag.
 func TestEveryCommandIsDocumented(t *testing.T) {
-	help, err := exec.Command(program(t, "dmvpn"), "help").CombinedOutput()
+	for name, least := range map[string]int{"dmvpn": 20, "dmvpnd": 1} {
+		_, page, _ := strings.Cut(read(t, "docs/cli.md"), "\n## "+name+"\n")
+		page, _, _ = strings.Cut(page, "\n## ")
+		d := described{t, program(t, name), strings.NewReplacer("[", "", "]", "").Replace(page), 0}
+		d.walk(name)
+		if d.commands < least {
+			t.Errorf("%s says that it has only %d commands", name, d.commands)
+		}
+	}
+}
+
+// described is a program and what is written about it.
+type described struct {
+	t             *testing.T
+	program, page string
+	commands      int
+}
+
+// walk looks for the flags of a command, and for the commands below it.
+func (d *described) walk(command string) {
+	d.t.Helper()
+	d.commands++
+	words := append(strings.Fields(command)[1:], "--help")
+	help, err := exec.Command(d.program, words...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("dmvpn help: %v\n%s", err, help)
+		d.t.Fatalf("%s --help: %v\n%s", command, err, help)
 	}
-	_, list, _ := strings.Cut(string(help), "Available Commands:\n")
+	// Of a command below, its line of the table; of the program itself, the page.
+	where := d.page
+	if len(words) > 1 {
+		where = strings.Join(regexp.MustCompile("(?m)^\\| `"+command+`\b.*`).FindAllString(d.page, -1), "\n")
+		if where == "" {
+			d.t.Errorf("docs/cli.md does not have %s", command)
+		}
+	}
+	for _, flag := range section(string(help), "Flags", `(?:-(\w), )?--([a-z-]+)`) {
+		short, long := flag[1], flag[2]
+		written := "--" + long + `\b`
+		if short != "" {
+			written += `|(?:^|[^-\w])-` + short + `\b`
+		}
+		if long != "help" && !regexp.MustCompile(written).MatchString(where) {
+			d.t.Errorf("docs/cli.md does not have %s --%s", command, long)
+		}
+	}
+	for _, below := range section(string(help), "Available Commands", `([a-z0-9]+)`) {
+		if below[1] != "help" && below[1] != "completion" { // cobra's own
+			d.walk(command + " " + below[1])
+		}
+	}
+}
+
+// section gives what the lines of a section of the help begin with.
+func section(help, title, pattern string) [][]string {
+	_, list, _ := strings.Cut(help, "\n"+title+":\n")
 	list, _, _ = strings.Cut(list, "\n\n")
-	commands := regexp.MustCompile(`(?m)^  ([a-z]+)`).FindAllStringSubmatch(list, -1)
-	if len(commands) < 5 {
-		t.Fatalf("dmvpn help lists only %q:\n%s", commands, help)
-	}
-	page := read(t, "docs/cli.md")
-	for _, c := range commands {
-		if c[1] == "help" || c[1] == "completion" {
-			continue // cobra's own
-		}
-		if !strings.Contains(page, "`dmvpn "+c[1]) {
-			t.Errorf("docs/cli.md does not have dmvpn %s", c[1])
-		}
-	}
+	return regexp.MustCompile("(?m)^ +"+pattern).FindAllStringSubmatch(list, -1)
 }
 
 // TestTheUnitEndsTheDaemonAlone: a stop must leave the holder, and make install
