@@ -37,9 +37,7 @@ func (m *Machine) establish(s *ikeSA) {
 	if r := c.Lifetimes.Reauthentication; r > 0 {
 		s.ReauthAt = m.at(r - m.jitter(c.Lifetimes.Jitter))
 	}
-	if s.NATLocal && c.Keepalive > 0 {
-		s.KeepaliveAt = m.at(c.Keepalive)
-	}
+	m.keepOpen(s)
 	m.touch(s)
 	m.join(s)
 	m.claim(s)

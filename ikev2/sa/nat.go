@@ -4,6 +4,7 @@ package sa
 
 import (
 	"net/netip"
+	"slices"
 
 	"dmvpn/ikev2/wire"
 )
@@ -25,15 +26,23 @@ func (m *Machine) heard(s *ikeSA, in *Datagram) {
 
 // follow moves an SA whose NATed peer comes from elsewhere.
 func (m *Machine) follow(s *ikeSA, local, remote netip.AddrPort) {
-	if s.NATRemote && !s.NATLocal && s.Remote != remote {
+	if s.NATRemote && !s.NATLocal && s.Remote != remote && !s.inTunnel(local, remote) {
 		m.move(s, local, remote)
+		m.moveChildren(s, local, remote)
 	}
 }
 
-// move changes the endpoints of an IKE SA and its Child SAs.
+// move changes the endpoints of an IKE SA.
 func (m *Machine) move(s *ikeSA, local, remote netip.AddrPort) {
 	m.report(s, Notice, "%s moved from %s to %s", s.RemoteID, s.Remote, remote)
 	m.relocate(s, local, remote)
+	m.keepOpen(s)
+	m.touch(s)
+	m.changedOf(s)
+}
+
+// moveChildren changes those of its Child SAs.
+func (m *Machine) moveChildren(s *ikeSA, local, remote netip.AddrPort) {
 	for _, c := range s.Children {
 		if s.Held == nil || s.Held.Inbound != c.Inbound {
 			m.config.Installer.Move(c.Inbound, local, remote, c.Encapsulation)
@@ -42,8 +51,38 @@ func (m *Machine) move(s *ikeSA, local, remote netip.AddrPort) {
 	if s.Held != nil {
 		s.Held.Local, s.Held.Remote = local, remote
 	}
-	m.touch(s)
-	m.changedOf(s)
+}
+
+// keepOpen plans the keepalives of an end that is behind a NAT (section 2.23).
+func (m *Machine) keepOpen(s *ikeSA) {
+	c := m.connection(s)
+	switch {
+	case !s.NATLocal || c.Keepalive == 0:
+		s.KeepaliveAt = 0
+	case s.KeepaliveAt == 0:
+		s.KeepaliveAt = m.at(c.Keepalive)
+	}
+}
+
+// inTunnel says whether a path would run inside the SA's own tunnel: an address of the overlay
+// is none of the underlay. Where the tunnel carries everything nobody can tell.
+func (s *ikeSA) inTunnel(local, remote netip.AddrPort) bool {
+	for _, c := range s.Children {
+		if c.Mode != Tunnel {
+			continue
+		}
+		if carries(c.There, remote) && !carries(c.There, s.Remote) || carries(c.Here, local) && !carries(c.Here, s.Local) {
+			return true
+		}
+	}
+	return false
+}
+
+func carries(list []wire.Selector, a netip.AddrPort) bool {
+	h := host(a.Addr(), 0)
+	return slices.ContainsFunc(list, func(s wire.Selector) bool {
+		return s.Type == h.Type && s.Start.Compare(h.Start) <= 0 && h.End.Compare(s.End) <= 0
+	})
 }
 
 // arrived takes what the data plane says of ESP that was verified.
@@ -61,14 +100,23 @@ func (m *Machine) arrived(in *Arrived) {
 		// IKE SAs it is settle that decides.
 		m.use(s, c)
 	}
-	if in.Remote.IsValid() {
+	switch {
+	case !in.Remote.IsValid():
+	case !s.MOBIKE:
 		m.follow(s, in.Local, in.Remote)
+	case s.NATRemote && !s.NATLocal && !s.inTunnel(in.Local, in.Remote):
+		m.moveChildren(s, in.Local, in.Remote) // ESP alone (RFC 4555, section 3.8)
 	}
 }
 
 // readdressed makes new IKE SAs where an address of ours has become another. In transport
 // mode the address is part of the SA: it cannot move.
 func (m *Machine) readdressed(in *Readdressed) {
+	for _, w := range m.Wants {
+		if w.Connect.Local.Addr() == in.Old {
+			w.Connect.Local = netip.AddrPortFrom(in.New, w.Connect.Local.Port())
+		}
+	}
 	for _, s := range m.all() {
 		if s.Local.Addr() != in.Old || s.Stage == closed {
 			continue
@@ -106,28 +154,4 @@ func (m *Machine) again(s *ikeSA) {
 	}
 	n := m.attempt(c, local, remote, s.RemoteID)
 	n.Replaces, n.Remakes = s.SPIi, s.own()
-}
-
-// mobikeRequest answers a peer that moves, in tunnel mode (RFC 4555, section 3.5).
-func (m *Machine) mobikeRequest(s *ikeSA, in *Datagram, payloads, answer []wire.Payload) ([]wire.Payload, error) {
-	if c := wire.FindNotify(payloads, wire.Cookie2); c != nil {
-		data, err := c.CookieData()
-		if err != nil {
-			return nil, err
-		}
-		answer = append(answer, &wire.Notify{Type: wire.Cookie2, Data: data})
-	}
-	if wire.FindNotify(payloads, wire.NATDetectionSourceIP) != nil {
-		answer = append(answer, naming(s.SPIi, s.SPIr, in.Local, in.Remote, false)...)
-	}
-	if wire.FindNotify(payloads, wire.UpdateSAAddresses) == nil {
-		return answer, nil
-	}
-	if id := s.In.Next; id >= s.Update {
-		s.Update = id
-		h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr}
-		s.detectNAT(payloads, h, in.Local, in.Remote)
-		m.then(func() { m.move(s, in.Local, in.Remote) })
-	}
-	return answer, nil
 }

@@ -31,7 +31,7 @@ type request struct {
 }
 
 func init() {
-	for _, t := range []task{&initiate{}, &createChild{}, &deleteChild{}, &rekeyIKE{}, &deleteIKE{}, &inform{}} {
+	for _, t := range []task{&initiate{}, &createChild{}, &deleteChild{}, &rekeyIKE{}, &deleteIKE{}, &inform{}, &routability{}} {
 		gob.Register(t)
 	}
 }

@@ -85,18 +85,20 @@ func TestDatagramsAreSortedOut(t *testing.T) {
 		t.Errorf("port 500, the sender: %+v", n)
 	}
 
-	send(natt, "127.0.0.2:4500", false, "\xff")
-	send(natt, "127.0.0.2:4500", false, "")
-	send(natt, "127.0.0.2:4500", false, "\xff\xff")
-	send(natt, "127.0.0.2:4500", false, "\x00\x00\x00")
-	send(natt, "127.0.0.2:4500", false, "\x00\x00\x01\x00\x00\x00\x01")
-	send(natt, "127.0.0.2:4500", true, "a message")
-	send(natt, "127.0.0.2:4500", false, "\x00\x00\x01\x00\x00\x00\x00\x01")
-	same(t, next(t, peerNATT, 2), got{"127.0.0.2:4500", "127.0.0.1:4500", IKE, 0, "a message"},
-		got{"127.0.0.2:4500", "127.0.0.1:4500", ESP, 0, "\x00\x00\x01\x00\x00\x00\x00\x01"})
-	if n := peerNATT.Counters(); n != (UDPCounters{IKE: 1, ESP: 1, Keepalives: 1, Garbage: 4}) {
-		t.Errorf("port 4500: %+v", n)
-	}
+	t.Run("nat-non-esp-marker", func(t *testing.T) {
+		send(natt, "127.0.0.2:4500", false, "\xff")
+		send(natt, "127.0.0.2:4500", false, "")
+		send(natt, "127.0.0.2:4500", false, "\xff\xff")
+		send(natt, "127.0.0.2:4500", false, "\x00\x00\x00")
+		send(natt, "127.0.0.2:4500", false, "\x00\x00\x01\x00\x00\x00\x01")
+		send(natt, "127.0.0.2:4500", true, "a message")
+		send(natt, "127.0.0.2:4500", false, "\x00\x00\x01\x00\x00\x00\x00\x01")
+		same(t, next(t, peerNATT, 2), got{"127.0.0.2:4500", "127.0.0.1:4500", IKE, 0, "a message"},
+			got{"127.0.0.2:4500", "127.0.0.1:4500", ESP, 0, "\x00\x00\x01\x00\x00\x00\x00\x01"})
+		if n := peerNATT.Counters(); n != (UDPCounters{IKE: 1, ESP: 1, Keepalives: 1, Garbage: 4}) {
+			t.Errorf("port 4500: %+v", n)
+		}
+	})
 }
 
 // TestTheAnswerLeavesFromWhereTheQuestionWent: a host with several addresses and

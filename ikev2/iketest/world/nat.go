@@ -123,3 +123,11 @@ func (n *NAT) ForgetOnly(e *End) {
 	maps.DeleteFunc(n.ports, func(at inside, _ uint16) bool { return at.end == e })
 	maps.DeleteFunc(n.holes, func(h hole, _ bool) bool { return h.end == e })
 }
+
+// Forward lets the NAT send all that comes to its ports 500 and 4500 to an end's.
+func (n *NAT) Forward(e *End) {
+	n.Open = true
+	for _, port := range []uint16{500, 4500} {
+		n.ports[inside{e, netip.AddrPortFrom(e.Address, port)}] = port
+	}
+}
