@@ -17,7 +17,8 @@ const (
 // limiter shares the log out among peers, by their address. Warnings have an
 // allowance of their own, so that chatter cannot hide them.
 type limiter struct {
-	peers map[logKey]*allowance
+	peers  map[logKey]*allowance
+	walked time.Time // when those were dropped that were quiet
 }
 
 type logKey struct {
@@ -40,7 +41,9 @@ func (l *limiter) allow(now time.Time, peer netip.Addr, warning bool) (ok bool, 
 	key := logKey{peer, warning}
 	a := l.peers[key]
 	if a == nil && len(l.peers) >= logPeers {
-		l.forget(now)
+		if now.Sub(l.walked) >= logEvery {
+			l.forget(now)
+		}
 		if len(l.peers) >= logPeers {
 			key.peer = netip.Addr{}
 			a = l.peers[key]
@@ -58,10 +61,12 @@ func (l *limiter) allow(now time.Time, peer netip.Addr, warning bool) (ok bool, 
 	return true, before
 }
 
-// forget drops those whose allowance is whole again.
+// forget drops those whose allowance is whole again. How many lines of theirs were left
+// out is in the counter of all.
 func (l *limiter) forget(now time.Time) {
+	l.walked = now
 	for key, a := range l.peers {
-		if a.denied == 0 && now.Sub(a.at) > logBurst*logEvery {
+		if now.Sub(a.at) > logBurst*logEvery {
 			delete(l.peers, key)
 		}
 	}

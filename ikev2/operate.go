@@ -52,6 +52,34 @@ func (s *Service) Terminate(ctx context.Context, peer string, child bool) (int, 
 	return s.operate(ctx, peer, child, true, func(i sa.Info, c uint32) sa.Input { return &sa.Terminate{ID: i.ID, Child: c} })
 }
 
+// Renew takes new credentials for the connections of the same names: keys, certificates,
+// authorities with their revocation lists, and who is let in. They hold for whoever proves
+// himself from then on; what stands is not touched. A connection with another identity than
+// before is an error, and then nothing is taken.
+func (s *Service) Renew(ctx context.Context, fresh []*sa.Connection) error {
+	var err error
+	called := s.call(ctx, func(time.Time) {
+		var pairs [][2]*sa.Connection
+		for _, old := range s.config.Machine.Connections {
+			for _, c := range fresh {
+				if c.Name != old.Name {
+					continue
+				}
+				if !c.Local.Equal(old.Local) {
+					err = fmt.Errorf("ike: %s was %s and is %s: another identity takes a restart", c.Name, old.Local, c.Local)
+					return
+				}
+				pairs = append(pairs, [2]*sa.Connection{old, c})
+			}
+		}
+		for _, p := range pairs {
+			old, c := p[0], p[1]
+			old.SharedKeys, old.Key, old.Chain, old.Trust, old.Peers = c.SharedKeys, c.Key, c.Chain, c.Trust, c.Peers
+		}
+	})
+	return errors.Join(called, err)
+}
+
 // operate gives the machine an input for each SA that is meant. Any state of an IKE SA
 // will do where unripe is set.
 func (s *Service) operate(ctx context.Context, peer string, child, unripe bool, input func(sa.Info, uint32) sa.Input) (n int, err error) {

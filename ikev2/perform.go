@@ -23,7 +23,7 @@ func (s *Service) perform(ctx context.Context, now time.Time, action sa.Action) 
 	case *sa.Send:
 		s.send(now, a)
 	case *sa.Up:
-		s.wants.up(a.Peer)
+		s.answered(a.Peer)
 		s.config.Handler.Up(a.Peer)
 	case *sa.Down:
 		s.config.Handler.Down(a.Peer, a.Reason)

@@ -19,9 +19,9 @@ import (
 // It copies data.
 func (s *Service) Deliver(local, remote netip.AddrPort, data []byte) bool {
 	s.counters.received.Add(1)
-	queue, dropped := s.known, &s.counters.knownDropped
-	if begins(data) {
-		queue, dropped = s.fresh, &s.counters.newDropped
+	queue, dropped := s.fresh, &s.counters.newDropped
+	if s.spis.has(data) {
+		queue, dropped = s.known, &s.counters.knownDropped
 	}
 	size := int64(len(data))
 	if s.waiting.Add(size) > queueOctets {
@@ -39,12 +39,31 @@ func (s *Service) Deliver(local, remote netip.AddrPort, data []byte) bool {
 	}
 }
 
-// begins says whether a message asks for a new IKE SA: a request that has no
-// responder's SPI yet. One that is too short for a header stands behind as well; a
-// response without that SPI, such as one with a COOKIE, is of an IKE SA of ours.
-func begins(b []byte) bool {
-	const response = 0x20 // RFC 7296, section 3.1
-	return len(b) < wire.HeaderSize || wire.SPI(b[8:16]).IsZero() && b[19]&response == 0
+// ownSPIs are those of the IKE SAs that there are: the loop sets them, and everybody
+// may ask. What has one goes before what anybody can make up.
+type ownSPIs struct{ own sync.Map } // keys are wire.SPI
+
+func (s *ownSPIs) set(own wire.SPI, there bool) {
+	if there {
+		s.own.Store(own, struct{}{})
+	} else {
+		s.own.Delete(own)
+	}
+}
+
+// has says whether a message is to an IKE SA that there is: our own SPI is the responder's
+// in what the original initiator sends (RFC 7296, section 3.1), and the initiator's else.
+func (s *ownSPIs) has(message []byte) bool {
+	const fromInitiator = 0x08
+	if len(message) < wire.HeaderSize {
+		return false
+	}
+	own := wire.SPI(message[:8])
+	if message[19]&fromInitiator != 0 {
+		own = wire.SPI(message[8:16])
+	}
+	_, there := s.own.Load(own)
+	return there
 }
 
 // Hint hands in an UnknownSPI or Unreachable, which anybody can cause: it does not
@@ -107,7 +126,7 @@ type counters struct {
 type Counters struct {
 	Received     uint64 // messages handed in
 	KnownDropped uint64 // of them, for IKE SAs that there are: the loop did not keep up
-	NewDropped   uint64 // of them, that ask for a new IKE SA
+	NewDropped   uint64 // of them, the rest: what asks for a new IKE SA, and what is of none
 	HintsDropped uint64
 	Sent         uint64 // messages and keepalives
 	SendFailed   uint64

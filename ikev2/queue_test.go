@@ -18,10 +18,14 @@ var (
 	there = netip.MustParseAddrPort("198.51.100.7:500")
 )
 
-// idle is a service that nobody runs, so that its queues only fill.
+// idle is a service that nobody runs, so that its queues only fill. It has two IKE SAs:
+// as responder that of message(1, …), and as initiator that of cookie.
 func idle(t *testing.T) *Service {
 	t.Helper()
-	return New(Config{Machine: sa.Config{Connections: []*sa.Connection{connection(t, "net", "a.example.net")}, Installer: newPlane()}, Log: zerolog.Nop()})
+	s := New(Config{Machine: sa.Config{Connections: []*sa.Connection{connection(t, "net", "a.example.net")}, Installer: newPlane()}, Log: zerolog.Nop()})
+	s.spis.set(wire.SPI{7: 1}, true)
+	s.spis.set(wire.SPI{0: 1}, true)
+	return s
 }
 
 // message is a header with some responder's SPI, and n octets behind it.
@@ -44,8 +48,8 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 	if n := deliver(message(0, 0), newQueue+7); n != newQueue {
 		t.Errorf("%d messages that ask for a new IKE SA are taken, want %d", n, newQueue)
 	}
-	if n := deliver([]byte("short"), 1); n != 0 {
-		t.Error("one that is no message is taken before those that wait")
+	if n := deliver([]byte("short"), 1) + deliver(message(2, 0), 1); n != 0 {
+		t.Error("one of no IKE SA is taken before those that wait")
 	}
 	// They do not keep those out that belong to IKE SAs, also where the responder has
 	// no SPI yet and wants a cookie.
@@ -58,7 +62,7 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 		s.Hint(&sa.Unreachable{Local: here, Remote: there})
 	}
 	c := s.Counters()
-	if c.NewDropped != 8 || c.KnownDropped != 3 || c.HintsDropped != 2 || c.Received != newQueue+8+knownQueue+3 {
+	if c.NewDropped != 9 || c.KnownDropped != 3 || c.HintsDropped != 2 || c.Received != newQueue+9+knownQueue+3 {
 		t.Errorf("counters %+v", c)
 	}
 }
@@ -87,21 +91,21 @@ func TestControlInputsAreNotLost(t *testing.T) {
 	eventually(t, "each is answered", func() bool { return len(s.told()) == n })
 }
 
-// TestAFloodOfBeginningsDoesNotStopWhatStands: rekeys and new keys go on, while
-// messages that ask for a new IKE SA fill their queue.
-func TestAFloodOfBeginningsDoesNotStopWhatStands(t *testing.T) {
+// TestAFloodOfStrangersDoesNotStopWhatStands: rekeys and new keys go on, while messages
+// that ask for a new IKE SA, or are of none, fill their queue.
+func TestAFloodOfStrangersDoesNotStopWhatStands(t *testing.T) {
 	a, b := connected(t)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for {
+		for made := 0; ; made++ {
 			select {
 			case <-stop:
 				return
 			default:
 			}
 			m := message(0, 40)
-			_, _ = rand.Read(m[:8])
+			_, _ = rand.Read(m[:8+made%2*8])
 			b.Deliver(b.at, there, m)
 		}
 	}()

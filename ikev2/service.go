@@ -19,10 +19,10 @@ import (
 // Implementation constants.
 const (
 	knownQueue  = 4096    // messages of IKE SAs that there are, waiting
-	newQueue    = 1024    // messages that ask for a new one, waiting
+	newQueue    = 1024    // messages of no IKE SA that there is, waiting
 	hintQueue   = 256     // hints, waiting
 	queueOctets = 8 << 20 // of all messages that wait
-	fairTurn    = 8       // every so many turns new IKE SAs do not stand behind the others
+	fairTurn    = 8       // every so many turns those do not stand behind the others
 	resolveTime = 5 * time.Second
 )
 
@@ -32,7 +32,7 @@ var ErrStopped = errors.New("ike: the service has stopped")
 // Config is what a Service is made of. Resolver is needed where a Want has a name;
 // everything else always is.
 type Config struct {
-	// Machine's Random, Instance and Trace are the Service's to fill in.
+	// Machine's Random, Instance, Known and Trace are the Service's to fill in.
 	Machine  sa.Config
 	Sender   Sender
 	Handler  Handler
@@ -47,9 +47,11 @@ type Service struct {
 	log      zerolog.Logger
 	machine  *sa.Machine
 	recorder *recorder
-	reports  limiter // of the loop
-	wants    wants   // of the loop
+	reports  limiter            // of the loop
+	wants    wants              // of the loop
+	planned  map[*want]struct{} // of the loop: those with a time at which something is to be done
 
+	spis         ownSPIs              // of the IKE SAs that there are
 	known, fresh chan *sa.Datagram // dropped when they come too fast
 	hints        chan sa.Input     // the same
 	control      inputs            // in order, none is lost
@@ -63,13 +65,14 @@ type Service struct {
 // New makes a service; Run runs it. Datagrams and inputs may be given to it before.
 func New(c Config) *Service {
 	s := &Service{
-		config: c, log: c.Log, recorder: newRecorder(), reports: newLimiter(), wants: wants{},
+		config: c, log: c.Log, recorder: newRecorder(), reports: newLimiter(), wants: wants{}, planned: map[*want]struct{}{},
 		known: make(chan *sa.Datagram, knownQueue), fresh: make(chan *sa.Datagram, newQueue), hints: make(chan sa.Input, hintQueue),
 		control: inputs{wake: make(chan struct{}, 1)}, calls: make(chan func(time.Time)), done: make(chan struct{}),
 	}
 	m := c.Machine
 	m.Random = rand.Reader
 	_, _ = rand.Read(m.Instance[:]) // it never fails: crypto/rand ends the program instead
+	m.Known = s.spis.set
 	m.Trace = func(remote netip.Addr) bool { return s.recorder.wants(time.Now(), remote) }
 	s.machine = sa.New(time.Now(), m)
 	return s
@@ -111,7 +114,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// urgent takes one thing that goes before messages that ask for a new IKE SA, which
+// urgent takes one thing that goes before messages of no IKE SA that there is, which
 // anybody can send in any number; false: there is none.
 func (s *Service) urgent(ctx context.Context) bool {
 	select {
@@ -142,7 +145,7 @@ func (s *Service) obey(ctx context.Context) {
 // arm sets the timer to the earlier deadline of the machine's and the wants'.
 func (s *Service) arm(timer *time.Timer) {
 	next := s.machine.Next()
-	if at := s.wants.next(); next.IsZero() || !at.IsZero() && at.Before(next) {
+	if at := s.nextWant(); next.IsZero() || !at.IsZero() && at.Before(next) {
 		next = at
 	}
 	if next.IsZero() {

@@ -51,6 +51,16 @@ type want struct {
 
 type wants map[wantKey]*want
 
+// plan says when something is to be done for a want; zero: nothing is.
+func (s *Service) plan(x *want, at time.Time) {
+	x.at = at
+	if at.IsZero() || x.gone {
+		delete(s.planned, x)
+	} else {
+		s.planned[x] = struct{}{}
+	}
+}
+
 // Connect makes the service want a peer. It does not wait.
 func (s *Service) Connect(w Want) {
 	s.control.put(func(ctx context.Context, now time.Time) {
@@ -77,6 +87,7 @@ func (s *Service) Disconnect(w Want) {
 		}
 		delete(s.wants, w.key())
 		x.gone = true
+		s.plan(x, time.Time{})
 		s.disconnect(ctx, now, x)
 	})
 }
@@ -99,7 +110,8 @@ func (s *Service) Readdress(connection string, old, now netip.Addr) {
 }
 
 func (s *Service) connect(ctx context.Context, now time.Time, x *want, to netip.Addr) {
-	x.remote, x.next, x.at = to, netip.Addr{}, time.Time{}
+	x.remote, x.next = to, netip.Addr{}
+	s.plan(x, time.Time{})
 	local := x.Local
 	if local.Addr().IsUnspecified() {
 		// Without a route the attempt fails as any other does.
@@ -121,7 +133,8 @@ func (s *Service) look(ctx context.Context, x *want) {
 	if x.looking {
 		return
 	}
-	x.looking, x.at = true, time.Time{}
+	x.looking = true
+	s.plan(x, time.Time{})
 	s.resolving.Go(func() {
 		limited, cancel := context.WithTimeout(ctx, resolveTime)
 		defer cancel()
@@ -142,7 +155,7 @@ func (s *Service) found(ctx context.Context, now time.Time, x *want, all []netip
 	}
 	if err != nil || len(all) == 0 {
 		x.pause = min(max(firstLook, 2*x.pause), maxLook)
-		x.at = now.Add(x.pause)
+		s.plan(x, now.Add(x.pause))
 		if !x.remote.IsValid() {
 			x.reason, x.retry = x.Host+" has no IPv4 address", x.at
 			if err != nil {
@@ -167,7 +180,8 @@ func (s *Service) found(ctx context.Context, now time.Time, x *want, all []netip
 		x.reason, x.retry = "", time.Time{}
 		s.connect(ctx, now, x, to)
 	case to != x.remote:
-		x.next, x.at = to, x.retry
+		x.next = to
+		s.plan(x, x.retry)
 	}
 }
 
@@ -189,9 +203,9 @@ func (s *Service) failed(ctx context.Context, now time.Time, f *sa.Failed) {
 
 // pursue does what is due of the wants.
 func (s *Service) pursue(ctx context.Context, now time.Time) {
-	for _, x := range s.wants {
+	for x := range s.planned {
 		switch {
-		case x.at.IsZero() || now.Before(x.at):
+		case now.Before(x.at):
 		case x.next.IsValid():
 			s.disconnect(ctx, now, x)
 			s.connect(ctx, now, x, x.next)
@@ -202,21 +216,22 @@ func (s *Service) pursue(ctx context.Context, now time.Time) {
 }
 
 // next is when something of them is due; zero: never.
-func (w wants) next() time.Time {
+func (s *Service) nextWant() time.Time {
 	var next time.Time
-	for _, x := range w {
-		if !x.at.IsZero() && (next.IsZero() || x.at.Before(next)) {
+	for x := range s.planned {
+		if next.IsZero() || x.at.Before(next) {
 			next = x.at
 		}
 	}
 	return next
 }
 
-// up notes that a peer answered.
-func (w wants) up(p sa.Peer) {
-	for _, x := range w {
+// answered notes that a peer answered.
+func (s *Service) answered(p sa.Peer) {
+	for _, x := range s.wants {
 		if x.Connection == p.Connection && x.remote == p.Remote.Addr() {
-			x.reason, x.retry, x.next, x.at = "", time.Time{}, netip.Addr{}, time.Time{}
+			x.reason, x.retry, x.next = "", time.Time{}, netip.Addr{}
+			s.plan(x, time.Time{})
 		}
 	}
 }

@@ -23,8 +23,8 @@ func ikeCommand(t *target) *cobra.Command {
 		RunE: show(t, (*control.Client).IKE, render.IKE),
 	}
 	c.AddCommand(
-		t.order("rekey PEER", "Make the keys of the IKE SA with a peer anew", "is rekeyed", "are rekeyed", (*control.Client).IKERekey),
-		t.order("terminate PEER", "Delete the IKE SAs with a peer; what the configuration wants comes again", "is deleted", "are deleted", (*control.Client).IKETerminate),
+		t.order("rekey PEER", "Make the keys of the IKE SA with a peer anew", "is being rekeyed", "are being rekeyed", (*control.Client).IKERekey),
+		t.order("terminate PEER", "Delete the IKE SAs with a peer; what the configuration wants comes again", "is being deleted", "are being deleted", (*control.Client).IKETerminate),
 		t.trace(),
 	)
 	return c

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -43,12 +44,37 @@ func (d *daemon) makeIKE(u *undo) error {
 	if protected {
 		d.installer = newInstaller(d)
 		k.Installer, k.Handler = d.installer, handler{d}
+		k.Used = d.installer.used
 		k.ESP = func() ike.Receiver { return d.installer.opener() }
 	}
 	d.ike = ike.New(k)
 	u.push(d.ike.Close)
 	return nil
 }
+
+// renewCredentials reads what the tunnels prove themselves and their peers with again.
+func (d *daemon) renewCredentials(c *config.Config) error {
+	if d.ike == nil {
+		return nil
+	}
+	var fresh []*sa.Connection
+	for _, t := range c.Tunnels {
+		if t.IPsec == nil {
+			continue
+		}
+		x, err := ike.Connection(t.Name, t.IPsec, time.Now())
+		if err != nil {
+			return fmt.Errorf("tunnel %w", err)
+		}
+		fresh = append(fresh, x)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
+	defer cancel()
+	return d.ike.Service().Renew(ctx, fresh)
+}
+
+// renewTime is how long IKE may take to notice new credentials.
+const renewTime = 5 * time.Second
 
 // tag tells our own kind which of several tunnels between the same two ends is meant.
 func tag(t config.Tunnel) []byte {

@@ -107,6 +107,14 @@ func (i *installer) Move(spi uint32, local, remote netip.AddrPort, encapsulation
 // Received implements sa.Installer.
 func (i *installer) Received(spi uint32) time.Time { return i.database.Received(spi) }
 
+// used is what a Child SA has carried.
+func (i *installer) used(inbound uint32) (packets, octets uint64) {
+	if a := i.database.Find(inbound); a != nil {
+		return a.Usage.Used()
+	}
+	return 0, 0
+}
+
 // activated hands a peer's packets to another association, or to none.
 func (i *installer) activated(a *esp.Association) {
 	owner, ok := a.Owner.(*pump.Secured)

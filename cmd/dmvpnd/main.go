@@ -7,7 +7,7 @@
 //
 // The data plane forwards on its own: SIGTERM, or a crash, ends the daemon and
 // detaches nothing; what starts next takes everything up again. `dmvpn teardown`
-// removes all of it. SIGHUP reads log-level again.
+// removes all of it. SIGHUP reads log-level and what [ipsec] names again.
 package main
 
 import (

@@ -99,8 +99,12 @@ func (d *daemon) reload() {
 		return
 	}
 	setLevel(c.Daemon.LogLevel)
+	if err := d.renewCredentials(c); err != nil {
+		d.log.Error().Err(err).Msg("SIGHUP: the credentials are wrong, the running ones stay")
+		return
+	}
 	d.log.Info().Str("log-level", c.Daemon.LogLevel).
-		Msg("SIGHUP: log-level is read again; everything else takes effect with a restart, which loses no packet")
+		Msg("SIGHUP: log-level, keys, certificates and revocation lists are read again; everything else takes effect with a restart")
 }
 
 // quiesce ends the loops, with their state saved. The data plane goes on.

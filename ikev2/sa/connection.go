@@ -27,6 +27,9 @@ type Config struct {
 	// CrashSecret makes the tokens of quick crash detection (RFC 6290): the same after
 	// a restart. Empty: no tokens.
 	CrashSecret crypto.Secret
+	// Known is told of our own SPI of each IKE SA when it comes and when it goes; nil:
+	// nobody is.
+	Known func(own wire.SPI, there bool)
 	// Trace says whether messages with this remote address are traced; nil: none.
 	Trace  func(remote netip.Addr) bool
 	Limits Limits

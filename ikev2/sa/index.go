@@ -79,6 +79,9 @@ func (m *Machine) add(s *ikeSA) {
 	m.SAs[s.own()] = s
 	m.index.put(s)
 	s.timer.number, s.timer.run = s.ID, func() { m.runSA(s) }
+	if m.config.Known != nil {
+		m.config.Known(s.own(), true)
+	}
 }
 
 // remove takes one away that has no Child SAs, Initial or wants any more.
@@ -87,6 +90,9 @@ func (m *Machine) remove(s *ikeSA) {
 	m.load.leave(s.Admitted)
 	take(m.index.at, s.Remote.Addr(), s)
 	m.plan(&s.timer, 0)
+	if m.config.Known != nil {
+		m.config.Known(s.own(), false)
+	}
 }
 
 // relocate gives an IKE SA other endpoints.

@@ -3,6 +3,9 @@
 package sa
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"time"
 
 	"dmvpn/ikev2/crypto"
@@ -24,12 +27,33 @@ type Info struct {
 	Further       []uint16
 	Fragmentation bool
 	MOBIKE        bool
-	Age           time.Duration
+	Proof         Proof         // what we proved ourselves with; "" until then
+	PeerProof     Proof         // what the peer did
+	Age           time.Duration // since its keys stand, or else since it was begun
 	RekeyIn       time.Duration // 0: not planned
 	Heard         time.Duration // since the peer's last authenticated message
 	Queued        int           // tasks, the running one included
 	Repeats       int           // of the request that is not answered yet
 	Children      []ChildInfo
+}
+
+// Proof is what an end proved its identity with: "psk", or the kind of its certificate's
+// key, "rsa", "ecdsa" or "ed25519".
+type Proof string
+
+const sharedKey Proof = "psk"
+
+// proofBy is that of a signature by a key.
+func proofBy(public any) Proof {
+	switch public.(type) {
+	case *rsa.PublicKey:
+		return "rsa"
+	case *ecdsa.PublicKey:
+		return "ecdsa"
+	case ed25519.PublicKey:
+		return "ed25519"
+	}
+	return "signature"
 }
 
 // ChildInfo is one Child SA in an Info.

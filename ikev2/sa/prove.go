@@ -30,12 +30,14 @@ func (m *Machine) prove(s *ikeSA, c *Connection, id *wire.Identification, peer a
 		if err != nil {
 			return nil, err
 		}
+		s.Proof = sharedKey
 		return []wire.Payload{auth.SignShared(s.prf(), key, octets)}, nil
 	}
 	a, err := auth.Sign(c.Key, s.Hashes, octets, m.config.Random)
 	if err != nil {
 		return nil, err
 	}
+	s.Proof = proofBy(c.Key.Public())
 	var payloads []wire.Payload
 	for _, x := range c.Chain {
 		payloads = append(payloads, &wire.Certificate{Encoding: wire.CertificateX509, Data: x.Raw})
@@ -81,8 +83,8 @@ func (m *Machine) check(s *ikeSA, c *Connection, id *wire.Identification, payloa
 		if missing != nil {
 			return false, missing
 		}
-		group = shared
-	} else if err := m.checkSignature(c, identity, payloads, octets, a); err != nil {
+		group, s.PeerProof = shared, sharedKey
+	} else if err := m.checkSignature(s, c, identity, payloads, octets, a); err != nil {
 		return false, err
 	}
 	if len(c.Peers) > 0 && !slices.ContainsFunc(c.Peers, func(p auth.Pattern) bool { return p.Matches(identity) }) {
@@ -91,7 +93,7 @@ func (m *Machine) check(s *ikeSA, c *Connection, id *wire.Identification, payloa
 	return group, nil
 }
 
-func (m *Machine) checkSignature(c *Connection, identity auth.Identity, payloads []wire.Payload, octets []byte, a *wire.Authentication) error {
+func (m *Machine) checkSignature(s *ikeSA, c *Connection, identity auth.Identity, payloads []wire.Payload, octets []byte, a *wire.Authentication) error {
 	if c.Trust == nil {
 		return fmt.Errorf("ike: %s sent a signature, and no CA is configured: %w", identity, auth.ErrFailed)
 	}
@@ -107,5 +109,6 @@ func (m *Machine) checkSignature(c *Connection, identity auth.Identity, payloads
 	if err := auth.VerifySignature(certificates[0].PublicKey, octets, a); err != nil {
 		return err
 	}
+	s.PeerProof = proofBy(certificates[0].PublicKey)
 	return c.Trust.Verify(certificates, identity, m.clock)
 }

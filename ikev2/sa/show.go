@@ -2,7 +2,10 @@
 
 package sa
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Counters gives the counters and gauges.
 func (m *Machine) Counters() Counters {
@@ -32,7 +35,8 @@ func (m *Machine) Infos(now time.Time) []Info {
 		i := Info{
 			ID: s.ID, Connection: s.Connection, State: s.Stage.String(), Initiator: s.Initiator, SPIi: s.SPIi, SPIr: s.SPIr,
 			Peer: m.describe(s), LocalID: s.LocalID.String(), Suite: s.Choice.Suite, KeyExchange: s.Choice.KeyExchange, Further: s.Choice.Further,
-			Fragmentation: s.Fragmentation, MOBIKE: s.MOBIKE, Age: time.Duration(m.now - s.Began), RekeyIn: m.until(s.RekeyAt),
+			Fragmentation: s.Fragmentation, MOBIKE: s.MOBIKE, Proof: s.Proof, PeerProof: s.PeerProof,
+			Age: time.Duration(m.now - cmp.Or(s.Established, s.Began)), RekeyIn: m.until(s.RekeyAt),
 			Queued: len(s.tasks()), Repeats: s.Out.Repeats,
 		}
 		if s.Heard != 0 {

@@ -47,6 +47,7 @@ type ikeSA struct {
 
 	LocalID, RemoteID auth.Identity
 	Group             bool
+	Proof, PeerProof  Proof   // what we and the peer proved ourselves with
 	Instance          [8]byte // the peer's; zero: not our kind
 	CrashToken        []byte  // the peer's (RFC 6290)
 	InitialContact    bool    // it came in IKE_AUTH

@@ -36,6 +36,8 @@ type IKESA struct {
 	Remote    netip.AddrPort `json:"remote"`
 	LocalID   string         `json:"local_id"`
 	RemoteID  string         `json:"remote_id,omitempty"` // absent until it is authenticated
+	Proof     string         `json:"proof,omitempty"`     // what we proved ourselves with: psk, rsa, ecdsa, ed25519
+	PeerProof string         `json:"peer_proof,omitempty"`
 	Group     bool           `json:"group,omitempty"`     // only membership was proved: others have the same key
 	NATLocal  bool           `json:"nat_local,omitempty"` // we are behind a NAT
 	NATRemote bool           `json:"nat_remote,omitempty"`
@@ -43,7 +45,7 @@ type IKESA struct {
 	Algorithms
 	Fragmentation bool      `json:"fragmentation,omitempty"`
 	MOBIKE        bool      `json:"mobike,omitempty"`
-	Since         time.Time `json:"since"` // it was begun
+	Since         time.Time `json:"since"` // its keys stand, or else it was begun
 	Heard         time.Time `json:"heard,omitzero"`
 	Rekey         time.Time `json:"rekey,omitzero"`     // planned for; absent: not
 	Queued        int       `json:"queued,omitempty"`   // exchanges that wait, the running one included
@@ -72,6 +74,8 @@ type ChildSA struct {
 	Encapsulation bool      `json:"encapsulation,omitempty"`
 	Here          []string  `json:"here"` // selectors
 	There         []string  `json:"there"`
+	Packets       uint64    `json:"packets"` // both ways
+	Octets        uint64    `json:"octets"`
 	Since         time.Time `json:"since"`
 	Rekey         time.Time `json:"rekey,omitzero"`
 }

@@ -15,11 +15,17 @@ import (
 )
 
 // describe is the service's state as the control API has it.
-func describe(s ikev2.Snapshot, counters map[string]uint64) control.IKE {
+func describe(s ikev2.Snapshot, counters map[string]uint64, used func(inbound uint32) (packets, octets uint64)) control.IKE {
 	out := control.IKE{SAs: []control.IKESA{}, Wants: []control.IKEWant{}, Counters: counters}
 	now := time.Now()
 	for _, i := range s.SAs {
-		out.SAs = append(out.SAs, describeSA(now, i))
+		x := describeSA(now, i)
+		for j, c := range i.Children {
+			if used != nil {
+				x.Children[j].Packets, x.Children[j].Octets = used(c.Inbound)
+			}
+		}
+		out.SAs = append(out.SAs, x)
 	}
 	for _, w := range s.Wants {
 		out.Wants = append(out.Wants, control.IKEWant{Tunnel: w.Connection, Host: w.Host, Remote: w.Remote, Up: w.Up, Reason: w.Reason, Retry: w.Retry})
@@ -30,7 +36,7 @@ func describe(s ikev2.Snapshot, counters map[string]uint64) control.IKE {
 func describeSA(now time.Time, i sa.Info) control.IKESA {
 	out := control.IKESA{
 		ID: i.ID, Tunnel: i.Connection, Peer: i.Peer.ID, State: i.State, Initiator: i.Initiator, SPIi: i.SPIi.String(), SPIr: i.SPIr.String(),
-		Local: i.Peer.Local, Remote: i.Peer.Remote, LocalID: i.LocalID, Group: i.Peer.Group, NATLocal: i.Peer.NATLocal, NATRemote: i.Peer.NATRemote,
+		Local: i.Peer.Local, Remote: i.Peer.Remote, LocalID: i.LocalID, Group: i.Peer.Group, Proof: string(i.Proof), PeerProof: string(i.PeerProof), NATLocal: i.Peer.NATLocal, NATRemote: i.Peer.NATRemote,
 		Fragmentation: i.Fragmentation, MOBIKE: i.MOBIKE, Since: now.Add(-i.Age), Queued: i.Queued, Repeats: i.Repeats,
 	}
 	if i.Suite.Encryption != 0 {

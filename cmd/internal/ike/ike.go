@@ -30,6 +30,9 @@ type Config struct {
 	// ESP makes what takes the ESP packets of one socket, whose reader alone calls it; nil:
 	// they are dropped.
 	ESP func() Receiver
+	// Used gives what the Child SA with an inbound SPI has carried, both ways; nil: nobody
+	// counts.
+	Used func(inbound uint32) (packets, octets uint64)
 	// Failed is told when a socket ends that was not closed.
 	Failed func(error)
 	Log    zerolog.Logger
@@ -47,6 +50,7 @@ type Receiver interface {
 type IKE struct {
 	service *ikev2.Service
 	sockets *sockets
+	used    func(uint32) (packets, octets uint64)
 }
 
 // New makes it. A crash secret that is not kept is only a warning: peers find out
@@ -59,7 +63,7 @@ func New(c Config) *IKE {
 	if c.Handler == nil {
 		c.Handler = nobody{}
 	}
-	k := &IKE{sockets: newSockets(c)}
+	k := &IKE{sockets: newSockets(c), used: c.Used}
 	k.service = ikev2.New(ikev2.Config{
 		Machine: sa.Config{Connections: c.Connections, Installer: c.Installer, CrashSecret: secret},
 		Sender:  k.sockets, Handler: c.Handler, Resolver: net.DefaultResolver, Log: c.Log,

@@ -22,7 +22,7 @@ func (k *IKE) IKE(ctx context.Context) (control.IKE, error) {
 	if err != nil {
 		return control.IKE{}, err
 	}
-	return describe(s, k.counters(s)), nil
+	return describe(s, k.counters(s), k.used), nil
 }
 
 // IKERekey implements control.IKESource.

@@ -24,8 +24,8 @@ func ShowCryptoIKEv2SA(detailed bool) func(io.Writer, time.Time, control.IKE) er
 				strings.TrimRight(fmt.Sprintf("%-9d %-21s %-21s %-20s %s", s.ID, slash(s.Local.String()), slash(s.Remote.String()), "none/none", status(s.State)), " "))
 			if s.Encryption != "" {
 				cipher, bits := cipher(s.Encryption)
-				out = append(out, fmt.Sprintf("      Encr: %s, keysize: %s, PRF: %s, Hash: %s, DH Grp:%s",
-					cipher, bits, hash(strings.TrimPrefix(s.PRF, "prf")), hash(s.Integrity), groups(s.Algorithms)))
+				out = append(out, fmt.Sprintf("      Encr: %s, keysize: %s, PRF: %s, Hash: %s, DH Grp:%s, Auth sign: %s, Auth verify: %s",
+					cipher, bits, hash(strings.TrimPrefix(s.PRF, "prf")), hash(s.Integrity), groups(s.Algorithms), proof(s.Proof), proof(s.PeerProof)))
 			}
 			out = append(out, fmt.Sprintf("      Life/Active Time: %d/%d sec", seconds(life(s)), seconds(now.Sub(s.Since))))
 			if detailed {
@@ -69,6 +69,9 @@ func details(s control.IKESA) []string {
 	}
 	return out
 }
+
+// proof writes what an end proves itself with as routers do.
+func proof(word string) string { return or(strings.ToUpper(word), "Unknown") }
 
 // slash writes an endpoint as routers do.
 func slash(endpoint string) string {
