@@ -51,7 +51,7 @@ type Service struct {
 	wants    wants              // of the loop
 	planned  map[*want]struct{} // of the loop: those with a time at which something is to be done
 
-	spis         ownSPIs              // of the IKE SAs that there are
+	spis         ownSPIs           // of the IKE SAs that there are
 	known, fresh chan *sa.Datagram // dropped when they come too fast
 	hints        chan sa.Input     // the same
 	control      inputs            // in order, none is lost
