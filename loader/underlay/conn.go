@@ -93,6 +93,17 @@ func set(fd int, c Config) error {
 	if err := setDevice(fd, c.Device, c.Mark); err != nil {
 		return err
 	}
+	if err := setOptions(fd); err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	return nil
+}
+
+// setOptions sets what a socket has wherever it is bound.
+func setOptions(fd int) error {
 	for _, option := range []struct{ name, value int }{
 		{unix.IP_TTL, outerTTL},
 		{unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO}, // DF
@@ -101,9 +112,6 @@ func set(fd int, c Config) error {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option.name, option.value); err != nil {
 			return fmt.Errorf("set IP option %d: %w", option.name, err)
 		}
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
-		return fmt.Errorf("bind: %w", err)
 	}
 	return nil
 }
@@ -127,7 +135,8 @@ func setDevice(fd int, device string, mark uint32) error {
 	return nil
 }
 
-// boundTo says whether the socket is already what the Config asks for.
+// boundTo says whether the socket is bound as the Config asks, and makes it the
+// rest.
 func boundTo(f *os.File, c Config) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -136,7 +145,7 @@ func boundTo(f *os.File, c Config) bool {
 	same := false
 	err = raw.Control(func(fd uintptr) {
 		in4, ok := boundAddress(int(fd), unix.IPPROTO_GRE, c.Device, c.Mark)
-		same = ok && in4.Addr == c.Local.As4()
+		same = ok && in4.Addr == c.Local.As4() && setOptions(int(fd)) == nil
 	})
 	return err == nil && same
 }

@@ -104,8 +104,21 @@ func TestASocketIsAdoptedIfItIsBoundTheSame(t *testing.T) {
 	c := Config{Local: near, Device: "lo", Mark: 9}
 	a := conn(t, c)
 	c.Adopt = a.File()
+	// As an earlier version has left it.
+	var before, after int
+	if err := a.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 0) // which the next line sees
+		before, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR)
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if again := conn(t, c); again.File() != a.File() {
 		t.Error("another socket was opened")
+	}
+	if err := a.raw.Control(func(fd uintptr) {
+		after, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR)
+	}); err != nil || before != 0 || after != 1 {
+		t.Errorf("IP_RECVERR was %d and is %d, %v", before, after, err)
 	}
 	c.Local = far
 	other := conn(t, c)
