@@ -6,7 +6,7 @@ frr_dir=/usr/lib/frr
 declare -A daemon_of=()
 
 # ours NODE [LINE...] starts dmvpnd on NODE; LINEs go into its [tunnel.dmvpn0]. The
-# variables underlay and routes stand for the usual ones where they are set.
+# variables underlay, routes and holding stand for the usual ones where they are set.
 ours() {
     local n=$1 conf=$L/$1/dmvpn.toml
     shift
@@ -17,7 +17,7 @@ ours() {
         echo 'protection = "none"'
         echo "underlay = ${underlay:-{ device = \"eth0\" \}}"
         echo "networks = [\"$(lan "$n").0/24\"]"
-        echo 'holding-time = "30s"'
+        echo "holding-time = \"${holding:-30s}\""
         echo 'idle = "12s"'
         echo 'idle-bytes = 200'
         printf '%s\n' "$@"

@@ -39,7 +39,9 @@ pid=$(in_node spoke2 cat /run/frr/nhrpd.pid)
 kill -9 "$pid"
 within 90 "the hub forgets a spoke that does not renew" lacks "10\.0\.0\.12.*203\.0\.113\.22" cli hub nhrp
 check "spoke1 is still registered" shows "10\.0\.0\.11.*198\.51\.100\.11" cli hub nhrp
-check "the hub counts its drops" cli hub drops
+check "the hub has dropped nothing for want of a peer" lacks no-nexthop cli hub drops
+check "nobody is 10.0.0.99" not reaches lanh 10.0.0.99
+within 10 "the hub counts what it dropped, by its reason" shows no-nexthop cli hub drops
 frr_end spoke1
 frr_end spoke2
 ours_end hub
