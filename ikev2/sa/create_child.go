@@ -5,6 +5,7 @@ package sa
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 
 	"dmvpn/ikev2/crypto"
@@ -48,8 +49,7 @@ func (t *createChild) build(m *Machine, s *ikeSA) *request {
 		return nil
 	}
 	if len(s.Children) >= m.config.Limits.Children {
-		m.report(s, Warning, "%s: there are %d already", t, len(s.Children))
-		return nil
+		return t.unmade(m, s, fmt.Errorf("there are %d Child SAs already", len(s.Children)))
 	}
 	n := &negotiation{Initiator: true, Ni: m.draw(nonceSize), Replaces: t.Replaces}
 	var payloads []wire.Payload
@@ -58,8 +58,7 @@ func (t *createChild) build(m *Machine, s *ikeSA) *request {
 	}
 	offer, err := m.offerChild(s, n, true)
 	if err != nil {
-		m.childFailed(s, err.Error())
-		return nil
+		return t.unmade(m, s, err)
 	}
 	t.N = n
 	if t.Single {
@@ -73,13 +72,18 @@ func (t *createChild) build(m *Machine, s *ikeSA) *request {
 		ke, err := offerKE(m, n, method)
 		if err != nil {
 			m.cancel(n)
-			t.N = nil
-			m.childFailed(s, err.Error())
-			return nil
+			return t.unmade(m, s, err)
 		}
 		payloads = append(payloads, ke)
 	}
 	return &request{exchange: wire.CreateChildSA, payloads: append(payloads, offer[sa+1:]...)}
+}
+
+// unmade tries again later: we cannot make the request now.
+func (t *createChild) unmade(m *Machine, s *ikeSA, err error) *request {
+	m.report(s, Warning, "%s: %v", t, err)
+	t.again(m, s)
+	return nil
 }
 
 // offerKE begins a key exchange of a negotiation.

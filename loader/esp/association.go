@@ -24,7 +24,8 @@ type Association struct {
 	Usage *Usage
 
 	path     atomic.Pointer[Path]
-	received atomic.Int64 // nanoseconds of the Unix epoch
+	first    atomic.Pointer[time.Time] // when packets came in for the first time
+	received atomic.Int64              // since then, in nanoseconds: the wall clock may jump
 	moved    atomic.Pointer[netip.AddrPort]
 	retired  atomic.Bool
 }
@@ -32,10 +33,10 @@ type Association struct {
 // Path gives where its packets go now.
 func (a *Association) Path() *Path { return a.path.Load() }
 
-// Received is when a packet last came in; zero: never.
+// Received is when a packet last came in, on the clock that Arrived was told of; zero: never.
 func (a *Association) Received() time.Time {
-	if n := a.received.Load(); n != 0 {
-		return time.Unix(0, n)
+	if first := a.first.Load(); first != nil {
+		return first.Add(time.Duration(a.received.Load()))
 	}
 	return time.Time{}
 }
@@ -43,7 +44,13 @@ func (a *Association) Received() time.Time {
 // Arrived notes that packets were opened at a time. elsewhere is true, once for each
 // endpoint, if the newest of them came from another one than packets go to.
 func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool) (elsewhere bool) {
-	a.received.Store(now.UnixNano())
+	first := a.first.Load()
+	if first == nil {
+		t := now // a copy, as below
+		a.first.CompareAndSwap(nil, &t)
+		first = a.first.Load()
+	}
+	a.received.Store(int64(now.Sub(*first)))
 	if !newest || a.path.Load().Remote == remote {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 var transforms = map[string]Transform{
@@ -336,4 +337,48 @@ func TestWhatArrivesIsNotedWithoutAllocation(t *testing.T) {
 			t.Errorf("%d: told %t, want %t", k, got, c.want)
 		}
 	}
+}
+
+// TestTheWallClockMayJump: what the liveness of a peer is judged by does not (clock-jump of the
+// cases of ikev2/sa).
+func TestTheWallClockMayJump(t *testing.T) {
+	o, i := pair(t, transforms["aes128gcm16"], false, nil, nil)
+	a := &Association{In: i, Out: o}
+	from := netip.MustParseAddrPort("192.0.2.1:4500")
+	a.path.Store(&Path{Remote: from})
+	if !a.Received().IsZero() {
+		t.Errorf("nothing came in, at %v", a.Received())
+	}
+	start := time.Now()
+	now := start
+	a.Arrived(now, from, true)
+	for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
+		now = now.Add(time.Second)
+		// The seconds of a Time that has a monotonic reading too.
+		*(*uint64)(unsafe.Pointer(&now)) += uint64(by/time.Second) << 30
+		a.Arrived(now, from, true)
+		if got, want := a.Received().Sub(start), now.Sub(start); got != want {
+			t.Errorf("the clock jumped by %v: a packet came in after %v, not %v", by, want, got)
+		}
+	}
+}
+
+// drawn is a source of randomness that gives these SPIs.
+type drawn []byte
+
+func (d *drawn) Read(p []byte) (int, error) {
+	n := copy(p, *d)
+	*d = (*d)[n:]
+	return n, nil
+}
+
+func TestReserve(t *testing.T) {
+	t.Run("spi-clash", func(t *testing.T) {
+		d := NewDatabase(&drawn{0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 255, 0, 0, 1, 2}, nil)
+		for _, want := range []uint32{0x101, 0x102} {
+			if spi, err := d.Reserve(); spi != want || err != nil {
+				t.Errorf("%08x, %v; want %08x", spi, err, want)
+			}
+		}
+	})
 }
