@@ -16,8 +16,8 @@ import (
 // DataPlane is the peers and next hops of one tunnel. The loop alone calls it,
 // but for Traffic, which is safe for concurrent use.
 type DataPlane interface {
-	// Bind makes the endpoint the peer of the next hop; MTU 0 is the tunnel's.
-	Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error
+	// Bind makes an endpoint the peer of a next hop.
+	Bind(engine.Bind) error
 	// Unbind ends data to the next hop; one that is not bound is no error.
 	Unbind(nextHop netip.Addr) error
 	// Admit accepts data from the endpoint; protocol may be invalid.

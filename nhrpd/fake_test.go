@@ -102,8 +102,8 @@ func (n *node) locked(f func()) error {
 	return nil
 }
 
-func (n *node) Bind(nextHop netip.Addr, to engine.Endpoint, _ uint16) error {
-	return n.locked(func() { n.hops[nextHop], n.accepted[to] = to, true })
+func (n *node) Bind(b engine.Bind) error {
+	return n.locked(func() { n.hops[b.NextHop], n.accepted[b.To] = b.To, true })
 }
 func (n *node) Unbind(nextHop netip.Addr) error {
 	return n.locked(func() { delete(n.hops, nextHop) })

@@ -36,7 +36,7 @@ func (s *Service) perform(ctx context.Context, action engine.Action) {
 		s.counters.sent.Add(1)
 	case engine.Bind:
 		s.wanted.bind(a.NextHop, a.To)
-		s.result(s.config.DataPlane.Bind(a.NextHop, a.To, a.MTU), "bind", a.Reason, a.To, func(e *zerolog.Event) {
+		s.result(s.config.DataPlane.Bind(a), "bind", a.Reason, a.To, func(e *zerolog.Event) {
 			e.Stringer("nexthop", a.NextHop)
 		})
 	case engine.Unbind:

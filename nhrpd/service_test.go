@@ -101,8 +101,8 @@ func TestARestartKnowsItsPeersAndSweepsWhatNobodyWants(t *testing.T) {
 		// What is left in the data plane that no state speaks of.
 		stale := engine.Endpoint{NBMA: netip.MustParseAddr("203.0.113.9")}
 		old := netip.MustParseAddr("10.0.0.99")
-		_ = hub.Bind(old, stale, 0)
-		_ = hub.Bind(netip.MustParseAddr("10.0.0.98"), spokeNBMA, 0)
+		_ = hub.Bind(engine.Bind{NextHop: old, To: stale})
+		_ = hub.Bind(engine.Bind{NextHop: netip.MustParseAddr("10.0.0.98"), To: spokeNBMA})
 		_ = hub.Install(netip.MustParsePrefix("10.99.0.0/16"), old)
 
 		defer hub.run(t, zerolog.Nop())()

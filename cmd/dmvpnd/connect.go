@@ -80,12 +80,21 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
 		MTU: t.mtu, Queue: t.device.Queue, Conn: k.conn, Tables: t.daemon.plane.Tables,
 		Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, ESP: t.daemon.ike,
-		Secure: func(a *esp.Association, packet []byte) { t.deliver(a.Path().Remote, t.secure.identity(a), packet) },
+		Secure:    func(a *esp.Association, packet []byte) { t.deliver(a.Path().Remote, t.secure.identity(a), packet) },
+		Permitted: t.permitted(),
 		NHRP: func(from netip.Addr, packet []byte) {
 			t.service.Deliver(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
 		},
 		Report: func(message string) { t.log.Warn().Msg(message) },
 	})
+}
+
+// permitted is what judges the inner addresses of peers; nil on a tunnel in clear.
+func (t *tunnel) permitted() func(tables.PeerID, netip.Addr) bool {
+	if t.secure == nil {
+		return nil
+	}
+	return t.secure.permitted
 }
 
 // followUnderlay takes up what happens to the underlay device.

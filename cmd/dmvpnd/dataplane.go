@@ -20,7 +20,8 @@ type dataPlane struct {
 func at(e engine.Endpoint) tables.Endpoint { return tables.Endpoint{NBMA: e.NBMA, Port: e.Port} }
 
 // Bind implements nhrpd.DataPlane.
-func (d *dataPlane) Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error {
+func (d *dataPlane) Bind(b engine.Bind) error {
+	nextHop, to, mtu := b.NextHop, b.To, b.MTU
 	id, err := d.tables.Admit(d.tunnel, at(to), nextHop, int(mtu))
 	if err != nil {
 		return err

@@ -50,6 +50,9 @@ func (d *daemon) followRoutes() {
 	for range d.mirror.Changed() {
 		for _, t := range d.tunnels {
 			t.service.RoutesChanged()
+			if t.secure != nil {
+				t.secure.sources.changed()
+			}
 		}
 		d.lookAgain()
 	}

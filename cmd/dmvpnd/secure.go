@@ -26,14 +26,19 @@ type secure struct {
 
 	mu       sync.Mutex
 	ends     map[engine.Endpoint]*end
+	ids      map[tables.PeerID]*end // those that have a place in the tables
+	servers  int                    // next hops that are servers'
 	fallback netip.Addr
+
+	sources sources
 }
 
 // end is one endpoint, as NHRP and as IKE knows it.
 type end struct {
 	at       engine.Endpoint
-	id       tables.PeerID         // 0: none yet
-	hops     map[netip.Addr]uint16 // bound by NHRP, with their MTU
+	id       tables.PeerID              // 0: none yet
+	hops     map[netip.Addr]engine.Bind // bound by NHRP
+	server   int                        // of hops, those that are a server's
 	admitted bool
 	asked    bool // IKE is asked for an SA
 
@@ -44,7 +49,7 @@ type end struct {
 }
 
 func newSecure(t *tunnel, plain *dataPlane) *secure {
-	return &secure{tunnel: t, plain: plain, ends: map[engine.Endpoint]*end{}}
+	return &secure{tunnel: t, plain: plain, ends: map[engine.Endpoint]*end{}, ids: map[tables.PeerID]*end{}}
 }
 
 // endpointOf is where NHRP sees a peer of IKE's. IKE's own ports stand for no port: they
@@ -60,7 +65,7 @@ func endpointOf(a netip.AddrPort) engine.Endpoint {
 func (s *secure) end(at engine.Endpoint) *end {
 	e := s.ends[at]
 	if e == nil {
-		e = &end{at: at, hops: map[netip.Addr]uint16{}}
+		e = &end{at: at, hops: map[netip.Addr]engine.Bind{}}
 		s.ends[at] = e
 	}
 	return e
@@ -72,7 +77,9 @@ func (s *secure) admit(e *end) error {
 		return nil
 	}
 	id, err := s.plain.tables.Admit(s.plain.tunnel, at(e.at), netip.Addr{}, 0)
-	e.id = id
+	if e.id = id; id != 0 {
+		s.ids[id] = e
+	}
 	return err
 }
 
@@ -86,6 +93,7 @@ func (s *secure) tidy(e *end) error {
 	if e.id == 0 {
 		return nil
 	}
+	delete(s.ids, e.id)
 	s.tunnel.currentPump().Secure(e.id, nil)
 	return s.plain.tables.Dismiss(s.plain.tunnel, at(e.at))
 }
@@ -121,17 +129,23 @@ func (s *secure) want(e *end) ikev2.Want {
 }
 
 // Bind implements nhrpd.DataPlane.
-func (s *secure) Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error {
+func (s *secure) Bind(b engine.Bind) error {
+	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	nextHop, to := b.NextHop, b.To
 	for _, other := range s.ends {
 		if _, ok := other.hops[nextHop]; ok && other.at != to {
-			delete(other.hops, nextHop)
+			s.drop(other, nextHop)
 			defer func() { s.tunnel.daemon.quietly("dismiss", s.tidy(other)) }()
 		}
 	}
 	e := s.end(to)
-	e.hops[nextHop] = mtu
+	s.drop(e, nextHop)
+	if e.hops[nextHop] = b; b.Server {
+		e.server++
+		s.servers++
+	}
 	s.ask(e)
 	if !e.up {
 		return s.plain.Unbind(nextHop) // it goes by way of the hub, not to where it was
@@ -139,8 +153,17 @@ func (s *secure) Bind(nextHop netip.Addr, to engine.Endpoint, mtu uint16) error 
 	return s.bind(e, nextHop)
 }
 
+// drop takes a next hop off an end.
+func (s *secure) drop(e *end, nextHop netip.Addr) {
+	if e.hops[nextHop].Server {
+		e.server--
+		s.servers--
+	}
+	delete(e.hops, nextHop)
+}
+
 func (s *secure) bind(e *end, nextHop netip.Addr) error {
-	if err := s.plain.Bind(nextHop, e.at, e.hops[nextHop]); err != nil {
+	if err := s.plain.Bind(e.hops[nextHop]); err != nil {
 		return err
 	}
 	return s.settleFallback()
@@ -151,12 +174,13 @@ func (s *secure) settleFallback() error { return s.plain.Fallback(s.fallback) }
 
 // Unbind implements nhrpd.DataPlane.
 func (s *secure) Unbind(nextHop netip.Addr) error {
+	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.plain.Unbind(nextHop)
 	for _, e := range s.ends {
 		if _, ok := e.hops[nextHop]; ok {
-			delete(e.hops, nextHop)
+			s.drop(e, nextHop)
 			s.release(e)
 			err = errors.Join(err, s.tidy(e))
 		}

@@ -19,6 +19,9 @@ func (s *secure) enter(p sa.Peer) (tables.PeerID, error) {
 	if err := s.admit(e); err != nil {
 		return 0, err
 	}
+	if e.peer != p.ID {
+		defer s.sources.changed()
+	}
 	e.peer, e.identity = p.ID, p.Identity.Name()
 	e.children++
 	return e.id, nil
@@ -60,6 +63,7 @@ func (s *secure) activated(peer uint64, a *esp.Association) {
 
 // up lets NHRP use a peer.
 func (s *secure) up(p sa.Peer, a *esp.Association) error {
+	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.end(endpointOf(p.Remote))
@@ -105,6 +109,7 @@ func (s *secure) expected(e *end) (found *end) {
 
 // down takes a peer's packets back to the hub.
 func (s *secure) down(p sa.Peer) (err error) {
+	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.of(p.ID) {

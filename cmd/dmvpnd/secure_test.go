@@ -13,7 +13,7 @@ import (
 // hub saw: only one can be meant, or none is taken.
 func TestExpectedEnd(t *testing.T) {
 	nat, other := netip.MustParseAddr("203.0.113.22"), netip.MustParseAddr("203.0.113.23")
-	hop := map[netip.Addr]uint16{netip.MustParseAddr("10.0.0.12"): 0}
+	hop := map[netip.Addr]engine.Bind{netip.MustParseAddr("10.0.0.12"): {}}
 	wanted := func(a netip.Addr, port uint16) *end { return &end{at: engine.Endpoint{NBMA: a, Port: port}, hops: hop} }
 	came := func(port uint16) *end { return &end{at: engine.Endpoint{NBMA: nat, Port: port}} }
 	served := wanted(nat, 0)

@@ -126,6 +126,7 @@ type (
 		NextHop netip.Addr
 		To      Endpoint
 		MTU     uint16
+		Server  bool // it is an NHS of ours, which passes on what others send
 		Reason  string
 	}
 	// Unbind ends data to NextHop; what comes from its endpoint is still

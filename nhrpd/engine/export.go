@@ -49,6 +49,7 @@ type bound struct {
 	NextHop netip.Addr
 	To      Endpoint
 	MTU     uint16 `json:",omitempty"`
+	Server  bool   `json:",omitempty"`
 }
 
 type route struct {
@@ -94,7 +95,7 @@ func (m *Machine) Export() []byte {
 		e.Uses = append(e.Uses, u)
 	}
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
-		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU})
+		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU, m.bound[hop].Server})
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
 		e.Routes = append(e.Routes, route{p, m.routes[p]})
@@ -193,7 +194,7 @@ func (m *Machine) importEntries(e *exported) {
 		m.accepted.Put(a.Endpoint, a, a.Until)
 	}
 	for _, b := range e.Bound {
-		m.bound[b.NextHop] = peering{b.To, b.MTU}
+		m.bound[b.NextHop] = peering{b.To, b.MTU, b.Server}
 		m.hold(b.To)
 	}
 	for _, r := range e.Routes {

@@ -17,7 +17,7 @@ import (
 func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
 	for _, s := range m.servers {
 		if s.Up && s.Protocol == hop {
-			return peering{To: s.Bound}, true
+			return peering{To: s.Bound, Server: true}, true
 		}
 	}
 	if b, ok := m.bindings.Get(host(hop)); ok {
@@ -49,7 +49,7 @@ func (m *Machine) settleHop(hop netip.Addr, reason string) {
 	}
 	m.bound[hop] = want
 	m.hold(want.To)
-	m.do(Bind{NextHop: hop, To: want.To, MTU: want.MTU, Reason: reason})
+	m.do(Bind{NextHop: hop, To: want.To, MTU: want.MTU, Server: want.Server, Reason: reason})
 	if bound {
 		m.release(have.To)
 	}
@@ -204,7 +204,7 @@ func (m *Machine) expireAcceptances() {
 func (m *Machine) repeatAll() {
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		p := m.bound[hop]
-		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Reason: "known from before the restart"})
+		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Reason: "known from before the restart"})
 	}
 	for e, a := range m.accepted.All() {
 		if a.Hops == 0 {

@@ -118,8 +118,9 @@ type use struct {
 
 // peering is a next hop that is bound.
 type peering struct {
-	To  Endpoint
-	MTU uint16
+	To     Endpoint
+	MTU    uint16
+	Server bool
 }
 
 func compareEndpoints(a, b Endpoint) int {

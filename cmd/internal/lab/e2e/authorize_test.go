@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -80,4 +82,47 @@ func TestAListSaysWhoMayRegisterWhat(t *testing.T) {
 			t.Errorf("the hub routes to the LAN of spoke%d", n)
 		}
 	}
+}
+
+// TestNoPeerSpeaksForAnother: what a spoke sends from an address that is not routed to it is
+// dropped at the hub and at another spoke, and counted; its own packets go on.
+func TestNoPeerSpeaksForAnother(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 2})
+	ctx := t.Context()
+	ping(t, c.Hosts[0], 0)
+	spoofed := func(node string) (n int) {
+		t.Helper()
+		check(t, c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
+			drops, err := client.Drops(ctx)
+			for _, d := range drops {
+				if d.Reason == "spoofed" {
+					n += int(d.Packets)
+				}
+			}
+			return err
+		}))
+		return n
+	}
+	// Of spoke2's LAN, of the hub's own address, of nobody's.
+	for _, address := range []string{"10.10.2.77", "10.0.0.1", "172.16.9.9"} {
+		_, err := c.Spokes[0].Run(ctx, "ip", "address", "add", address+"/32", "dev", "lo")
+		check(t, err)
+		before := spoofed("hub")
+		_, _ = c.Spokes[0].Run(ctx, "ping", "-c", "3", "-i", "0.1", "-W", "1", "-I", address, cloud.Host(0).String())
+		if n := spoofed("hub") - before; n < 3 {
+			t.Errorf("%d of 3 packets from %s were dropped as spoofed", n, address)
+		}
+		_, err = c.Spokes[0].Run(ctx, "ip", "address", "del", address+"/32", "dev", "lo")
+		check(t, err)
+	}
+	ping(t, c.Hosts[0], 0)
+	shortcut(t, c, 1, 2)
+	before := spoofed("spoke2")
+	_, err := c.Spokes[0].Run(ctx, "ip", "address", "add", "10.0.0.12/32", "dev", "lo")
+	check(t, err)
+	_, _ = c.Spokes[0].Run(ctx, "ping", "-c", "3", "-i", "0.1", "-W", "1", "-I", "10.0.0.12", cloud.Host(2).String())
+	if n := spoofed("spoke2") - before; n < 3 {
+		t.Errorf("%d of 3 packets from spoke2's own address were dropped there", n)
+	}
+	ping(t, c.Hosts[0], 2)
 }

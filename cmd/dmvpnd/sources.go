@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"sync"
+
+	"dmvpn/loader/tables"
+)
+
+// sources says which inner addresses the peers of a protected tunnel may send from, so that
+// none speaks for another one: its own, and those that are routed to it. A server passes on
+// what others send. Its methods are safe for concurrent use; a verdict is kept until next
+// hops or routes change.
+type sources struct {
+	mu       sync.RWMutex
+	verdicts map[sourceKey]bool
+	warned   map[tables.PeerID]bool
+	changes  uint64
+}
+
+type sourceKey struct {
+	peer   tables.PeerID
+	source netip.Addr
+}
+
+// maxVerdicts bounds what peers can make us remember.
+const maxVerdicts = 1 << 16
+
+// changed forgets every verdict.
+func (c *sources) changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	clear(c.verdicts)
+}
+
+// known gives a verdict that was passed before, and what to hand to keep otherwise.
+func (c *sources) known(k sourceKey) (verdict, ok bool, changes uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	verdict, ok = c.verdicts[k]
+	return verdict, ok, c.changes
+}
+
+// keep remembers a verdict unless something changed since known. It says whether it is the
+// first one against the peer.
+func (c *sources) keep(k sourceKey, verdict bool, changes uint64) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.verdicts == nil {
+		c.verdicts, c.warned = map[sourceKey]bool{}, map[tables.PeerID]bool{}
+	}
+	if c.changes == changes {
+		if len(c.verdicts) >= maxVerdicts {
+			clear(c.verdicts)
+		}
+		c.verdicts[k] = verdict
+	}
+	if verdict || c.warned[k.peer] || len(c.warned) >= maxVerdicts {
+		return false
+	}
+	c.warned[k.peer] = true
+	return true
+}
+
+// permitted says whether a peer may send from an inner address. The pump's readers call it.
+func (s *secure) permitted(id tables.PeerID, source netip.Addr) bool {
+	k := sourceKey{id, source}
+	verdict, ok, changes := s.sources.known(k)
+	if ok {
+		return verdict
+	}
+	verdict = s.judge(id, source)
+	if s.sources.keep(k, verdict, changes) {
+		s.tunnel.log.Warn().Stringer("source", source).Str("peer", s.nameOf(id)).
+			Msg("dropped: the peer sends from an address that is not routed to it; further ones are counted as spoofed")
+	}
+	return verdict
+}
+
+func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
+	route, routed := s.tunnel.daemon.mirror.Lookup(source)
+	if routed && route.Local {
+		return false // it is our own
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.ids[id]
+	if e == nil {
+		return false
+	}
+	if s.serves(e) {
+		return true
+	}
+	hop := source
+	if !s.tunnel.config.Address.Masked().Contains(source) {
+		if !routed || route.Unreachable || route.IfIndex != s.plain.tunnel || !route.NextHop.IsValid() {
+			return false
+		}
+		hop = route.NextHop
+	}
+	owner, bound := s.plain.tables.Bound(s.plain.tunnel, hop)
+	if !bound {
+		// A spoke does not know who is behind a next hop that it never asked for; a hub
+		// knows everybody who may send.
+		return s.servers > 0
+	}
+	o := s.ids[owner]
+	return o == e || o != nil && (o.peer != 0 && o.peer == e.peer || s.serves(o))
+}
+
+// serves says whether an end is a server's, as NHRP has it, which may know it by another
+// endpoint than IKE does.
+func (s *secure) serves(e *end) bool {
+	if e.server > 0 {
+		return true
+	}
+	if e.peer == 0 {
+		return false
+	}
+	for _, o := range s.of(e.peer) {
+		if o.server > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *secure) nameOf(id tables.PeerID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.ids[id]; e != nil {
+		return e.identity
+	}
+	return ""
+}
