@@ -13,9 +13,9 @@ import (
 var ErrSyntax = errors.New("invalid syntax")
 
 // ErrMajorVersion is wrapped by the error about a header whose major version is
-// not 2 (RFC 7296, section 2.5). The header that comes with it is filled in, so
-// that INVALID_MAJOR_VERSION can be answered.
-var ErrMajorVersion = errors.New("major version is not 2")
+// above 2 (RFC 7296, section 2.5). The header that comes with it is filled in, so
+// that INVALID_MAJOR_VERSION can be answered. A lower one is ErrSyntax.
+var ErrMajorVersion = errors.New("major version is above 2")
 
 // CriticalError tells of a payload of unknown type with the critical bit. The
 // message is refused whole, UNSUPPORTED_CRITICAL_PAYLOAD with Payload as its one

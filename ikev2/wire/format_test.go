@@ -172,7 +172,7 @@ func TestHeaderFaults(t *testing.T) {
 		{"a length of four gigabytes", bend(24, 0xFF), wire.ErrSyntax},
 		{"27 octets", good[:27], wire.ErrSyntax},
 		{"no octet", nil, wire.ErrSyntax},
-		{"major version 1", bend(17, 0x10), wire.ErrMajorVersion},
+		{"major version 1", bend(17, 0x10), wire.ErrSyntax},
 		{"major version 3", bend(17, 0x30), wire.ErrMajorVersion},
 		{"minor version 1 is read", bend(17, 0x21), nil},
 		{"reserved flags and the version flag are ignored", bend(19, 0xD7|0x08), nil},

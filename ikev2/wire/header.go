@@ -78,8 +78,11 @@ func ParseHeader(b []byte) (h Header, first PayloadType, err error) {
 	h.Initiator = b[19]&flagInitiator != 0
 	h.Response = b[19]&flagResponse != 0
 	h.MessageID = binary.BigEndian.Uint32(b[20:])
-	if b[17]>>4 != version>>4 {
-		return h, first, fmt.Errorf("ike: header: version %d.%d: %w", b[17]>>4, b[17]&15, ErrMajorVersion)
+	switch major := b[17] >> 4; {
+	case major > version>>4:
+		return h, first, fmt.Errorf("ike: header: version %d.%d: %w", major, b[17]&15, ErrMajorVersion)
+	case major < version>>4:
+		return h, first, syntax("header", "version %d.%d", major, b[17]&15)
 	}
 	if n := binary.BigEndian.Uint32(b[24:]); uint64(n) != uint64(len(b)) {
 		return h, first, syntax("header", "length %d in a datagram of %d", n, len(b))
