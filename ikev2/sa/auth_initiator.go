@@ -3,8 +3,6 @@
 package sa
 
 import (
-	"slices"
-
 	"dmvpn/ikev2/auth"
 	"dmvpn/ikev2/proposal"
 	"dmvpn/ikev2/wire"
@@ -48,19 +46,13 @@ func (t *initiate) buildAuth(m *Machine, s *ikeSA) *request {
 
 // greeting are the notifications that both sides put into IKE_AUTH.
 func (m *Machine) greeting(s *ikeSA, c *Connection) []wire.Payload {
-	payloads := []wire.Payload{m.instance(c)}
-	if token := m.crashToken(s.SPIi, s.SPIr); token != nil {
-		payloads = append(payloads, &wire.Notify{Type: wire.QuickCrashDetection, Data: token})
-	}
-	return payloads
+	return append([]wire.Payload{m.instance(c)}, m.token(s.SPIi, s.SPIr)...)
 }
 
 // readGreeting takes the peer's.
 func (s *ikeSA) readGreeting(payloads []wire.Payload) (tag []byte) {
 	s.Instance, tag = readInstance(payloads)
-	if n := wire.FindNotify(payloads, wire.QuickCrashDetection); n != nil && len(n.Data) >= 16 && len(n.Data) <= 128 {
-		s.CrashToken = slices.Clone(n.Data)
-	}
+	s.readToken(payloads)
 	return tag
 }
 

@@ -107,7 +107,15 @@ func TestCasesVersions(t *testing.T) {
 					answers = w.All("B I← INVALID_MAJOR_VERSION")
 				}
 				w.True(len(answers) == 1 && answers[0].Keys() == nil && answers[0].MessageID == n && answers[0].SPIi == m.SPIi, "it is answered in clear: %v", answers)
-				w.True(w.B.Sends-sent == 20, "100 of them in one second have %d answers", w.B.Sends-sent)
+				for _, a := range answers {
+					w.True(len(a.Notify(wire.InvalidMajorVersion).Data) == 0 && a.Packets[0][17] == 0x20, "the header says which version: %s", a)
+				}
+				w.True(w.B.Sends-sent == 50, "100 of them in one second have %d answers", w.B.Sends-sent)
+				sent = w.B.Sends
+				b[17] = 0x10
+				w.Wait(time.Second)
+				w.Forge(w.B, w.B.Endpoint(), w.A.Endpoint(), b)
+				w.True(w.B.Sends == sent, "a lower one has none")
 			}
 			w.Deliver(pattern)
 			w.EndIKE(1)

@@ -20,6 +20,7 @@ type index struct {
 	peers    map[whom][]*peer
 	wantsAt  map[netip.Addr][]*want // by remote address
 	wantsFor map[whom][]*want       // those with an identity
+	drawn    map[wire.SPI]bool      // by our rekeys of IKE SAs that are on the way
 }
 
 // whom is an identity of a connection; equal identities have equal ones.
@@ -30,7 +31,7 @@ func whomOf(connection string, i auth.Identity) whom { return whom{connection, i
 func newIndex() index {
 	return index{
 		at: map[netip.Addr][]*ikeSA{}, inbound: map[uint32]*ikeSA{}, peers: map[whom][]*peer{},
-		wantsAt: map[netip.Addr][]*want{}, wantsFor: map[whom][]*want{},
+		wantsAt: map[netip.Addr][]*want{}, wantsFor: map[whom][]*want{}, drawn: map[wire.SPI]bool{},
 	}
 }
 
@@ -56,6 +57,9 @@ func (x *index) put(s *ikeSA) {
 	}
 	for _, c := range s.Children {
 		x.inbound[c.Inbound] = s
+	}
+	if t, ok := s.Running.(*rekeyIKE); ok && t.N != nil {
+		x.drawn[t.N.SPIi] = true
 	}
 }
 

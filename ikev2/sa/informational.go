@@ -20,12 +20,16 @@ func (t *inform) String() string {
 	return t.Type.String()
 }
 
-func (t *inform) build(_ *Machine, s *ikeSA) *request {
+func (t *inform) build(m *Machine, s *ikeSA) *request {
 	if s.Stage != established {
 		return nil
 	}
 	r := &request{exchange: wire.Informational, repeats: t.Repeats}
-	if t.Type != 0 {
+	switch t.Type {
+	case 0:
+	case wire.QuickCrashDetection:
+		r.payloads = m.token(s.SPIi, s.SPIr) // of this IKE SA, wherever the task comes from
+	default:
 		r.payloads = []wire.Payload{&wire.Notify{Type: t.Type, Data: t.Data}}
 	}
 	return r
@@ -51,6 +55,8 @@ func (m *Machine) informationalRequest(s *ikeSA, in *Datagram, payloads []wire.P
 			return nil, nil
 		case wire.InvalidSPI:
 			m.peerLost(s, n.Data)
+		case wire.QuickCrashDetection:
+			s.readToken(payloads)
 		}
 	}
 	answer, err := m.deleteRequest(s, payloads)
@@ -88,7 +94,8 @@ func (m *Machine) hint(s *ikeSA) {
 	s.enqueue(&inform{})
 }
 
-// unknownSPI tells a peer that we have no SA for its ESP (section 1.5).
+// unknownSPI tells a peer that we have no SA for its ESP (section 1.5): in the IKE SA with it
+// or, if there is none, in clear.
 func (m *Machine) unknownSPI(in *UnknownSPI) {
 	near := m.index.at[in.Remote.Addr()]
 	for _, s := range near {
@@ -102,14 +109,22 @@ func (m *Machine) unknownSPI(in *UnknownSPI) {
 			return
 		}
 	}
+	known := false
 	for _, s := range near {
-		if s.Stage != established || !sameEnd(s.Remote, in.Remote) || s.Told != 0 && m.now < s.Told.after(hintPause) {
+		if !sameEnd(s.Remote, in.Remote) || s.Stage == halfOpen { // that one has proved nothing
+			continue
+		}
+		known = true
+		if s.Stage != established || s.Told != 0 && m.now < s.Told.after(hintPause) {
 			continue
 		}
 		s.Told = m.now
 		m.touch(s)
-		s.enqueue(&inform{Type: wire.InvalidSPI, Data: invalidSPI(in.SPI).Data})
+		s.enqueue(&inform{Type: wire.InvalidSPI, Data: spiOctets(in.SPI)})
 		return
+	}
+	if !known {
+		m.lostHere(in)
 	}
 }
 

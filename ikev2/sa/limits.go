@@ -44,7 +44,8 @@ type Limits struct {
 	Children         int           // Child SAs of one IKE SA
 	Attempts         int           // of our own under way
 	HalfOpenOctets   int           // of reassembled fragments that one half-open SA may hold
-	ErrorsPerSecond  int           // unprotected answers in all
+	ErrorsPerSecond  int           // unprotected answers to errors, in all; and INVALID_SPI
+	ErrorsPerAddress int           // those of them to one address
 }
 
 // SetDefaults fills in what is zero.
@@ -54,7 +55,7 @@ func (l *Limits) SetDefaults() {
 		value int
 	}{
 		{&l.HalfOpen, 4096}, {&l.CookieThreshold, 64}, {&l.PerAddress, 16}, {&l.PerAddressCookie, 2048},
-		{&l.Established, 32768}, {&l.Children, 16}, {&l.Attempts, 256}, {&l.HalfOpenOctets, 32 << 10}, {&l.ErrorsPerSecond, 20},
+		{&l.Established, 32768}, {&l.Children, 16}, {&l.Attempts, 256}, {&l.HalfOpenOctets, 32 << 10}, {&l.ErrorsPerSecond, 2000}, {&l.ErrorsPerAddress, 50},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value

@@ -38,7 +38,8 @@ type state struct {
 	Wants   []*want  // in the order of their numbers
 	Waiting []uint64 // numbers of those that wait for the end of another attempt, the oldest first
 	Cookies cookies
-	Answers bucket                // of unprotected error answers
+	Refused quota                 // unprotected answers to errors, by address
+	Strays  quota                 // INVALID_SPI in clear, by endpoint
 	Recent  map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request
 }
 

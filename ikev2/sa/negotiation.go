@@ -31,6 +31,7 @@ type negotiation struct {
 	Replaces          uint32 // inbound SPI of the one that is rekeyed
 
 	SPIi, SPIr wire.SPI // of an IKE SA
+	CrashToken []byte   // the peer's for it, where it answered
 }
 
 // ike says whether it is about an IKE SA.
@@ -159,7 +160,7 @@ func (m *Machine) schedule(s *ikeSA) {
 func (m *Machine) drawSPI() wire.SPI {
 	for {
 		spi := wire.SPI(m.draw(8))
-		if _, taken := m.SAs[spi]; !taken && !spi.IsZero() {
+		if _, taken := m.SAs[spi]; !taken && !m.index.drawn[spi] && !spi.IsZero() {
 			return spi
 		}
 	}
@@ -173,6 +174,9 @@ func (m *Machine) cancel(n *negotiation) {
 		return
 	}
 	n.wipe()
+	if n.Initiator && n.ike() {
+		delete(m.index.drawn, n.SPIi)
+	}
 	if !n.ike() && n.Inbound != 0 {
 		m.config.Installer.Release(n.Inbound)
 		n.Inbound = 0

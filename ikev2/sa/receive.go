@@ -3,8 +3,6 @@
 package sa
 
 import (
-	"crypto/hmac"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -24,7 +22,9 @@ func (m *Machine) datagram(in *Datagram) {
 	}
 	_ = first
 	if h.SPIi.IsZero() {
-		m.counters.Syntax++
+		if !m.lostThere(in, h) {
+			m.counters.Syntax++
+		}
 		return
 	}
 	if plain(h.Exchange) {
@@ -234,79 +234,4 @@ func (m *Machine) invalidSyntax(s *ikeSA, in *Datagram, h wire.Header, err error
 	m.report(s, Warning, "%s request: %v", h.Exchange, err)
 	m.respond(s, h.Exchange, []wire.Payload{&wire.Notify{Type: wire.InvalidSyntax}}, in.Local, in.Remote)
 	m.goneBy(s, "the peer's request makes no sense")
-}
-
-// strange answers a message about an IKE SA that we do not have, if anything
-// (sections 1.5 and 2.21.4; RFC 6290).
-func (m *Machine) strange(in *Datagram, h wire.Header) {
-	m.counters.Unknown++
-	if h.Response || !m.Answers.take(m.now, m.config.Limits.ErrorsPerSecond) {
-		return
-	}
-	payloads := []wire.Payload{&wire.Notify{Type: wire.InvalidIKESPI}}
-	if t := m.crashToken(h.SPIi, h.SPIr); t != nil {
-		payloads = append(payloads, &wire.Notify{Type: wire.QuickCrashDetection, Data: t})
-	}
-	m.sendPlain(in, wire.Header{SPIi: h.SPIi, SPIr: h.SPIr, Exchange: h.Exchange, Initiator: !h.Initiator, Response: true, MessageID: h.MessageID}, payloads)
-}
-
-// unprotected takes a message in clear about an SA of ours: a hint, unless its token
-// proves that the peer has lost its state (RFC 6290, section 4.3).
-func (m *Machine) unprotected(s *ikeSA, in *Datagram, msg *wire.Message) {
-	n := wire.FindNotify(msg.Payloads, wire.QuickCrashDetection)
-	if n != nil && len(s.CrashToken) > 0 && hmac.Equal(n.Data, s.CrashToken) && s.Stage != connecting && s.Stage != halfOpen {
-		m.report(s, Notice, "the peer has restarted")
-		m.die(s, "the peer has restarted")
-		return
-	}
-	if wire.FindNotify(msg.Payloads, wire.InvalidIKESPI) != nil || wire.FindNotify(msg.Payloads, wire.InvalidSPI) != nil {
-		m.hint(s)
-	}
-}
-
-// wrongVersion answers a message of another major version (section 2.5).
-func (m *Machine) wrongVersion(in *Datagram, h wire.Header) {
-	m.counters.Syntax++
-	if h.Response || !m.Answers.take(m.now, m.config.Limits.ErrorsPerSecond) {
-		return
-	}
-	m.sendPlain(in, wire.Header{SPIi: h.SPIi, SPIr: h.SPIr, Exchange: h.Exchange, Response: true, MessageID: h.MessageID},
-		[]wire.Payload{&wire.Notify{Type: wire.InvalidMajorVersion, Data: []byte{2}}})
-}
-
-// sendPlain answers a datagram without protection and without state.
-func (m *Machine) sendPlain(in *Datagram, h wire.Header, payloads []wire.Payload) {
-	b, err := (&wire.Message{Header: h, Payloads: payloads}).Append(nil)
-	if err != nil {
-		return
-	}
-	m.trace(in.Local, in.Remote, true, h, payloads)
-	m.do(&Send{Local: in.Local, Remote: in.Remote, Data: b})
-}
-
-// bucket bounds what we say to strangers.
-type bucket struct {
-	Second instant
-	Used   int
-}
-
-func (b *bucket) take(now instant, perSecond int) bool {
-	if now >= b.Second.after(second) {
-		b.Second, b.Used = now, 0
-	}
-	b.Used++
-	return b.Used <= perSecond
-}
-
-// crashToken is ours for an SA (RFC 6290, section 5.1), nil if we make none.
-func (m *Machine) crashToken(spii, spir wire.SPI) []byte {
-	if len(m.config.CrashSecret) == 0 || spir.IsZero() {
-		return nil
-	}
-	return digest(m.config.CrashSecret, spii[:], spir[:])
-}
-
-// invalidSPI is the notification about an ESP packet (section 1.5).
-func invalidSPI(spi uint32) *wire.Notify {
-	return &wire.Notify{Type: wire.InvalidSPI, Data: binary.BigEndian.AppendUint32(nil, spi)}
 }

@@ -38,6 +38,7 @@ func (t *rekeyIKE) build(m *Machine, s *ikeSA) *request {
 		return nil
 	}
 	t.N = n
+	m.index.drawn[n.SPIi] = true
 	return &request{exchange: wire.CreateChildSA, payloads: []wire.Payload{proposal.Offer(c.IKE, n.SPIi[:], true), wire.Nonce(n.Ni), ke}}
 }
 
@@ -95,6 +96,7 @@ func (t *rekeyIKE) answered(m *Machine, s *ikeSA, response []wire.Payload) error
 		return errors.New("the peer's SPI is 0")
 	}
 	n.Secrets = []crypto.Secret{shared}
+	n.CrashToken = crashTokenOf(response)
 	return nil
 }
 
@@ -148,12 +150,15 @@ func (t *rekeyIKE) refused(m *Machine, s *ikeSA, err error) bool {
 // finish makes the new IKE SA and decides between it and the peer's, if both made one.
 func (t *rekeyIKE) finish(m *Machine, s *ikeSA) {
 	lost := t.Crossing != nil && t.N.loses(t.Crossing)
+	token := t.N.CrashToken
+	delete(m.index.drawn, t.N.SPIi)
 	next, err := m.succeed(s, t.N)
 	t.N = nil
 	if err != nil {
 		m.report(s, Warning, "%s: %v", t, err)
 		return
 	}
+	next.CrashToken = token
 	if lost {
 		next.Stage, next.RekeyAt, next.HardAt = replaced, 0, 0
 		next.enqueue(&deleteIKE{Reason: "redundant"})
@@ -169,6 +174,7 @@ func (t *rekeyIKE) finish(m *Machine, s *ikeSA) {
 		m.touch(x)
 	}
 	m.adopt(s, next)
+	m.tellToken(next)
 	s.enqueue(&deleteIKE{Reason: "rekeyed"})
 }
 
@@ -211,7 +217,6 @@ func (m *Machine) adopt(s, next *ikeSA) {
 	for _, n := range s.Chains {
 		m.cancel(n)
 	}
-	next.CrashToken = s.CrashToken
 	s.Later, s.Chains = nil, nil
 	s.Stage, s.Successor = replaced, next.own()
 	s.RekeyAt, s.HardAt, s.ReauthAt, s.KeepaliveAt = 0, 0, 0, 0

@@ -37,6 +37,7 @@ func (m *Machine) answerRekeyIKE(s *ikeSA, n *negotiation, offer *wire.SA, paylo
 	}
 	n.Choice, n.SPIi, n.SPIr, n.Secrets = *choice, theirs, m.drawSPI(), []crypto.Secret{shared}
 	answer := []wire.Payload{choice.Answer(wire.ProtocolIKE, n.SPIr[:]), wire.Nonce(n.Nr), &wire.KeyExchange{Method: ke.Method, Data: data}}
+	answer = append(answer, m.token(n.SPIi, n.SPIr)...)
 	if !n.done() {
 		return append(answer, m.link(s, n)), nil
 	}

@@ -63,7 +63,9 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 		m.report(nil, Notice, "IKE_SA_INIT from %s: %v", in.Remote, err)
 		return
 	case choice.KeyExchange != ke.Method:
-		m.refuse(in, h, wire.NewInvalidKE(choice.KeyExchange))
+		// Always, as a cookie is asked for: it is smaller than the request, and who waits for it
+		// cannot connect without.
+		m.sendPlain(in, answerTo(h), []wire.Payload{wire.NewInvalidKE(choice.KeyExchange)})
 		return
 	case !nonceFits(nonce, choice.Suite.PRF):
 		m.initSyntax(in, h, wire.ErrSyntax)
@@ -172,7 +174,7 @@ func (m *Machine) initSyntax(in *Datagram, h wire.Header, err error) {
 
 // refuse answers without leaving state, as often as strangers are answered.
 func (m *Machine) refuse(in *Datagram, h wire.Header, n *wire.Notify) {
-	if m.Answers.take(m.now, m.config.Limits.ErrorsPerSecond) {
+	if m.mayRefuse(in) {
 		m.sendPlain(in, answerTo(h), []wire.Payload{n})
 	}
 }

@@ -45,7 +45,7 @@ func (w *World) flowOf(m *Message) *window {
 
 // checkSent holds I5 and I6 against what an end sends.
 func (w *World) checkSent(m *Message) {
-	if m.Keepalive {
+	if m.Keepalive || m.SPIi.IsZero() { // nor is INVALID_SPI of no IKE SA a request
 		return
 	}
 	f := w.flowOf(m)
