@@ -153,6 +153,26 @@ func TestCasesAnswersInClear(t *testing.T) {
 			w.True(n == 50, "in the next second %d times", n)
 			w.End(1)
 		}},
+		Case{Name: "answers-invalid-spi", Options: Options{Limits: limits}, Loss: true, Run: func(w *World) {
+			strays := func(last byte) {
+				for n := range 120 { // two packets of each of 60 endpoints
+					from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, last}), uint16(1000+n/2))
+					w.B.Input(&sa.UnknownSPI{Local: w.B.Endpoint(), Remote: from, SPI: 0x01020304})
+				}
+			}
+			sent := w.B.Sends
+			for i, total := range []int{50, 100, 120, 120} {
+				strays(byte(i))
+				w.True(w.B.Sends-sent == total, "%d, not %d", w.B.Sends-sent, total)
+			}
+			w.Flush()
+			w.Run(time.Second)
+			sent = w.B.Sends
+			strays(9)
+			w.True(w.B.Sends-sent == 50, "in the next second %d", w.B.Sends-sent)
+			w.Flush()
+			w.End(1)
+		}},
 		Case{Name: "answers-invalid-ke-always", Options: Options{Alone: true, Limits: limits, A: IKE("aes128gcm16-prfsha256-x25519-ecp384"), B: IKE("aes128gcm16-prfsha256-ecp384")}, Loss: true, Run: func(w *World) {
 			n := strangeRequests(w, 200, func(i int) netip.AddrPort {
 				return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 500)

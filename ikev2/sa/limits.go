@@ -44,8 +44,8 @@ type Limits struct {
 	Children         int           // Child SAs of one IKE SA
 	Attempts         int           // of our own under way
 	HalfOpenOctets   int           // of reassembled fragments that one half-open SA may hold
-	ErrorsPerSecond  int           // unprotected answers to errors, in all; and INVALID_SPI
-	ErrorsPerAddress int           // those of them to one address
+	ErrorsPerSecond  int           // unprotected answers to errors, in all; as often INVALID_SPI in clear
+	ErrorsPerAddress int           // each of the two to one address
 }
 
 // SetDefaults fills in what is zero.

@@ -39,7 +39,7 @@ type state struct {
 	Waiting []uint64 // numbers of those that wait for the end of another attempt, the oldest first
 	Cookies cookies
 	Refused quota                 // unprotected answers to errors, by address
-	Strays  quota                 // INVALID_SPI in clear, by endpoint
+	Strays  quota                 // INVALID_SPI in clear, by endpoint and by address
 	Recent  map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request
 }
 

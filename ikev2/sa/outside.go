@@ -4,6 +4,7 @@ package sa
 
 import (
 	"net/netip"
+	"slices"
 
 	"dmvpn/ikev2/wire"
 )
@@ -43,7 +44,8 @@ func (m *Machine) unprotected(s *ikeSA, in *Datagram, msg *wire.Message) {
 // lostHere tells somebody with whom we have no IKE SA that we have none for its ESP either: we
 // may have restarted (section 1.5).
 func (m *Machine) lostHere(in *UnknownSPI) {
-	if !m.Strays.take(m.now, in.Remote, 1, m.config.Limits.ErrorsPerSecond) {
+	l := m.config.Limits
+	if !m.Strays.take(m.now, l.ErrorsPerSecond, share{in.Remote, 1}, share{addressOf(in.Remote), l.ErrorsPerAddress}) {
 		return
 	}
 	m.sendPlain(&Datagram{Local: in.Local, Remote: in.Remote}, wire.Header{Exchange: wire.Informational, Initiator: true},
@@ -100,25 +102,35 @@ func (m *Machine) sendPlain(in *Datagram, h wire.Header, payloads []wire.Payload
 // mayRefuse says whether the sender of a datagram may be told of an error once more.
 func (m *Machine) mayRefuse(in *Datagram) bool {
 	l := m.config.Limits
-	return m.Refused.take(m.now, netip.AddrPortFrom(in.Remote.Addr(), 0), l.ErrorsPerAddress, l.ErrorsPerSecond)
+	return m.Refused.take(m.now, l.ErrorsPerSecond, share{addressOf(in.Remote), l.ErrorsPerAddress})
 }
 
-// quota bounds what we say in clear within a second: to one, so that a stranger does not use
-// up what others need; and in all, which bounds By too.
+// quota bounds what we say in clear within a second: in all, which bounds By too, and to each,
+// so that a stranger does not use up what others need.
 type quota struct {
 	Second instant
 	Used   int
 	By     map[netip.AddrPort]int
 }
 
-func (q *quota) take(now instant, who netip.AddrPort, each, all int) bool {
+// share is how much one endpoint may have, or all those of an address.
+type share struct {
+	who  netip.AddrPort
+	most int
+}
+
+func addressOf(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
+
+func (q *quota) take(now instant, all int, shares ...share) bool {
 	if q.By == nil || now >= q.Second.after(second) {
 		*q = quota{Second: now, By: map[netip.AddrPort]int{}}
 	}
-	if q.Used >= all || q.By[who] >= each {
+	if q.Used >= all || slices.ContainsFunc(shares, func(s share) bool { return q.By[s.who] >= s.most }) {
 		return false
 	}
 	q.Used++
-	q.By[who]++
+	for _, s := range shares {
+		q.By[s.who]++
+	}
 	return true
 }
