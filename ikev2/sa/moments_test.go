@@ -98,7 +98,9 @@ var moments = sync.OnceValue(func() (all []*moment) {
 		}
 		g := genuine{header: h, datagrams: []sa.Datagram{m.Datagram}}
 		for _, o := range p.Wire {
-			g.datagrams = append(g.datagrams, o.Datagram)
+			if other, _, err := wire.ParseHeader(o.Data); err == nil && other == h { // its further fragments
+				g.datagrams = append(g.datagrams, o.Datagram)
+			}
 		}
 		if n := fragment(m.Data); n > 1 {
 			before := all[len(all)-1]

@@ -119,7 +119,7 @@ func negativeGuesses(t *testing.T) {
 					w.Forge(to, to.Endpoint(), from.Endpoint(), seal(nobodys, h, wire.NoPayload, nil, 0, 0))
 				}
 			})
-			w.True(to.Sends-sends <= 20, "strangers are answered %d times in a second", to.Sends-sends)
+			w.True(to.Sends-sends <= 50, "strangers are answered %d times in a second", to.Sends-sends)
 		}
 		w.Flush()
 		w.End(1)
@@ -152,7 +152,8 @@ func negativeGuesses(t *testing.T) {
 			w.A.Input(&sa.UnknownSPI{Local: child.Local, Remote: child.Remote, SPI: child.Inbound ^ (1 + n)})
 			w.A.Input(&sa.UnknownSPI{Local: child.Local, Remote: at(fmt.Sprintf("203.0.113.7:%d", 1000+n)), SPI: child.Inbound ^ (1 + n)})
 		}
-		w.True(w.A.Sends <= sends+1, "A says INVALID_SPI %d times", w.A.Sends-sends)
+		w.True(w.A.Sends <= sends+1+50, "A says INVALID_SPI %d times: once to B, in clear to an address of strangers", w.A.Sends-sends)
+		w.Flush()
 		w.End(1)
 		w.Stays(child)
 	})
