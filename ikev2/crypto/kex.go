@@ -21,6 +21,9 @@ type method struct {
 	// generate draws a private value; public is its KE data.
 	generate func(random io.Reader) (Secret, error)
 	public   func(private []byte) ([]byte, error)
+	// check refuses bad KE data of a peer, whose length has been checked, at a small part of
+	// the cost of public. nil: nothing is cheaper than shared itself.
+	check func(peer []byte) error
 	// shared is the secret of a private value and the peer's KE data, whose
 	// length has been checked. Its error needs no text.
 	shared func(private, peer []byte) (Secret, error)
@@ -107,7 +110,8 @@ func (k *KeyExchange) Finish(data []byte) (Secret, error) {
 func (k *KeyExchange) Wipe() { k.Private.Wipe() }
 
 // Respond is the responder's part, all at once: from the initiator's KE data to
-// its own and the shared secret. Errors are as Finish's.
+// its own and the shared secret. Errors are as Finish's. A bad value is refused before
+// anything is computed or drawn, where its method can tell: strangers send them.
 func Respond(id uint16, peer []byte, random io.Reader) (data []byte, shared Secret, err error) {
 	m, err := findMethod(id)
 	if err != nil {
@@ -121,6 +125,9 @@ func Respond(id uint16, peer []byte, random io.Reader) (data []byte, shared Secr
 			return nil, nil, badValue(id)
 		}
 		return data, shared, nil
+	}
+	if m.check != nil && m.check(peer) != nil {
+		return nil, nil, badValue(id)
 	}
 	k, err := NewKeyExchange(id, random)
 	if err != nil {

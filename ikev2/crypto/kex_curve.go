@@ -20,9 +20,14 @@ func p521Method() *method { return nistMethod(ecdh.P521(), 66, 0x01) }
 // shared secret is the common point's x. Points that are not on the curve are
 // refused (RFC 6989, section 2.3). top masks a private value's first octet.
 func nistMethod(curve ecdh.Curve, size int, top byte) *method {
+	point := func(peer []byte) []byte { return append([]byte{uncompressed}, peer...) }
 	return &method{
 		initiator: 2 * size,
 		responder: 2 * size,
+		check: func(peer []byte) error {
+			_, err := curve.NewPublicKey(point(peer))
+			return err
+		},
 		generate: func(random io.Reader) (Secret, error) {
 			private := make(Secret, size)
 			// All but about one in 2^32 draws are below the order at once.
@@ -45,11 +50,11 @@ func nistMethod(curve ecdh.Curve, size int, top byte) *method {
 			return k.PublicKey().Bytes()[1:], nil
 		},
 		shared: func(private, peer []byte) (Secret, error) {
-			_, shared, err := diffieHellman(curve, private, append([]byte{uncompressed}, peer...))
+			_, shared, err := diffieHellman(curve, private, point(peer))
 			return shared, err
 		},
 		both: func(private, peer []byte) ([]byte, Secret, error) {
-			data, shared, err := diffieHellman(curve, private, append([]byte{uncompressed}, peer...))
+			data, shared, err := diffieHellman(curve, private, point(peer))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -88,11 +93,11 @@ func x25519Method() *method {
 // diffieHellman gives our own public value with the secret: making the private key has
 // computed it anyway.
 func diffieHellman(curve ecdh.Curve, private, peer []byte) (data []byte, shared Secret, err error) {
-	k, err := curve.NewPrivateKey(private)
+	p, err := curve.NewPublicKey(peer)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := curve.NewPublicKey(peer)
+	k, err := curve.NewPrivateKey(private)
 	if err != nil {
 		return nil, nil, err
 	}

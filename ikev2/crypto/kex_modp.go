@@ -36,6 +36,17 @@ func modpMethod(prime string, exponent int) *method {
 		m := modulus()
 		return bigmod.NewNat().Exp(base, private, m).Bytes(m)
 	}
+	value := func(peer []byte) (*bigmod.Nat, error) {
+		m := modulus()
+		y, err := bigmod.NewNat().SetBytes(peer, m)
+		if err != nil {
+			return nil, err
+		}
+		if y.IsZero() == 1 || y.IsOne() == 1 || y.IsMinusOne(m) == 1 {
+			return nil, errRange
+		}
+		return y, nil
+	}
 	return &method{
 		initiator: size,
 		responder: size,
@@ -48,14 +59,14 @@ func modpMethod(prime string, exponent int) *method {
 			two := bigmod.NewNat().SetUint(2).ExpandFor(modulus())
 			return power(two, private), nil
 		},
+		check: func(peer []byte) error {
+			_, err := value(peer)
+			return err
+		},
 		shared: func(private, peer []byte) (Secret, error) {
-			m := modulus()
-			y, err := bigmod.NewNat().SetBytes(peer, m)
+			y, err := value(peer)
 			if err != nil {
 				return nil, err
-			}
-			if y.IsZero() == 1 || y.IsOne() == 1 || y.IsMinusOne(m) == 1 {
-				return nil, errRange
 			}
 			return power(y, private), nil
 		},

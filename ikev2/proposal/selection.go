@@ -22,14 +22,54 @@ func Select(policy []Proposal, offer *wire.SA, sent uint16, x Context) (*Choice,
 	if err := checkOffer(offer); err != nil {
 		return nil, err
 	}
-	for _, mine := range policy {
-		for _, theirs := range offer.Proposals {
-			if c := mine.match(theirs, sent, x); c != nil {
+	kinds := x.kinds()
+	offered := make([]byKind, len(offer.Proposals)) // nil where nothing of it can be accepted
+	for i, theirs := range offer.Proposals {
+		if x.fits(theirs) {
+			offered[i] = x.sort(theirs, kinds)
+		}
+	}
+	for _, p := range policy {
+		if p.Protocol != x.Protocol {
+			continue
+		}
+		mine := p.lists(kinds, sent)
+		for i, theirs := range offer.Proposals {
+			if offered[i] == nil {
+				continue
+			}
+			if c := x.match(kinds, mine, offered[i]); c != nil {
+				c.Number, c.SPI = theirs.Number, theirs.SPI
 				return c, nil
 			}
 		}
 	}
-	return nil, fmt.Errorf("ike: offered %s, accepted %s: %w", offer, describe(policy), ErrNoProposalChosen)
+	return nil, fmt.Errorf("ike: offered %s, accepted %s: %w", brief(offer), describe(policy), ErrNoProposalChosen)
+}
+
+// byKind are transforms by their type.
+type byKind map[wire.TransformType][]wire.Transform
+
+// maxDescribed bounds the transforms of an offer that an error lists: strangers make them.
+const maxDescribed = 24
+
+// brief is the beginning of an offer as text.
+func brief(offer *wire.SA) string {
+	var some wire.SA
+	left := maxDescribed
+	for _, p := range offer.Proposals {
+		if left == 0 {
+			return some.String() + " and more"
+		}
+		n := min(len(p.Transforms), left)
+		left -= n
+		if n < len(p.Transforms) {
+			left = 0
+		}
+		p.Transforms = p.Transforms[:n]
+		some.Proposals = append(some.Proposals, p)
+	}
+	return some.String()
 }
 
 func describe(policy []Proposal) string {
@@ -46,23 +86,16 @@ func describe(policy []Proposal) string {
 // match gives the choice of one pair of proposals, or nil. Each kind takes the
 // best that is left: it does not try whether a worse additional key exchange
 // would leave a better one for a later round.
-func (p Proposal) match(theirs wire.Proposal, sent uint16, x Context) *Choice {
-	if p.Protocol != x.Protocol || !x.fits(theirs) {
-		return nil
-	}
-	offered := x.sort(theirs)
-	if offered == nil {
-		return nil
-	}
-	c := &Choice{Number: theirs.Number, SPI: theirs.SPI}
+func (x Context) match(kinds []wire.TransformType, ours, offered byKind) *Choice {
+	c := &Choice{}
 	var used []uint16 // key exchange methods, none of which may occur twice
-	for _, kind := range x.kinds() {
-		mine := p.list(kind, sent)
+	for _, kind := range kinds {
+		mine := ours[kind]
 		if kind == wire.Integrity && c.Suite.AEAD() {
 			mine = []wire.Transform{{Type: kind, ID: wire.IntegrityNone}}
 		}
 		if kind >= wire.AdditionalKeyExchange1 && exchangeKind(kind) {
-			mine = slices.DeleteFunc(mine, func(t wire.Transform) bool {
+			mine = slices.DeleteFunc(slices.Clone(mine), func(t wire.Transform) bool {
 				return !x.Further && t.ID != wire.KeyExchangeNone || slices.Contains(used, t.ID)
 			})
 		}
@@ -87,9 +120,8 @@ func (p Proposal) match(theirs wire.Proposal, sent uint16, x Context) *Choice {
 // accepted. It gives nil for an offer with a type that the exchange does not
 // know, which must be refused whole (section 3.3.6), or with a type of which
 // nothing is left.
-func (x Context) sort(theirs wire.Proposal) map[wire.TransformType][]wire.Transform {
-	kinds := x.kinds()
-	offered := map[wire.TransformType][]wire.Transform{}
+func (x Context) sort(theirs wire.Proposal, kinds []wire.TransformType) byKind {
+	offered := byKind{}
 	for _, t := range theirs.Transforms {
 		if !x.Exchange && exchangeKind(t.Type) {
 			continue
@@ -114,25 +146,24 @@ func (x Context) sort(theirs wire.Proposal) map[wire.TransformType][]wire.Transf
 	return offered
 }
 
-// list are the policy's transforms of one kind, the preferred one first. What
+// lists are the policy's transforms of each kind, the preferred one first. What
 // the policy does not name is "none", and so is what it may do without.
-func (p Proposal) list(kind wire.TransformType, sent uint16) []wire.Transform {
-	var all []wire.Transform
+func (p Proposal) lists(kinds []wire.TransformType, sent uint16) byKind {
+	lists := byKind{}
 	for _, t := range p.transforms(true) {
-		if t.Type == kind {
-			all = append(all, t)
+		lists[t.Type] = append(lists[t.Type], t)
+	}
+	for _, kind := range kinds {
+		if len(lists[kind]) == 0 {
+			lists[kind] = []wire.Transform{{Type: kind}}
 		}
 	}
-	if len(all) == 0 {
-		return []wire.Transform{{Type: kind}}
+	all := lists[wire.KeyExchangeMethod]
+	if at := slices.IndexFunc(all, func(t wire.Transform) bool { return t.ID == sent }); at > 0 {
+		preferred := all[at]
+		lists[wire.KeyExchangeMethod] = slices.Insert(slices.Delete(all, at, at+1), 0, preferred)
 	}
-	if kind == wire.KeyExchangeMethod {
-		if at := slices.IndexFunc(all, func(t wire.Transform) bool { return t.ID == sent }); at > 0 {
-			preferred := all[at]
-			all = slices.Insert(slices.Delete(all, at, at+1), 0, preferred)
-		}
-	}
-	return all
+	return lists
 }
 
 // common is the first of mine that is offered. A kind that is not offered is

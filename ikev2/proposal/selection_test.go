@@ -165,3 +165,24 @@ func TestOffersThatBreakTheRules(t *testing.T) {
 		})
 	}
 }
+
+// TestALongOfferIsRefusedCheaply: strangers make offers as long as they like.
+func TestALongOfferIsRefusedCheaply(t *testing.T) {
+	policy := proposal.Default(ike)
+	offer := &wire.SA{}
+	for n := range wire.MaxProposals {
+		p := wire.Proposal{Number: uint8(n + 1), Protocol: ike}
+		for k := range wire.MaxTransforms {
+			p.Transforms = append(p.Transforms, wire.Transform{Type: wire.Encryption, ID: uint16(1000 + k)})
+		}
+		offer.Proposals = append(offer.Proposals, p)
+	}
+	_, err := proposal.Select(policy, offer, 0, init0)
+	if !errors.Is(err, proposal.ErrNoProposalChosen) || len(err.Error()) > 2000 {
+		t.Fatalf("%d characters: %v", len(err.Error()), err)
+	}
+	n := testing.AllocsPerRun(10, func() { _, _ = proposal.Select(policy, offer, 0, init0) })
+	if most := float64(400 + 20*len(offer.Proposals)); n > most {
+		t.Errorf("%.0f allocations, at most %.0f", n, most)
+	}
+}

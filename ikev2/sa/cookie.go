@@ -66,7 +66,7 @@ func (m *Machine) admit(in *Datagram, h wire.Header, whole bool, cookie, nonce [
 		m.counters.HalfOpenRefused++
 		return false, false
 	}
-	if m.load.halfOpen < limits.CookieThreshold && from.plain < limits.PerAddress {
+	if m.load.halfOpen+m.failing() < limits.CookieThreshold && from.plain < limits.PerAddress {
 		return false, true
 	}
 	if !whole {

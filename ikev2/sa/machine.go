@@ -32,15 +32,16 @@ type Machine struct {
 
 // state is what Export writes: plain data, found by its keys.
 type state struct {
-	LastID  uint64              // of IKE SAs, peers and wants
-	SAs     map[wire.SPI]*ikeSA // by our own SPI
-	Peers   map[uint64]*peer
-	Wants   []*want  // in the order of their numbers
-	Waiting []uint64 // numbers of those that wait for the end of another attempt, the oldest first
-	Cookies cookies
-	Refused quota                 // unprotected answers to errors, by address
-	Strays  quota                 // INVALID_SPI in clear, by endpoint and by address
-	Recent  map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request
+	LastID   uint64              // of IKE SAs, peers and wants
+	SAs      map[wire.SPI]*ikeSA // by our own SPI
+	Peers    map[uint64]*peer
+	Wants    []*want  // in the order of their numbers
+	Waiting  []uint64 // numbers of those that wait for the end of another attempt, the oldest first
+	Cookies  cookies
+	Refused  quota // unprotected answers to errors, by address
+	Strays   quota // INVALID_SPI in clear, by endpoint and by address
+	Failures failures
+	Recent   map[[32]byte]wire.SPI // a peer's SAs by the digest of its IKE_SA_INIT request
 }
 
 // New makes a machine without any SA. Connections must have their defaults.

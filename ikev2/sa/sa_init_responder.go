@@ -43,7 +43,7 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 		return
 	}
 	if !whole {
-		m.counters.Syntax++
+		m.initSyntax(in, h, wire.ErrSyntax)
 		return
 	}
 	m.trace(in.Local, in.Remote, false, h, msg.Payloads)
@@ -59,10 +59,12 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 		m.initSyntax(in, h, err)
 		return
 	case err != nil:
+		m.failed()
 		m.refuse(in, h, &wire.Notify{Type: wire.NoProposalChosen})
 		m.report(nil, Notice, "IKE_SA_INIT from %s: %v", in.Remote, err)
 		return
 	case choice.KeyExchange != ke.Method:
+		m.failed()
 		// Always, as a cookie is asked for: it is smaller than the request, and who waits for it
 		// cannot connect without.
 		m.sendPlain(in, answerTo(h), []wire.Payload{wire.NewInvalidKE(choice.KeyExchange)})
@@ -163,6 +165,7 @@ func (m *Machine) accept(in *Datagram, msg *wire.Message, c *Connection, choice 
 // initSyntax refuses an IKE_SA_INIT that makes no sense.
 func (m *Machine) initSyntax(in *Datagram, h wire.Header, err error) {
 	m.counters.Syntax++
+	m.failed()
 	var critical *wire.CriticalError
 	switch {
 	case errors.As(err, &critical):
