@@ -30,6 +30,12 @@ func earliest(a, b instant) instant {
 // wall is an instant as the caller's clock has it.
 func (m *Machine) wall(i instant) time.Time { return m.epoch.Add(time.Duration(i)) }
 
+// ahead is the instant at which a lifetime ends that is d less a random part of at most jitter,
+// and at most a tenth of its own: a short one is no storm.
+func (m *Machine) ahead(d, jitter time.Duration) instant {
+	return m.at(d - m.jitter(min(jitter, d/10)))
+}
+
 // jitter is a random part of d.
 func (m *Machine) jitter(d time.Duration) time.Duration {
 	if d <= 0 {

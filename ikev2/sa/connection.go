@@ -78,8 +78,9 @@ type Connection struct {
 	FragmentSize int
 }
 
-// Lifetimes end keys. Soft ones start a rekey, after a random part of Jitter less;
-// hard ones end the SA. 0: never.
+// Lifetimes end keys. Soft ones start a rekey, after a random part of Jitter less, of bytes and
+// packets after up to a tenth less; hard ones end the SA. No jitter is longer than a tenth of
+// what it shortens. 0: never.
 type Lifetimes struct {
 	IKESoft, IKEHard         time.Duration
 	ChildSoft, ChildHard     time.Duration
@@ -99,7 +100,7 @@ const (
 )
 
 // SetDefaults fills in what is zero and has a default: proposals, lifetimes (hard ones
-// at 110 %, jitter at 10 % of the shorter soft one), liveness, keepalive, fragment
+// at 110 %, jitter at 10 % of the shortest one that ends), liveness, keepalive, fragment
 // size. A negative duration means never and becomes 0.
 func (c *Connection) SetDefaults() {
 	if len(c.IKE) == 0 {
@@ -128,9 +129,19 @@ func (c *Connection) SetDefaults() {
 		l.ChildHard = l.ChildSoft + l.ChildSoft/10
 	}
 	if l.Jitter == 0 {
-		l.Jitter = min(l.IKESoft, l.ChildSoft) / 10
+		l.Jitter = shortest(l.IKESoft, l.ChildSoft, l.Reauthentication) / 10
 	}
 	if c.FragmentSize == 0 {
 		c.FragmentSize = DefaultFragmentSize
 	}
+}
+
+// shortest is that of some lifetimes, of which 0 is none.
+func shortest(all ...time.Duration) (least time.Duration) {
+	for _, d := range all {
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	return least
 }

@@ -91,8 +91,7 @@ func (m *Machine) uncontested(o *ikeSA) {
 			h := s.Held
 			s.Held = nil
 			err := m.config.Installer.Install(h)
-			h.In.Encryption.Wipe()
-			h.Out.Encryption.Wipe()
+			h.wipe()
 			if err != nil {
 				m.report(s, Warning, "%v: %v", errInstall, err)
 				m.forget(s, s.inbound(h.Inbound), "the data plane refuses it")

@@ -67,3 +67,11 @@ type Child struct {
 	// Limits of both directions together; 0: none. Soft ones are below the hard ones.
 	SoftBytes, HardBytes, SoftPackets, HardPackets uint64
 }
+
+// wipe overwrites the keys, which the Installer has copied or does not get.
+func (c *Child) wipe() {
+	for _, k := range []crypto.DirectionKeys{c.In, c.Out} {
+		k.Encryption.Wipe()
+		k.Integrity.Wipe()
+	}
+}

@@ -35,7 +35,7 @@ func (m *Machine) establish(s *ikeSA) {
 	c := m.connection(s)
 	m.schedule(s)
 	if r := c.Lifetimes.Reauthentication; r > 0 {
-		s.ReauthAt = m.at(r - m.jitter(c.Lifetimes.Jitter))
+		s.ReauthAt = m.ahead(r, c.Lifetimes.Jitter)
 	}
 	m.keepOpen(s)
 	m.touch(s)
@@ -89,7 +89,7 @@ func (m *Machine) bury(s *ikeSA, reason string) {
 	for _, n := range s.Chains {
 		m.cancel(n)
 	}
-	s.Chains, s.Later, s.Held, s.In.Fragments = nil, nil, nil, fragments{}
+	s.Chains, s.Later, s.In.Fragments = nil, nil, fragments{}
 	s.RekeyAt, s.HardAt, s.ReauthAt, s.KeepaliveAt = 0, 0, 0, 0
 	if s.Peer != 0 {
 		m.leave(s, reason)
@@ -104,6 +104,7 @@ func (m *Machine) bury(s *ikeSA, reason string) {
 func (m *Machine) drop(s *ikeSA, c *childSA) {
 	if s.Held != nil && s.Held.Inbound == c.Inbound {
 		m.config.Installer.Release(c.Inbound)
+		s.Held.wipe()
 		s.Held = nil
 		return
 	}

@@ -26,10 +26,12 @@ const (
 	retryJitter    = 0.25
 	// temporary is the pause after TEMPORARY_FAILURE, with as much jitter again; it
 	// does not grow. After maxTemporary the IKE SA is made anew (section 2.25).
-	temporary    = 4 * time.Second
-	maxTemporary = 4 * time.Minute
-	maxInitial   = 8 << 10 // octets of an IKE_SA_INIT request, which a half-open SA keeps
-	messageIDEnd = 1 << 31 // the IKE SA is rekeyed long before its ids end
+	temporary        = 4 * time.Second
+	maxTemporary     = 4 * time.Minute
+	maxPredecessors  = 4       // of an IKE SA that was rekeyed, which the peer should have deleted
+	repeatsPerSecond = 5       // copies of its last request that an IKE SA answers
+	maxInitial       = 8 << 10 // octets of an IKE_SA_INIT request, which a half-open SA keeps
+	messageIDEnd     = 1 << 31 // the IKE SA is rekeyed long before its ids end
 )
 
 // Limits bound what peers can make us keep. Zero fields get their default from

@@ -44,12 +44,11 @@ func (m *Machine) move(s *ikeSA, local, remote netip.AddrPort) {
 // moveChildren changes those of its Child SAs.
 func (m *Machine) moveChildren(s *ikeSA, local, remote netip.AddrPort) {
 	for _, c := range s.Children {
-		if s.Held == nil || s.Held.Inbound != c.Inbound {
-			m.config.Installer.Move(c.Inbound, local, remote, c.Encapsulation)
+		if h := s.Held; h != nil && h.Inbound == c.Inbound {
+			h.Local, h.Remote, h.Encapsulation = local, remote, c.Encapsulation
+			continue
 		}
-	}
-	if s.Held != nil {
-		s.Held.Local, s.Held.Remote = local, remote
+		m.config.Installer.Move(c.Inbound, local, remote, c.Encapsulation)
 	}
 }
 

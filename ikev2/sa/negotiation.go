@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"dmvpn/ikev2/crypto"
 	"dmvpn/ikev2/proposal"
@@ -78,7 +80,6 @@ func (m *Machine) install(s *ikeSA, n *negotiation) (*childSA, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer keys.Wipe()
 	defer n.wipe()
 	c := m.connection(s)
 	l := c.Lifetimes
@@ -86,7 +87,7 @@ func (m *Machine) install(s *ikeSA, n *negotiation) (*childSA, error) {
 		Peer: m.describe(s), IKE: s.ID, Inbound: n.Inbound, Outbound: n.Outbound, Suite: n.Choice.Suite, Extended: n.Choice.Extended,
 		In: keys.Responder, Out: keys.Initiator, Mode: n.Mode, Here: n.Here, There: n.There, Local: s.Local, Remote: s.Remote,
 		Encapsulation: s.NATLocal || s.NATRemote || c.ForceEncapsulation, Replaces: n.Replaces,
-		SoftBytes: l.SoftBytes, HardBytes: l.HardBytes, SoftPackets: l.SoftPackets, HardPackets: l.HardPackets,
+		SoftBytes: m.less(l.SoftBytes), HardBytes: l.HardBytes, SoftPackets: m.less(l.SoftPackets), HardPackets: l.HardPackets,
 	}
 	if !n.Initiator {
 		child.In, child.Out = child.Out, child.In
@@ -96,31 +97,36 @@ func (m *Machine) install(s *ikeSA, n *negotiation) (*childSA, error) {
 		Encapsulation: child.Encapsulation, Made: m.now,
 	}
 	if l.ChildSoft > 0 {
-		k.RekeyAt = m.at(l.ChildSoft - m.jitter(l.Jitter))
+		k.RekeyAt = m.ahead(l.ChildSoft, l.Jitter)
 	}
 	if l.ChildHard > 0 {
 		k.HardAt = m.at(l.ChildHard)
 	}
 	if s.Contest != 0 {
-		held := *child
-		held.In, held.Out = clone(child.In), clone(child.Out)
-		s.Held = &held
-	} else if err := m.config.Installer.Install(child); err != nil {
-		return nil, fmt.Errorf("%w: %w", errInstall, err)
+		s.Held = child
+	} else {
+		err = m.config.Installer.Install(child)
+		child.wipe()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errInstall, err)
+		}
 	}
 	s.Children = append(s.Children, k)
 	m.index.inbound[k.Inbound] = s
 	return k, nil
 }
 
-var errInstall = errors.New("the data plane refuses the Child SA")
-
-func clone(k crypto.DirectionKeys) crypto.DirectionKeys {
-	return crypto.DirectionKeys{Encryption: append(crypto.Secret(nil), k.Encryption...), Integrity: append(crypto.Secret(nil), k.Integrity...)}
+// less is a limit of use less a random part of its tenth, so that the SAs of many peers with
+// much the same to do are not rekeyed at once.
+func (m *Machine) less(limit uint64) uint64 {
+	return limit - uint64(m.jitter(time.Duration(limit/10)))
 }
 
+var errInstall = errors.New("the data plane refuses the Child SA")
+
 // succeed makes the IKE SA that a rekey agreed on (section 2.18). It inherits what
-// belongs to the peer and its path, and starts with fresh counters.
+// belongs to the peer and its path, and starts with fresh counters. A peer that rekeys and
+// deletes nothing loses the oldest of what it should have deleted.
 func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 	seed := crypto.FurtherSeed(old.prf(), old.Keys.D, n.Ni, n.Nr, n.Secrets[0], n.further()...)
 	defer seed.Wipe()
@@ -139,9 +145,12 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 	}
 	m.schedule(s)
 	m.add(s)
-	if p := m.Peers[s.Peer]; p != nil {
-		p.SAs = append(p.SAs, s.own())
+	p := m.Peers[s.Peer]
+	past := slices.DeleteFunc(m.of(p), func(o *ikeSA) bool { return o.Origin != s.Origin || o == old || o.Stage == established })
+	if len(past) >= maxPredecessors {
+		m.die(past[0], "")
 	}
+	p.SAs = append(p.SAs, s.own())
 	return s, nil
 }
 
@@ -149,7 +158,7 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 func (m *Machine) schedule(s *ikeSA) {
 	l := m.connection(s).Lifetimes
 	if l.IKESoft > 0 {
-		s.RekeyAt = m.at(l.IKESoft - m.jitter(l.Jitter))
+		s.RekeyAt = m.ahead(l.IKESoft, l.Jitter)
 	}
 	if l.IKEHard > 0 {
 		s.HardAt = m.at(l.IKEHard)

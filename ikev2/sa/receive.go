@@ -131,6 +131,16 @@ func (m *Machine) answerAgain(s *ikeSA, in *Datagram, msg *wire.Message) {
 		m.counters.Replayed++
 		return
 	}
+	m.answerOnceMore(s, in)
+}
+
+// answerOnceMore sends the last response again, to where the copy of its request came from,
+// unless there were many just now: whoever has seen a request can make us send them.
+func (m *Machine) answerOnceMore(s *ikeSA, in *Datagram) {
+	if !s.In.Repeats.take(m.now, repeatsPerSecond) {
+		m.counters.Replayed++
+		return
+	}
 	m.counters.RepeatsAnswered++
 	m.transmitTo(in.Local, in.Remote, s.In.Packets)
 }

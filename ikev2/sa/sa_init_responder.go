@@ -22,9 +22,12 @@ func (m *Machine) initRequest(in *Datagram, h wire.Header) {
 	}
 	hash := sha256.Sum256(in.Data)
 	if own, ok := m.Recent[hash]; ok {
-		if s := m.SAs[own]; s != nil && s.Stage == halfOpen && s.In.Next == 1 {
-			m.counters.RepeatsAnswered++
-			m.transmitTo(in.Local, in.Remote, s.In.Packets)
+		// Copies may come from another port, where a NAT has begun anew (section 2.23). From
+		// another address they are somebody's who wants the answers sent to others, without a cookie.
+		if s := m.SAs[own]; s != nil && s.Stage == halfOpen && s.In.Next == 1 && s.Remote.Addr() == in.Remote.Addr() {
+			m.answerOnceMore(s, in)
+		} else {
+			m.counters.Replayed++
 		}
 		return
 	}

@@ -30,6 +30,7 @@ type incoming struct {
 	Packets [][]byte // response to the one before
 	// The exchange whose response that is; 0: none was sent.
 	Exchange wire.ExchangeType
+	Repeats  bucket // of that response
 	// Fragments are those of the next request.
 	Fragments fragments
 }
