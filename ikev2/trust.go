@@ -55,6 +55,7 @@ func LoadTrust(cas, crls []string) (*auth.Trust, error) {
 			t.CRLs = append(t.CRLs, list)
 		}
 	}
+	t.Prepare()
 	return t, nil
 }
 

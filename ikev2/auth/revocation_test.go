@@ -84,3 +84,27 @@ func TestRevocationLists(t *testing.T) {
 		})
 	}
 }
+
+// TestAListIsLookedAtOnce, and no peer pays for its length again.
+func TestAListIsLookedAtOnce(t *testing.T) {
+	const fqdn = "spoke1.example.net"
+	root := ca(t, nil, "root")
+	good, bad := issue(t, root, x509.Certificate{DNSNames: []string{fqdn}}), issue(t, root, x509.Certificate{DNSNames: []string{fqdn}})
+	list := root.revoke(t, now.Add(time.Hour), bad)
+	trust := &auth.Trust{Roots: []*x509.Certificate{root.Certificate}, CRLs: []*x509.RevocationList{list}}
+	trust.Prepare()
+	// Who looked again would find no signature that fits, and nothing revoked.
+	list.Signature[len(list.Signature)-1] ^= 1
+	list.RevokedCertificateEntries = nil
+	for range 2 {
+		if err := trust.Verify([]*x509.Certificate{good.Certificate}, identity(t, fqdn), now); err != nil {
+			t.Error(err)
+		}
+		if err := trust.Verify([]*x509.Certificate{bad.Certificate}, identity(t, fqdn), now); !errors.Is(err, auth.ErrFailed) || !strings.Contains(err.Error(), "was revoked") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := trust.Verify([]*x509.Certificate{good.Certificate}, identity(t, fqdn), now.Add(2*time.Hour)); !errors.Is(err, auth.ErrFailed) {
+		t.Errorf("its end is looked at each time: %v", err)
+	}
+}

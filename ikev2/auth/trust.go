@@ -20,10 +20,12 @@ const (
 )
 
 // Trust are the authorities whose certificates are believed, and their lists of
-// what is revoked.
+// what is revoked. Neither changes after the first use. It is safe for concurrent use.
 type Trust struct {
 	Roots []*x509.Certificate
 	CRLs  []*x509.RevocationList
+
+	revoked revocations
 }
 
 // Certificates decodes the CERT payloads of a message, the sender's own first
