@@ -30,7 +30,7 @@ type incoming struct {
 	Packets [][]byte // response to the one before
 	// The exchange whose response that is; 0: none was sent.
 	Exchange wire.ExchangeType
-	Repeats  bucket // of that response
+	Repeats  bucket // copies of it that were answered
 	// Fragments are those of the next request.
 	Fragments fragments
 }
@@ -129,7 +129,7 @@ func (m *Machine) respond(s *ikeSA, exchange wire.ExchangeType, payloads []wire.
 		m.then(func() { m.goneBy(s, "the peer's message ids are used up") })
 	}
 	m.spent(s)
-	s.In.Packets, s.In.Exchange = packets, exchange
+	s.In.Packets, s.In.Exchange, s.In.Repeats = packets, exchange, bucket{}
 	m.transmitTo(local, remote, packets)
 }
 
