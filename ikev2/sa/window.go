@@ -35,6 +35,20 @@ type incoming struct {
 	Fragments fragments
 }
 
+// bucket bounds how often something is done in a second.
+type bucket struct {
+	Second instant
+	Used   int
+}
+
+func (b *bucket) take(now instant, perSecond int) bool {
+	if now >= b.Second.after(second) {
+		b.Second, b.Used = now, 0
+	}
+	b.Used++
+	return b.Used <= perSecond
+}
+
 // send seals a request and sends it for the first time.
 func (m *Machine) send(s *ikeSA, r *request) {
 	if s.Out.Next == math.MaxUint32 {
