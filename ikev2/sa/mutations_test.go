@@ -99,11 +99,15 @@ func (s subject) run(t *testing.T, n int) {
 	}
 	// What is there after some messages is there after many.
 	done := map[string]int{}
-	for range min(n/10, 10_000) {
+	for i := range min(n/10, 10_000) {
+		if i%64 == 0 {
+			e.check("the first messages") // it has a memory of its own
+		}
 		s.one(f, done)
 		calm()
 	}
 	quiet()
+	e.check("the first messages")
 	before := heap()
 	start := time.Now()
 	clear(done)
