@@ -94,6 +94,7 @@ func (s *secure) tidy(e *end) error {
 		return nil
 	}
 	delete(s.ids, e.id)
+	s.sources.gone(e.id)
 	s.tunnel.currentPump().Secure(e.id, nil)
 	return s.plain.tables.Dismiss(s.plain.tunnel, at(e.at))
 }

@@ -36,6 +36,14 @@ func (c *sources) changed() {
 	clear(c.verdicts)
 }
 
+// gone forgets a peer: its id will be another one's.
+func (c *sources) gone(id tables.PeerID) {
+	c.changed()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.warned, id)
+}
+
 // known gives a verdict that was passed before, and what to hand to keep otherwise.
 func (c *sources) known(k sourceKey) (verdict, ok bool, changes uint64) {
 	c.mu.RLock()
