@@ -15,6 +15,15 @@
 //
 // N is the number of the spoke; spokes and hub serve 10.10.N.0/24, the hub 0.
 // On spokes and hub, eth0 is the underlay, lan the LAN and dmvpn0 the tunnel.
+//
+// A NAT, where there is one, stands between its spokes and the Internet:
+//
+//	      internet
+//	          │
+//	nat1 198.19.1.1
+//	          │ 192.168.1.254
+//	    ┌─────┴─────┐
+//	 spoke2      spoke3                       192.168.1.2, 192.168.1.3
 package cloud
 
 import (
@@ -44,8 +53,9 @@ type Options struct {
 	Protected  bool          // by IPsec, with one shared key
 	// Settings may change what a node ("hub", "spoke1", …) is configured with.
 	Settings func(node string, s *Settings)
-	// Wire may change the wire between a node and the Internet.
+	// Wire may change the wire between a node (hub, spoke or NAT) and the Internet.
 	Wire func(node string, w *lab.Wire)
+	NATs []NAT // nat1, nat2, …
 }
 
 // Programs are the paths of our executables.
@@ -56,6 +66,7 @@ type Cloud struct {
 	*lab.Lab
 	Internet, Hub, HubHost *lab.Node
 	Spokes, Hosts          []*lab.Node // Spokes[0] is spoke1
+	NATs                   []*lab.Node // NATs[0] is nat1
 
 	programs Programs
 	settings map[string]*Settings
@@ -91,9 +102,12 @@ func New(o Options) (*Cloud, error) {
 	}
 	c := &Cloud{Lab: l, programs: o.Programs, settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
 	c.Internet = l.Router("internet")
-	c.Hub, c.HubHost = c.site(o, "hub", "host0", HubNBMA(), 0)
+	for k := range o.NATs {
+		c.NATs = append(c.NATs, c.nat(o, k+1))
+	}
+	c.Hub, c.HubHost = c.site(o, 0)
 	for n := 1; n <= o.Spokes; n++ {
-		spoke, host := c.site(o, fmt.Sprint("spoke", n), fmt.Sprint("host", n), NBMA(n), n)
+		spoke, host := c.site(o, n)
 		c.Spokes, c.Hosts = append(c.Spokes, spoke), append(c.Hosts, host)
 	}
 	if err := l.Err(); err != nil {
@@ -106,28 +120,24 @@ func New(o Options) (*Cloud, error) {
 }
 
 // site builds a hub (n is 0) or a spoke, with its LAN and its configuration.
-func (c *Cloud) site(o Options, name, hostName string, nbma netip.Addr, n int) (site, host *lab.Node) {
+func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
+	name, hostName := "hub", fmt.Sprint("host", n)
+	if n > 0 {
+		name = fmt.Sprint("spoke", n)
+	}
 	site, host = c.Router(name), c.Node(hostName)
-	gateway := nbma.As4()
-	gateway[3] = 254
-	delay := o.SpokeDelay
-	if n == 0 {
-		delay = o.HubDelay
+	switch k := o.natOf(n); {
+	case n == 0:
+		c.uplink(o, site, HubNBMA(), o.HubDelay)
+	case k == 0:
+		c.uplink(o, site, NBMA(n), o.SpokeDelay)
+	default:
+		c.behind(site, k, n)
 	}
-	w := &lab.Wire{
-		A:     lab.End{Node: name, Device: Underlay, Address: nbma.String() + "/24"},
-		B:     lab.End{Node: "internet", Device: name, Address: netip.AddrFrom4(gateway).String() + "/24"},
-		Delay: delay,
-	}
-	if o.Wire != nil {
-		o.Wire(name, w)
-	}
-	c.Wire(w)
 	c.Wire(&lab.Wire{
 		A: lab.End{Node: name, Device: LAN, Address: Gateway(n).String() + "/24"},
 		B: lab.End{Node: hostName, Device: "eth0", Address: Host(n).String() + "/24"},
 	})
-	site.Route(netip.AddrFrom4(gateway).String(), "default")
 	host.Route(Gateway(n).String(), "default")
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(n)}}
 	if o.Protected {
@@ -138,6 +148,22 @@ func (c *Cloud) site(o Options, name, hostName string, nbma netip.Addr, n int) (
 	}
 	c.settings[name] = s
 	return site, host
+}
+
+// uplink joins a node to the Internet.
+func (c *Cloud) uplink(o Options, node *lab.Node, address netip.Addr, delay time.Duration) {
+	gateway := address.As4()
+	gateway[3] = 254
+	w := &lab.Wire{
+		A:     lab.End{Node: node.Name, Device: Underlay, Address: address.String() + "/24"},
+		B:     lab.End{Node: "internet", Device: node.Name, Address: netip.AddrFrom4(gateway).String() + "/24"},
+		Delay: delay,
+	}
+	if o.Wire != nil {
+		o.Wire(node.Name, w)
+	}
+	c.Wire(w)
+	node.Route(netip.AddrFrom4(gateway).String(), "default")
 }
 
 // sharedKey writes the key of all, readable by the node's daemon alone.

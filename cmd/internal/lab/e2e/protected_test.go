@@ -66,7 +66,7 @@ func protected(t *testing.T, o cloud.Options) *cloud.Cloud {
 	t.Helper()
 	o.Protected = true
 	c := build(t, o)
-	for _, n := range append([]*lab.Node{c.Hub}, c.Spokes...) {
+	for _, n := range slices.Concat([]*lab.Node{c.Hub}, c.Spokes, c.NATs) {
 		capture, err := n.Capture(cloud.Underlay, inClear)
 		check(t, err)
 		t.Cleanup(func() {
