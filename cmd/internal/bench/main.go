@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -28,16 +29,37 @@ func main() {
 	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the CPU that is measured")
 	handshakes := flag.Int("handshakes", 200, "IKE handshakes a turn; 0: none")
 	sas := flag.Int("sas", 10000, "IKE SAs of which the memory is measured")
-	only := flag.String("only", "", "the one path of packets to measure: encapsulation, decapsulation or hairpin")
+	tunnels := flag.Int("tunnels", 5, "how often each encrypted tunnel has its turn; 0: none")
+	turn := flag.Duration("turn", 3*time.Second, "length of a turn of an encrypted tunnel")
+	var t tools
+	flag.StringVar(&t.dmvpnd, "dmvpnd", beside("dmvpnd"), "our daemon")
+	flag.StringVar(&t.wireguard, "wireguard", "", "wireguard-go, which tools/wireguard-go makes")
+	flag.StringVar(&t.strongswan, "strongswan", "", "root file system with strongSwan, which tools/interop/root makes")
+	only := flag.String("only", "", "the one thing to measure: encapsulation, decapsulation, hairpin, tunnels or ike")
 	flag.Parse()
-	err := run(*peers, *rounds, *packets, *cpu, *tcp, *only)
-	if err == nil && *handshakes > 0 && *only == "" {
+	var err error
+	if *only != "tunnels" && *only != "ike" {
+		err = run(*peers, *rounds, *packets, *cpu, *tcp, *only)
+	}
+	if err == nil && *tunnels > 0 && (*only == "" || *only == "tunnels") {
+		err = tunnelTable(*tunnels, *turn, t)
+	}
+	if err == nil && *handshakes > 0 && (*only == "" || *only == "ike") {
 		err = ikeTable(*rounds, *handshakes, *sas)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// beside finds a program that was built next to this one.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
 }
 
 func run(peers, rounds, packets, cpu int, tcp time.Duration, only string) error {

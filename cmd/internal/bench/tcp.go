@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -90,18 +91,31 @@ func (s *sites) transfer(ctx context.Context, w way, cpu int, d time.Duration) (
 	if err != nil {
 		return transfer{}, err
 	}
+	t, err := iperf(ctx, s.hostA, s.hostB, w, []string{"taskset", "-c", strconv.Itoa(cpu)}, d)
+	if err != nil {
+		return transfer{}, err
+	}
+	after, err := c.softirq()
+	t.cpu += after - before
+	return t, err
+}
+
+// iperf runs iperf3 once, behind a command that starts it if one is given. The CPU time is
+// that of its two ends.
+func iperf(ctx context.Context, from, to *lab.Node, w way, behind []string, d time.Duration) (transfer, error) {
 	ctx, cancel := context.WithTimeout(ctx, d+20*time.Second)
 	defer cancel()
-	pinned := func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, "taskset", append([]string{"-c", strconv.Itoa(cpu), "iperf3"}, args...)...)
+	command := func(args ...string) *exec.Cmd {
+		args = slices.Concat(behind, []string{"iperf3"}, args)
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.WaitDelay = time.Second
 		return cmd
 	}
-	server := pinned("-s", "-1", "-B", w.to)
-	if err := s.hostB.Start(server); err != nil {
+	server := command("-s", "-1", "-B", w.to)
+	if err := to.Start(server); err != nil {
 		return transfer{}, err
 	}
-	out, client, err := s.client(ctx, pinned, w, d)
+	out, client, err := iperfClient(ctx, from, command, w, d)
 	if err != nil {
 		cancel()
 		return transfer{}, errors.Join(err, ignoreExit(server.Wait()))
@@ -109,21 +123,14 @@ func (s *sites) transfer(ctx context.Context, w way, cpu int, d time.Duration) (
 	if err := server.Wait(); err != nil {
 		return transfer{}, fmt.Errorf("iperf3 server: %w", err)
 	}
-	after, err := c.softirq()
-	if err != nil {
-		return transfer{}, err
-	}
-	return transfer{
-		octets: out.End.Received.Bytes,
-		cpu:    after - before + used(client) + used(server),
-	}, nil
+	return transfer{octets: out.End.Received.Bytes, cpu: used(client) + used(server)}, nil
 }
 
-// client runs the sender, again while the server does not listen yet.
-func (s *sites) client(ctx context.Context, pinned func(...string) *exec.Cmd, w way, d time.Duration) (iperfResult, *exec.Cmd, error) {
+// iperfClient runs the sender, again while the server does not listen yet.
+func iperfClient(ctx context.Context, from *lab.Node, command func(...string) *exec.Cmd, w way, d time.Duration) (iperfResult, *exec.Cmd, error) {
 	for {
-		client := pinned("-c", w.to, "-B", w.from, "-t", strconv.Itoa(int(d.Seconds())), "-J")
-		raw, err := s.output(client)
+		client := command("-c", w.to, "-B", w.from, "-t", strconv.Itoa(max(1, int(d.Seconds()))), "-J")
+		raw, err := output(from, client)
 		var result iperfResult
 		if bad := json.Unmarshal(raw, &result); bad != nil {
 			return result, client, fmt.Errorf("iperf3: %w: %q", errors.Join(err, bad), raw)
@@ -139,12 +146,12 @@ func (s *sites) client(ctx context.Context, pinned func(...string) *exec.Cmd, w 
 	}
 }
 
-func (s *sites) output(cmd *exec.Cmd) ([]byte, error) {
+func output(n *lab.Node, cmd *exec.Cmd) ([]byte, error) {
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.hostA.Start(cmd); err != nil {
+	if err := n.Start(cmd); err != nil {
 		return nil, err
 	}
 	var raw []byte
