@@ -4,7 +4,8 @@
 # make test       every test of this machine's kernel
 # make test-vm    on Debian's 6.1 kernel, with FRR as the peer (LAB=DIR names the lab)
 # make interop-ike  IKE against the real strongSwan, in the lab's VM (SCENARIOS="psk nat")
-# make bench      CPU time per packet and Gbit/s per core, beside plain forwarding
+# make bench      CPU time per packet and Gbit/s per core, beside plain forwarding and other
+#                 encrypted tunnels (BENCH="-only tunnels")
 # make fuzz       every fuzz target, FUZZTIME each
 # make mutations  a million mutated messages of each IKE exchange against a live responder
 # make lint       gofmt, vet, staticcheck, clang-format, import rules
@@ -49,9 +50,10 @@ interop-ike:
 	$(root) env LAB="$(LAB)" tools/interop/run $(SCENARIOS)
 
 bench: build
-	@tools/setup
+	@tools/setup run rivals
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/bench
-	$(root) bin/bench
+	wireguard=$$(tools/wireguard-go) && strongswan=$$($(root) tools/interop/root trixie) && \
+	$(root) bin/bench -wireguard "$$wireguard" -strongswan "$$strongswan" $(BENCH)
 
 fuzz:
 	FUZZTIME="$(FUZZTIME)" tools/fuzz

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -123,46 +124,52 @@ func (e *entry) packets(r *result, size int, d time.Duration) (err error) {
 	return nil
 }
 
+// printTunnels prints tables as docs/bench.md has them.
 func printTunnels(list []*entry, results map[*entry]*result) {
 	first := results[list[0]]
-	fmt.Printf("  %-16s %14s", "", "TCP, Gbit/s")
-	for range streamSizes {
-		fmt.Printf(" %16s", "tunnel's CPU, µs")
-	}
-	fmt.Printf("\n  %-16s %14s", "", "per core")
-	for _, size := range streamSizes {
-		fmt.Printf(" %16s", fmt.Sprintf("%d octets", size))
-	}
-	fmt.Println()
+	fmt.Printf("| | TCP, Gbit/s per core |%s\n| --- | --- |%s\n", columns(" CPU of a packet, %d octets |"), columns(" --- |"))
 	for _, e := range list {
 		r := results[e]
-		fmt.Printf("  %-16s %14.2f", e.name, median(r.perCore))
-		for _, size := range streamSizes {
-			fmt.Printf(" %16.2f", median(r.perPacket[size]))
-		}
-		fmt.Println()
+		fmt.Printf("| %s | %.2f |%s\n", e.name, median(r.perCore), each(func(size int) string {
+			return fmt.Sprintf(" %.1f µs |", median(r.perPacket[size]))
+		}))
 	}
-	fmt.Println()
 	for _, e := range list[1:] {
 		r := results[e]
-		ratio, low, high := ratios(quotients(first.perCore, r.perCore))
-		fmt.Printf("  ours of %-16s TCP %.2f (%.2f … %.2f), CPU of a packet", e.name, ratio, low, high)
-		for _, size := range streamSizes {
-			ratio, low, high := ratios(quotients(first.perPacket[size], r.perPacket[size]))
-			fmt.Printf(" %d: %.2f (%.2f … %.2f)", size, ratio, low, high)
-		}
-		fmt.Println()
+		fmt.Printf("| ours by %s | %s |%s\n", e.name, spread(first.perCore, r.perCore), each(func(size int) string {
+			return " " + spread(first.perPacket[size], r.perPacket[size]) + " |"
+		}))
 	}
-	fmt.Println()
+	fmt.Printf("\nExpected: TCP at least 2.0 times wireguard-go and 6 times kernel-libipsec, a packet of %d octets not above wireguard-go.\n\n", streamSizes[0])
 	for _, e := range list {
 		r := results[e]
-		fmt.Printf("  %-16s %s; proof: %d octets arrived, the tunnel counted %d; packets", e.name, e.encapsulation, r.payload, r.counted)
-		for _, size := range streamSizes {
-			fmt.Printf(" %d of %d", r.arrived[size], r.sent[size])
-		}
-		fmt.Println()
+		fmt.Printf("- %s: %s. Proof: %d octets arrived, the tunnel counted %d; packets that arrived%s\n", e.name, e.encapsulation, r.payload, r.counted,
+			each(func(size int) string { return fmt.Sprintf(" %d of %d", r.arrived[size], r.sent[size]) }))
 	}
 	fmt.Println()
+}
+
+// columns repeats a text for each size.
+func columns(format string) string {
+	return each(func(size int) string {
+		if !strings.Contains(format, "%") {
+			return format
+		}
+		return fmt.Sprintf(format, size)
+	})
+}
+
+func each(f func(size int) string) (all string) {
+	for _, size := range streamSizes {
+		all += f(size)
+	}
+	return all
+}
+
+// spread gives the median of the ratios of two lists, and their range.
+func spread(a, b []float64) string {
+	ratio, low, high := ratios(quotients(a, b))
+	return fmt.Sprintf("%.2f (%.2f … %.2f)", ratio, low, high)
 }
 
 // quotients gives them round by round.

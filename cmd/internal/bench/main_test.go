@@ -3,7 +3,11 @@
 package main
 
 import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -12,6 +16,29 @@ import (
 // where a packet did not take its path.
 func TestEveryPathIsProved(t *testing.T) {
 	if err := run(300, 1, 2000, runtime.NumCPU()-1, time.Second, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryTunnelIsProved runs ours and the others' in small.
+func TestEveryTunnelIsProved(t *testing.T) {
+	const tree = "../../.."
+	dmvpnd := filepath.Join(t.TempDir(), "dmvpnd")
+	if out, err := exec.Command("go", "build", "-o", dmvpnd, "../../dmvpnd").CombinedOutput(); err != nil {
+		t.Fatalf("build dmvpnd: %v\n%s", err, out)
+	}
+	made := func(tool string, args ...string) string {
+		var said bytes.Buffer
+		make := exec.Command(filepath.Join(tree, tool), args...)
+		make.Stderr = &said
+		path, err := make.Output()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", make, err, &said)
+		}
+		return strings.TrimSpace(string(path))
+	}
+	all := tools{dmvpnd: dmvpnd, wireguard: made("tools/wireguard-go"), strongswan: made("tools/interop/root", "trixie")}
+	if err := tunnelTable(1, 300*time.Millisecond, all); err != nil {
 		t.Fatal(err)
 	}
 }
