@@ -3,145 +3,140 @@
 package pump
 
 import (
-	"bytes"
-	"encoding/binary"
+	"errors"
+
+	"golang.org/x/sys/unix"
 
 	"dmvpn/loader/tables"
 )
 
 // merger writes inner packets into the tunnel device's queue. Consecutive TCP segments of
-// one connection become one GSO packet, as the kernel's own GRO makes it: with the same
-// headers but for length, identification, sequence number, acknowledgement flags and
-// checksums, so that cutting it again gives the same packets.
+// one connection, and UDP packets of one flow, become one GSO packet, as the kernel's own
+// GRO makes it (flow.go). Packets of one flow keep their order; those of several may come
+// in turns.
 type merger struct {
-	pump   *Pump
-	buf    []byte // virtio_net_hdr and the packet that grows
-	header int    // octets of IP header
-	tcp    int    // and TCP header
-	size   int    // payload of each segment; 0: buf is empty, or holds what does not grow
-	count  int
-	octets int
-	next   uint32 // sequence number that continues it
-	id     tables.PeerID
+	pump    *Pump
+	flows   [mergeFlows]flow
+	waiting int     // of flows, those that hold something
+	scratch []byte  // for what the device does not take whole
+	seen    arrived // and not yet counted
 }
 
-// mergeBuffer is the largest GSO packet with its virtio_net_hdr.
-const mergeBuffer = vnetHeader + 65535
+// arrived is what one peer has sent.
+type arrived struct {
+	id              tables.PeerID
+	packets, octets int
+}
 
-func newMerger(p *Pump) *merger { return &merger{pump: p, buf: make([]byte, 0, mergeBuffer)} }
+const (
+	mergeFlows = 8 // flows that grow at the same time; a power of 2
+	// mergeBuffer is the largest GSO packet with its virtio_net_hdr.
+	mergeBuffer = vnetHeader + 65535
+)
 
-func (m *merger) idle() bool { return len(m.buf) == 0 }
+func newMerger(p *Pump) *merger {
+	m := &merger{pump: p}
+	for i := range m.flows {
+		m.flows[i].buf = make([]byte, 0, mergeBuffer)
+	}
+	return m
+}
+
+// idle says whether everything was written and counted.
+func (m *merger) idle() bool { return m.waiting == 0 && m.seen.packets == 0 }
 
 // add takes a packet whose header was checked.
 func (m *merger) add(id tables.PeerID, in inner) {
-	if m.grows(id, in) {
-		m.grow(in)
+	f := &m.flows[in.hash()%mergeFlows]
+	if f.grows(id, in) {
+		if f.grow(in) {
+			m.flush(f)
+		}
 		return
 	}
-	m.flush()
-	m.id, m.octets, m.count = id, len(in.b), 1
-	m.buf = append(m.buf[:vnetHeader], in.b...)
-	m.size = 0
-	tcp, payload := in.segmentable()
-	if payload == 0 {
-		m.flush()
+	m.flush(f)
+	m.waiting++
+	if f.begin(id, in) {
+		m.flush(f)
+	}
+}
+
+// end writes and counts what waits.
+func (m *merger) end() {
+	for i := range m.flows {
+		if m.waiting == 0 {
+			break
+		}
+		m.flush(&m.flows[i])
+	}
+	m.report()
+}
+
+// flush writes what a flow holds.
+func (m *merger) flush(f *flow) {
+	if f.idle() {
 		return
 	}
-	m.header, m.tcp, m.size = in.header, tcp, payload
-	m.next = binary.BigEndian.Uint32(in.b[in.header+4:]) + uint32(payload)
-	if in.b[in.header+13]&flagPSH != 0 {
-		m.flush()
+	m.waiting--
+	err := m.write(f)
+	if err != nil {
+		m.pump.config.Tables.CountDrops(f.id, tables.DropSlowPath, f.count, f.octets)
+	} else {
+		m.count(arrived{f.id, f.count, f.octets})
 	}
+	f.buf, f.size = f.buf[:0], 0
 }
 
-// TCP flags (RFC 9293, section 3.1).
-const (
-	flagFIN = 0x01
-	flagPSH = 0x08
-	flagACK = 0x10
-)
-
-// segmentable gives the lengths of TCP header and payload of a packet that may be part of
-// a larger one; a payload of 0: it may not.
-func (p inner) segmentable() (tcp, payload int) {
-	if p.protocol() != protocolTCP || p.header != ipHeader || p.fragment() != flagDF {
-		return 0, 0
-	}
-	l4 := p.payload()
-	if len(l4) < tcpHeader {
-		return 0, 0
-	}
-	tcp = int(l4[12]>>4) * 4
-	if tcp < tcpHeader || tcp >= len(l4) || l4[13]&^flagPSH != flagACK {
-		return 0, 0
-	}
-	// A wrong checksum must stay wrong.
-	if fold(sum(p.pseudo(), l4)) != 0xffff {
-		return 0, 0
-	}
-	return tcp, len(l4) - tcp
-}
-
-// grows says whether a packet continues the one in the buffer.
-func (m *merger) grows(id tables.PeerID, in inner) bool {
-	if m.size == 0 || id != m.id || len(in.b) < ipHeader+tcpHeader || in.header != m.header || in.protocol() != protocolTCP {
-		return false
-	}
-	have := m.buf[vnetHeader:]
-	l4, old := in.payload(), have[m.header:]
-	// Addresses, ports, TTL, TOS; then sequence, acknowledgement, offset, window, options.
-	if !bytes.Equal(in.b[12:20], have[12:20]) || in.b[1] != have[1] || in.b[8] != have[8] || !bytes.Equal(l4[:4], old[:4]) ||
-		binary.BigEndian.Uint32(l4[4:]) != m.next || len(l4) <= m.tcp || !bytes.Equal(l4[8:13], old[8:13]) ||
-		!bytes.Equal(l4[14:16], old[14:16]) || !bytes.Equal(l4[20:m.tcp], old[20:m.tcp]) {
-		return false
-	}
-	tcp, payload := in.segmentable()
-	return tcp == m.tcp && payload > 0 && payload <= m.size && len(have)+payload <= 65535
-}
-
-func (m *merger) grow(in inner) {
-	payload := in.b[m.header+m.tcp:]
-	m.buf = append(m.buf, payload...)
-	m.next += uint32(len(payload))
-	m.count++
-	m.octets += len(in.b)
-	psh := in.b[m.header+13] & flagPSH
-	m.buf[vnetHeader+m.header+13] |= psh
-	if len(payload) < m.size || psh != 0 {
-		m.flush()
-	}
-}
-
-// flush writes what the buffer holds.
-func (m *merger) flush() {
-	if m.idle() {
-		return
-	}
+// write gives the device a flow's packet, or its parts where the device has no GSO for
+// UDP: kernels before 6.2.
+func (m *merger) write(f *flow) error {
 	p := m.pump
 	v := vnet{}
-	if m.count > 1 {
-		v = m.finish()
+	if f.count > 1 {
+		v = f.finish()
 	}
-	v.put(m.buf)
-	p.writing.Lock()
-	_, err := p.config.Queue.Write(m.buf)
-	p.writing.Unlock()
-	if err != nil {
-		p.config.Tables.CountDrops(m.id, tables.DropSlowPath, m.count, m.octets)
-	} else {
-		p.config.Tables.CountReceivedMany(m.id, m.count, m.octets)
+	if v.gsoType != gsoUDPL4 || !p.withoutUSO.Load() {
+		v.put(f.buf)
+		err := p.write(f.buf)
+		if v.gsoType != gsoUDPL4 || !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		p.withoutUSO.Store(true)
 	}
-	m.buf, m.size = m.buf[:0], 0
+	if m.scratch == nil {
+		m.scratch = make([]byte, mergeBuffer)
+	}
+	// Each part has room for its virtio_net_hdr, of zeros, in front.
+	var failed error
+	inner{f.buf[vnetHeader:], f.header}.segment(v, m.scratch[vnetHeader:vnetHeader], func(part inner) {
+		if err := p.write(m.scratch[:vnetHeader+len(part.b)]); err != nil {
+			failed = err
+		}
+	})
+	return failed
 }
 
-// finish makes the header that of the whole; the checksum of TCP is left to whoever cuts
-// it, over the pseudo header as is the way of partial ones.
-func (m *merger) finish() vnet {
-	whole := inner{m.buf[vnetHeader:], m.header}
-	whole.seal()
-	l4 := whole.payload()
-	binary.BigEndian.PutUint16(l4[16:], 0)
-	binary.BigEndian.PutUint16(l4[16:], fold(whole.pseudo()))
-	return vnet{flags: vnetNeedsSum, gsoType: gsoTCPv4, headers: uint16(m.header + m.tcp), gsoSize: uint16(m.size),
-		sumStart: uint16(m.header), sumOffset: 16}
+// write gives the device one packet, with its virtio_net_hdr.
+func (p *Pump) write(b []byte) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	_, err := p.config.Queue.Write(b)
+	return err
+}
+
+// count sums up what one peer sent, and reports it when it is another's turn.
+func (m *merger) count(a arrived) {
+	if m.seen.id != a.id {
+		m.report()
+	}
+	m.seen.id = a.id
+	m.seen.packets += a.packets
+	m.seen.octets += a.octets
+}
+
+func (m *merger) report() {
+	if m.seen.packets > 0 {
+		m.pump.config.Tables.CountReceivedMany(m.seen.id, m.seen.packets, m.seen.octets)
+	}
+	m.seen = arrived{}
 }

@@ -4,6 +4,7 @@ package pump
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -66,32 +67,44 @@ func (p inner) pseudo() uint32 {
 	return sum(uint32(p.protocol())+uint32(len(p.b)-p.header), p.b[12:20])
 }
 
-// sum adds the octets to a checksum that is not yet folded. It takes them four at a
-// time: 2^16 and 2^32 count as 1.
+// sum adds the octets to a checksum that is not yet folded; what is behind them, if
+// anything, must begin at an even place. Ones' complement does not mind the order of octets
+// in a word (RFC 1071, section 2): it takes them as they lie in memory, eight at a time.
 func sum(s uint32, b []byte) uint32 {
-	total := uint64(s)
-	for len(b) >= 32 {
-		v, w, x, y := binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint64(b[24:])
-		total += v>>32 + v&(1<<32-1) + w>>32 + w&(1<<32-1) + x>>32 + x&(1<<32-1) + y>>32 + y&(1<<32-1)
-		b = b[32:]
+	var total, carry uint64
+	for len(b) >= 64 {
+		w := (*[64]byte)(b)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[0:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[8:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[16:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[24:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[32:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[40:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[48:]), carry)
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[56:]), carry)
+		b = b[64:]
 	}
-	for len(b) >= 4 {
-		total += uint64(binary.BigEndian.Uint32(b))
-		b = b[4:]
+	for len(b) >= 8 {
+		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(b), carry)
+		b = b[8:]
 	}
-	if len(b) >= 2 {
-		total += uint64(b[0])<<24 | uint64(b[1])<<16
-		b = b[2:]
-		if len(b) == 1 {
-			total += uint64(b[0]) << 8
-		}
-	} else if len(b) == 1 {
-		total += uint64(b[0]) << 24
+	var rest [8]byte
+	copy(rest[:], b)
+	total, carry = bits.Add64(total, binary.NativeEndian.Uint64(rest[:]), carry)
+	total, carry = bits.Add64(total, 0, carry)
+	total += carry
+	total = total>>32 + total&(1<<32-1)
+	var word [2]byte
+	binary.NativeEndian.PutUint16(word[:], fold64(total))
+	// Callers add few sums of 16 bits: no overflow.
+	return s + uint32(binary.BigEndian.Uint16(word[:]))
+}
+
+func fold64(s uint64) uint16 {
+	for s > 0xffff {
+		s = s>>16 + s&0xffff
 	}
-	for total > 1<<32-1 {
-		total = total>>32 + total&(1<<32-1)
-	}
-	return uint32(total)
+	return uint16(s)
 }
 
 func fold(s uint32) uint16 {

@@ -80,8 +80,9 @@ type Pump struct {
 	secured secured
 	slow    slowSealer // for what does not come in batches
 
-	writing sync.Mutex
-	out     []byte // what is written into the queue
+	writing    sync.Mutex
+	out        []byte      // what is written into the queue
+	withoutUSO atomic.Bool // the device takes no GSO of UDP
 
 	raising sync.Mutex
 	raise   map[tables.PeerID]*time.Timer // back to the tunnel's MTU

@@ -49,7 +49,7 @@ func (o *Opener) Begin(now time.Time) { o.now = now }
 // End gives the kernel what was gathered.
 func (o *Opener) End() {
 	for _, p := range o.touched {
-		o.merging[p].flush()
+		o.merging[p].end()
 	}
 	o.touched = o.touched[:0]
 }

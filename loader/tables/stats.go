@@ -54,14 +54,22 @@ func stamp(now time.Time, mono, ns uint64) time.Time {
 	return now.Add(-time.Duration(int64(mono - ns)))
 }
 
-// monotonic reads the clock of bpf_ktime_get_coarse_ns, in nanoseconds.
-func monotonic() uint64 {
+// monotonic reads the clock of bpf_ktime_get_coarse_ns, in nanoseconds: it is the runtime's
+// too, which reads it without a system call.
+func monotonic() uint64 { return started.ns + uint64(time.Since(started.at)) }
+
+// started is one moment on both.
+var started = func() (s struct {
+	at time.Time
+	ns uint64
+}) {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
-		return 0
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err == nil {
+		s.ns = uint64(ts.Nano())
 	}
-	return uint64(ts.Nano())
-}
+	s.at = time.Now()
+	return s
+}()
 
 // clearStats sets the counters of an id to 0 on every CPU. t.mu is held.
 func (t *Tables) clearStats(id PeerID) error {
