@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -184,50 +183,6 @@ func TestDummyAndPadding(t *testing.T) {
 	x.seal(&s, b, number, false)
 	if _, _, err := i.Open(&s, b); err != ErrPadding {
 		t.Errorf("padding of 200 octets in 4: %v", err)
-	}
-}
-
-// Numbers are taken by many workers, one by one and in blocks, and by who takes the SA
-// over from a worker that was killed: none occurs twice.
-func TestNoSequenceNumberTwice(t *testing.T) {
-	const workers, each, handovers = 4, 50_000, 4
-	x := transforms["aes128gcm16"]
-	seen := make([]uint8, workers*each*handovers*2+1_000_000)
-	after := uint64(0)
-	for range handovers {
-		o, err := NewOutbound(OutboundConfig{SPI: 1, Extended: true, Transform: x, After: after})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		taken := make([][]uint64, workers)
-		for w := range workers {
-			wg.Go(func() {
-				for k := range each / 10 {
-					n := 1 + k%19
-					first, err := o.Reserve(n)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					for j := range n {
-						taken[w] = append(taken[w], first+uint64(j))
-					}
-				}
-			})
-		}
-		wg.Wait()
-		for _, all := range taken {
-			for _, n := range all {
-				if n == 0 || n <= after {
-					t.Fatalf("number %d after %d", n, after)
-				}
-				if seen[n]++; seen[n] > 1 {
-					t.Fatalf("number %d twice", n)
-				}
-			}
-		}
-		after = o.Last()
 	}
 }
 

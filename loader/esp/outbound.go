@@ -117,9 +117,13 @@ func (o *Outbound) SealAt(s *Scratch, number uint64, b []byte, at int, next uint
 	return b, nil
 }
 
-// Last is the last sequence number that was given out: what the next one to have this
-// SA must begin after.
-func (o *Outbound) Last() uint64 { return o.next.Load() }
+// Last is the last sequence number that was given out.
+func (o *Outbound) Last() uint64 { return min(o.next.Load(), o.last) }
+
+// HandOver ends the giving out of numbers, and gives the last one: what the next to have this
+// SA must begin after (OutboundConfig.After). Workers may finish what they had reserved;
+// Reserve gives ErrExhausted from here on.
+func (o *Outbound) HandOver() (after uint64) { return min(o.next.Swap(o.last), o.last) }
 
 // OutboundStats are counters of an Outbound; octets are those of payloads.
 type OutboundStats struct {
