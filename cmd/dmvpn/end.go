@@ -38,10 +38,13 @@ func teardown(t *target) *cobra.Command {
 		Use:   "teardown",
 		Short: "End the daemon and remove its tunnels, programs, pins and routes",
 		Long: "Teardown tells the peers, ends the daemon and removes everything of the instance\n" +
-			"from the kernel. It works without a daemon too, by what is pinned.",
+			"from the kernel. It works without a daemon too, by what is pinned. Unreachable routes\n" +
+			"stay under what was protected, so that it does not go in clear instead: with --release\n" +
+			"they go too, now or when everything else is gone.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return t.teardown(cmd.Context()) },
 	}
+	c.Flags().BoolVar(&t.release, "release", false, "lift the unreachable routes under what was protected: it then follows the routes that are left, in clear")
 	c.Flags().StringVar(&t.bpffs, "bpffs", "", "mount point of the BPF file system, where no daemon is there to say (`DIRECTORY`)")
 	return c
 }
@@ -51,7 +54,7 @@ func (t *target) teardown(ctx context.Context) error {
 	defer cancel()
 	client := t.client()
 	defer client.Close()
-	err := client.Teardown(ctx)
+	err := client.Teardown(ctx, t.release)
 	if err == nil {
 		return t.waitForEnd(ctx)
 	}
@@ -65,7 +68,7 @@ func (t *target) teardown(ctx context.Context) error {
 func (t *target) teardownAlone(away error) error {
 	owner, err := instance.ReadOwner(t.paths())
 	if err != nil {
-		owner = instance.Owner{}
+		owner, err = instance.Owner{}, nil
 	}
 	o := loader.Options{BPFFS: owner.BPFFS, Instance: t.instance}
 	if t.bpffs != "" {
@@ -74,9 +77,20 @@ func (t *target) teardownAlone(away error) error {
 	if o.BPFFS == "" {
 		o.BPFFS = config.DefaultBPFFS
 	}
-	if !t.leftSomething(o) {
-		return fmt.Errorf("there is nothing to take down: no pins at %s/dmvpn/%s, and %w", o.BPFFS, t.instance, away)
+	release := t.release && instance.StandsUnreachable(t.paths())
+	if t.leftSomething(o) {
+		err = t.remove(o)
+	} else if !release {
+		err = fmt.Errorf("there is nothing to take down: no pins at %s/dmvpn/%s, and %w", o.BPFFS, t.instance, away)
 	}
+	if err == nil && release {
+		err = instance.Release(t.paths())
+	}
+	return err
+}
+
+// remove takes down what is left, with the lock that keeps a daemon from starting meanwhile.
+func (t *target) remove(o loader.Options) error {
 	lock, err := instance.Take(t.runDir, t.instance, instance.Owner{PID: os.Getpid(), BPFFS: o.BPFFS})
 	if err != nil {
 		return err

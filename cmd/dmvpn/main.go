@@ -42,7 +42,7 @@ const (
 // target is the daemon that is asked.
 type target struct {
 	runDir, instance, socket, bpffs string
-	json                            bool
+	json, release                   bool
 }
 
 func (t *target) paths() instance.Paths { return instance.PathsOf(t.runDir, t.instance) }

@@ -18,8 +18,8 @@ import (
 
 // request is a Stop or a Teardown that waits for its answer.
 type request struct {
-	teardown bool
-	answer   chan error
+	teardown, release bool
+	answer            chan error
 }
 
 // serve runs until a signal, a request or a failure.
@@ -56,7 +56,7 @@ func serve(c *config.Config) error {
 				return d.stop()
 			}
 			log.Info().Msg("teardown, as asked by the control socket")
-			return d.teardown(r.answer)
+			return d.teardown(r.answer, r.release)
 		case err := <-d.failed:
 			log.Error().Err(err).Msg("stop: the data plane stays and forwards")
 			return errors.Join(err, d.stop())
@@ -133,7 +133,7 @@ func (d *daemon) stop() error {
 
 // teardown tells the peers, ends the loops, removes everything from the kernel,
 // and only then answers.
-func (d *daemon) teardown(answer chan<- error) error {
+func (d *daemon) teardown(answer chan<- error, release bool) error {
 	for _, t := range d.tunnels {
 		ctx, cancel := context.WithTimeout(context.Background(), withdrawTime)
 		d.quietly("tell the peers", t.service.Withdraw(ctx))
@@ -147,6 +147,9 @@ func (d *daemon) teardown(answer chan<- error) error {
 	err = errors.Join(err, d.holder.Close())
 	if gone := instance.Teardown(d.paths, d.options); gone != nil {
 		err = errors.Join(err, fmt.Errorf("teardown: %w", gone))
+	}
+	if release {
+		err = errors.Join(err, instance.Release(d.paths))
 	}
 	answer <- err
 	err = errors.Join(err, d.server.Close())

@@ -24,13 +24,15 @@ type source struct {
 }
 
 // Stop implements control.Source.
-func (s *source) Stop(ctx context.Context) error { return s.ask(ctx, false) }
+func (s *source) Stop(ctx context.Context) error { return s.ask(ctx, request{}) }
 
 // Teardown implements control.Source.
-func (s *source) Teardown(ctx context.Context) error { return s.ask(ctx, true) }
+func (s *source) Teardown(ctx context.Context, release bool) error {
+	return s.ask(ctx, request{teardown: true, release: release})
+}
 
-func (s *source) ask(ctx context.Context, teardown bool) error {
-	r := request{teardown: teardown, answer: make(chan error, 1)}
+func (s *source) ask(ctx context.Context, r request) error {
+	r.answer = make(chan error, 1)
 	select {
 	case s.daemon.asked <- r:
 	case <-ctx.Done():

@@ -2,7 +2,11 @@
 
 package main
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"dmvpn/cmd/internal/instance"
+)
 
 // behind are the prefixes that only this tunnel leads to: what must not follow the
 // default route in clear while the tunnel is away.
@@ -16,16 +20,16 @@ func (t *tunnel) behind() []netip.Prefix {
 			}
 		}
 	}
+	for _, a := range t.config.Authorize {
+		for _, p := range a.Networks {
+			all = append(all, p.Masked())
+		}
+	}
 	return all
 }
 
 // standUnreachable stands unreachable routes under them, which outlive the daemon, a
-// crash and teardown.
+// crash and teardown, until `dmvpn teardown --release`.
 func (t *tunnel) standUnreachable() error {
-	for _, p := range t.behind() {
-		if err := t.daemon.host.InstallUnreachable(p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return instance.StandUnreachable(t.daemon.paths, t.daemon.host, t.behind())
 }

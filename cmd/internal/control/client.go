@@ -66,8 +66,12 @@ func (c *Client) Stop(ctx context.Context) error {
 	return c.Post(ctx, "stop")
 }
 
-// Teardown asks for /v1/teardown and waits until the data plane is gone.
-func (c *Client) Teardown(ctx context.Context) error {
+// Teardown asks for /v1/teardown and waits until the data plane is gone, and with release
+// the unreachable routes under what was protected.
+func (c *Client) Teardown(ctx context.Context, release bool) error {
+	if release {
+		return c.Post(ctx, "teardown?release=true")
+	}
 	return c.Post(ctx, "teardown")
 }
 

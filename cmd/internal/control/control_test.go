@@ -74,6 +74,7 @@ type daemon struct {
 	wait     bool // until the request is given up
 	stopped  atomic.Bool
 	tornDown atomic.Bool
+	released atomic.Bool
 	followed atomic.Bool
 	ordered  string
 }
@@ -92,7 +93,11 @@ func (d *daemon) Shortcuts(context.Context) ([]Shortcut, error) { return []Short
 func (d *daemon) Stats(context.Context) (Stats, error)          { return Stats{}, d.err }
 func (d *daemon) Drops(context.Context) ([]Drop, error)         { return d.drops, d.err }
 func (d *daemon) Stop(context.Context) error                    { d.stopped.Store(true); return d.err }
-func (d *daemon) Teardown(context.Context) error                { d.tornDown.Store(true); return d.err }
+func (d *daemon) Teardown(_ context.Context, release bool) error {
+	d.tornDown.Store(true)
+	d.released.Store(release)
+	return d.err
+}
 
 func serve(t *testing.T, d *daemon) (client *Client, socket string) {
 	t.Helper()
@@ -140,8 +145,10 @@ func TestTheClientReadsWhatTheDaemonSays(t *testing.T) {
 	if err := client.Stop(ctx); err != nil || !d.stopped.Load() {
 		t.Errorf("stop: %v, reached the daemon: %v", err, d.stopped.Load())
 	}
-	if err := client.Teardown(ctx); err != nil || !d.tornDown.Load() {
-		t.Errorf("teardown: %v, reached the daemon: %v", err, d.tornDown.Load())
+	for _, release := range []bool{false, true} {
+		if err := client.Teardown(ctx, release); err != nil || !d.tornDown.Load() || d.released.Load() != release {
+			t.Errorf("teardown: %v, reached the daemon: %v, release %v", err, d.tornDown.Load(), d.released.Load())
+		}
 	}
 }
 
@@ -199,6 +206,8 @@ func TestEveryPathAnswersInJSON(t *testing.T) {
 		{"GET", "/v1/drops", "", 200, `[]`},
 		{"GET", "/v1/stats", "", 200, `{"tunnels":null}`},
 		{"POST", "/v1/stop", "", 200, `{}`},
+		{"POST", "/v1/teardown?release=perhaps", "", 400, `{"error":"release=perhaps is neither true nor false"}`},
+		{"POST", "/v1/teardown?force=true", "", 400, `{"error":"there is no parameter \"force\", only [\"release\"]"}`},
 		{"GET", "/v1/teardown", "", 405, `{"error":"GET /v1/teardown: use POST"}`},
 		{"POST", "/v1/peers", "", 405, `{"error":"POST /v1/peers: use GET"}`},
 		{"GET", "/v2/peers", "", 404, `{"error":"there is no /v2/peers; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike"}`},

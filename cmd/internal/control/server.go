@@ -28,8 +28,9 @@ type Source interface {
 	IKESource
 	// Stop begins the end of the daemon and returns; the data plane stays.
 	Stop(context.Context) error
-	// Teardown removes the data plane, then is Stop.
-	Teardown(context.Context) error
+	// Teardown removes the data plane, with release the unreachable routes under what was
+	// protected too, then is Stop.
+	Teardown(ctx context.Context, release bool) error
 }
 
 // Time limits of a connection.
@@ -104,7 +105,13 @@ func Handler(source Source) http.Handler {
 	get(mux, "drops", source.Drops)
 	addIKE(mux, source)
 	post(mux, "stop", requestTime, source.Stop)
-	post(mux, "teardown", teardownTime, source.Teardown)
+	handleWith(mux, "teardown", http.MethodPost, teardownTime, func(ctx context.Context, q url.Values) (any, error) {
+		release, err := truth(q, "release")
+		if err := errors.Join(known(q, "release"), err); err != nil {
+			return nil, err
+		}
+		return struct{}{}, source.Teardown(ctx, release)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike", r.URL.Path)})
 	})

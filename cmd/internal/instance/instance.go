@@ -20,8 +20,11 @@ var ErrRunning = errors.New("is already running")
 
 // Paths are the instance's files.
 type Paths struct {
-	Folder, Lock, Socket, State, CrashSecret, Holder, HolderLog string
+	Folder, Lock, Socket, State, CrashSecret, Holder, HolderLog, Unreachable string
 }
+
+// unreachableSuffix ends the name of the file beside the folder.
+const unreachableSuffix = ".unreachable.json"
 
 // PathsOf gives the paths of an instance; the folder need not be there.
 func PathsOf(runDir, instance string) Paths {
@@ -29,7 +32,7 @@ func PathsOf(runDir, instance string) Paths {
 	return Paths{
 		Folder: folder, Lock: filepath.Join(folder, "lock"), Socket: filepath.Join(folder, "control.sock"),
 		State: filepath.Join(folder, "state.json"), CrashSecret: filepath.Join(folder, "crash-secret"), Holder: filepath.Join(folder, "holder.sock"),
-		HolderLog: filepath.Join(folder, "holder.log"),
+		HolderLog: filepath.Join(folder, "holder.log"), Unreachable: folder + unreachableSuffix,
 	}
 }
 
