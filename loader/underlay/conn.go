@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package underlay holds the sockets that send and receive outer packets: the
-// raw GRE socket of the slow path, and those of UDP for IKE and for ESP behind
-// NAT.
+// raw GRE socket of the slow path, those of UDP for IKE and ESP, and the raw one of
+// ESP.
 package underlay
 
 import (

@@ -22,7 +22,7 @@ func (c *Conn) PathMTU(to netip.Addr) (int, error) {
 
 // PathMTU is that of Conn, from one of our addresses; an unspecified one stands
 // for the one that the kernel chooses.
-func (c *UDPConn) PathMTU(local, to netip.Addr) (int, error) {
+func (c *datagrams) PathMTU(local, to netip.Addr) (int, error) {
 	if !local.IsValid() {
 		local = netip.IPv4Unspecified()
 	}

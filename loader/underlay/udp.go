@@ -8,9 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,18 +30,12 @@ type UDPConfig struct {
 //
 // The socket never has UDP_ENCAP: with it the kernel would keep ESP to itself.
 type UDPConn struct {
-	file          *os.File
-	raw           syscall.RawConn
-	local         netip.AddrPort
-	device        string
-	mark          uint32
+	datagrams
 	encapsulation bool
 
-	queued   atomic.Bool // something may be in the error queue
 	fragment sync.Mutex  // held while the socket may fragment
 	mu       sync.Mutex  // of idle
 	idle     []*outgoing // as many as ever sent together
-	counters udpCounters
 }
 
 // OpenUDP opens the socket or takes over the adopted one, and binds it. An
@@ -76,7 +67,13 @@ func OpenUDP(c UDPConfig) (*UDPConn, error) {
 		_ = f.Close()
 		return fail(err)
 	}
-	return &UDPConn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark, encapsulation: c.Encapsulation}, nil
+	sort := sortIKE
+	if c.Encapsulation {
+		sort = Classify
+	}
+	return &UDPConn{encapsulation: c.Encapsulation, datagrams: datagrams{
+		name: "UDP", file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark, sort: sort,
+	}}, nil
 }
 
 func openUDP(c UDPConfig) (*os.File, error) {
@@ -149,19 +146,6 @@ func adoptable(f *os.File, c UDPConfig) bool {
 	return err == nil && same
 }
 
-// Local gives what the socket is bound to; the address may be the unspecified one.
-func (c *UDPConn) Local() netip.AddrPort { return c.local }
-
-// File gives the socket for a holder to duplicate. It stays the UDPConn's.
-func (c *UDPConn) File() *os.File { return c.file }
-
-// SetReadDeadline makes ReadBatch return at a time, also one that waits already,
-// with an error that wraps os.ErrDeadlineExceeded; the zero time takes it back.
-func (c *UDPConn) SetReadDeadline(t time.Time) error { return c.file.SetReadDeadline(t) }
-
-// Close ends a ReadBatch that waits.
-func (c *UDPConn) Close() error { return c.file.Close() }
-
 // pollerError names what the runtime's poller says: of a socket that it can poll
 // only two things.
 func pollerError(err error) error {
@@ -169,12 +153,6 @@ func pollerError(err error) error {
 		return os.ErrClosed
 	}
 	return err
-}
-
-// udpCounters are counted by any goroutine.
-type udpCounters struct {
-	ike, esp, keepalives, garbage, truncated, sent, tooBig, failed atomic.Uint64
-	overflow                                                       atomic.Uint32
 }
 
 // UDPCounters count datagrams; those of a merged buffer each by itself.

@@ -208,20 +208,26 @@ func (o *outgoing) sendFragmented(fd uintptr) {
 
 // failed counts and explains.
 func (c *UDPConn) failed(errno unix.Errno, err error, local, remote netip.AddrPort) error {
-	switch {
-	case err != nil:
-	case errno == unix.EMSGSIZE:
-		c.counters.tooBig.Add(1)
-		err = ErrTooBig
-	case errno == unix.EPERM:
-		err = fmt.Errorf("%w: a firewall rule of this machine drops it", errno)
-	case (errno == unix.EINVAL || errno == unix.ENETUNREACH) && local.Addr().IsValid():
-		err = fmt.Errorf("%w: no route, or %s is no address of ours any more", errno, local.Addr())
-	default:
-		err = errno
+	if err == nil {
+		err = explain(errno, local.Addr())
 	}
-	if err != ErrTooBig {
+	if err == ErrTooBig {
+		c.counters.tooBig.Add(1)
+	} else {
 		c.counters.failed.Add(1)
 	}
 	return fmt.Errorf("underlay: send UDP from %s to %s: %w", c.local, remote, err)
+}
+
+// explain says what an error of sending means to an operator.
+func explain(errno unix.Errno, local netip.Addr) error {
+	switch {
+	case errno == unix.EMSGSIZE:
+		return ErrTooBig
+	case errno == unix.EPERM:
+		return fmt.Errorf("%w: a firewall rule of this machine drops it", errno)
+	case (errno == unix.EINVAL || errno == unix.ENETUNREACH) && local.IsValid():
+		return fmt.Errorf("%w: no route, or %s is no address of ours any more", errno, local)
+	}
+	return errno
 }

@@ -26,7 +26,7 @@ type Batch struct {
 	Datagrams []Datagram
 	Hints     []Hint
 
-	conn     *UDPConn
+	conn     *datagrams
 	receive  func(fd uintptr) bool // a method value, made once
 	messages []mmsghdr
 	vectors  []unix.Iovec
@@ -75,19 +75,19 @@ func NewBatch(n int) *Batch {
 
 // ReadBatch waits until there is a datagram for us, or a hint, and gives all that
 // fit into the batch. Merged datagrams are taken apart, keepalives and garbage
-// dropped; all are counted. It allocates nothing. An error ends the UDPConn;
+// dropped; all are counted. It allocates nothing. An error ends the socket;
 // after Close it wraps os.ErrClosed. But after os.ErrDeadlineExceeded it may be
 // called again.
-func (c *UDPConn) ReadBatch(b *Batch) error {
-	b.Datagrams, b.Hints, b.conn = b.Datagrams[:0], b.Hints[:0], c
+func (d *datagrams) ReadBatch(b *Batch) error {
+	b.Datagrams, b.Hints, b.conn = b.Datagrams[:0], b.Hints[:0], d
 	for len(b.Datagrams)+len(b.Hints) == 0 {
 		b.read, b.err = 0, nil
-		err := pollerError(c.raw.Read(b.receive))
+		err := pollerError(d.raw.Read(b.receive))
 		if err == nil {
 			err = b.err
 		}
 		if err != nil {
-			return fmt.Errorf("underlay: read UDP socket on %s: %w", c.local, err)
+			return fmt.Errorf("underlay: read %s socket on %s: %w", d.name, d.local, err)
 		}
 		b.split()
 	}
@@ -146,8 +146,8 @@ func (b *Batch) split() {
 		for first := true; first || len(data) > 0; first = false {
 			segment := data[:min(size, len(data))]
 			data = data[len(segment):]
-			d.Kind, d.Data = b.conn.classify(segment)
-			if d.Remote.Port() == 0 {
+			d.Kind, d.Data = b.conn.sort(segment)
+			if d.Remote.Port() == 0 && !b.conn.header {
 				d.Kind = Garbage
 			}
 			switch d.Kind {
@@ -171,11 +171,9 @@ func (b *Batch) split() {
 	n.garbage.Add(garbage)
 }
 
-// classify does on the other port without the marker and ESP.
-func (c *UDPConn) classify(b []byte) (Kind, []byte) {
+// sortIKE does on port 500 what Classify does on 4500, without the marker and ESP.
+func sortIKE(b []byte) (Kind, []byte) {
 	switch {
-	case c.encapsulation:
-		return Classify(b)
 	case len(b) == 1 && b[0] == 0xFF:
 		return Keepalive, b
 	case len(b) == 0:

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package underlay
+
+import (
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// datagrams is what the sockets that are read in batches have in common.
+type datagrams struct {
+	name   string // of the kind, for errors
+	file   *os.File
+	raw    syscall.RawConn
+	local  netip.AddrPort
+	device string
+	mark   uint32
+	header bool // each message begins with its IPv4 header
+	sort   func([]byte) (Kind, []byte)
+
+	queued   atomic.Bool // something may be in the error queue
+	counters counters
+}
+
+// counters are counted by any goroutine.
+type counters struct {
+	ike, esp, keepalives, garbage, truncated, sent, tooBig, failed atomic.Uint64
+	overflow                                                       atomic.Uint32
+}
+
+// Local gives what the socket is bound to; the address may be the unspecified one.
+func (d *datagrams) Local() netip.AddrPort { return d.local }
+
+// File gives the socket for a holder to duplicate. It stays the connection's.
+func (d *datagrams) File() *os.File { return d.file }
+
+// SetReadDeadline makes ReadBatch return at a time, also one that waits already,
+// with an error that wraps os.ErrDeadlineExceeded; the zero time takes it back.
+func (d *datagrams) SetReadDeadline(t time.Time) error { return d.file.SetReadDeadline(t) }
+
+// Close ends a ReadBatch that waits.
+func (d *datagrams) Close() error { return d.file.Close() }

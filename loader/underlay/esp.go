@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package underlay
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ESPConn is a raw socket of ESP without UDP, IP protocol 50 (RFC 4303). SendSegments
+// may be called together with ReadBatch and itself; ReadBatch by one goroutine at a
+// time. Its endpoints have port 0.
+type ESPConn struct {
+	datagrams
+
+	mu   sync.Mutex // of idle
+	idle []*outgoingESP
+}
+
+// OpenESP opens the socket or takes over the adopted one, and binds it; an unspecified
+// local address stands for all that the device, or the machine, has. An adopted one that
+// is bound elsewhere is closed and a new one opened. It needs CAP_NET_RAW, and
+// CAP_NET_ADMIN for a mark.
+func OpenESP(c Config) (*ESPConn, error) {
+	if !c.Local.IsValid() {
+		c.Local = netip.IPv4Unspecified()
+	}
+	fail := func(err error) (*ESPConn, error) {
+		return nil, fmt.Errorf("underlay: raw ESP socket on %s: %w", c.Local, err)
+	}
+	if !c.Local.Is4() {
+		return fail(errors.New("not an IPv4 address"))
+	}
+	f := c.Adopt
+	if f != nil && !adoptableESP(f, c) {
+		_ = f.Close()
+		f = nil
+	}
+	if f == nil {
+		var err error
+		if f, err = openESP(c); err != nil {
+			return fail(err)
+		}
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return fail(err)
+	}
+	return &ESPConn{datagrams: datagrams{
+		name: "raw ESP", file: f, raw: raw, local: netip.AddrPortFrom(c.Local, 0), device: c.Device, mark: c.Mark, header: true, sort: sortESP,
+	}}, nil
+}
+
+func openESP(c Config) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ESP)
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "esp "+c.Local.String())
+	if err = setDevice(fd, c.Device, c.Mark); err == nil {
+		err = setESP(fd)
+	}
+	if err == nil {
+		if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
+			err = fmt.Errorf("bind: %w", err)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// setESP sets what each packet tells, and that nothing is fragmented.
+func setESP(fd int) error {
+	for _, o := range []struct{ level, name, value int }{
+		{unix.IPPROTO_IP, unix.IP_TTL, outerTTL},
+		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
+		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
+		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
+		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
+		{unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return fmt.Errorf("set option %d of level %d: %w", o.name, o.level, err)
+		}
+	}
+	return nil
+}
+
+// adoptableESP says whether the socket is bound as the Config asks, and makes it the
+// rest.
+func adoptableESP(f *os.File, c Config) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	err = raw.Control(func(fd uintptr) {
+		in4, ok := boundAddress(int(fd), unix.IPPROTO_ESP, c.Device, c.Mark)
+		same = ok && in4.Addr == c.Local.As4() && setESP(int(fd)) == nil
+	})
+	return err == nil && same
+}
+
+// sortESP takes the IPv4 header off a packet of a raw socket.
+func sortESP(b []byte) (Kind, []byte) {
+	if len(b) < 20 {
+		return Garbage, nil
+	}
+	header, total := int(b[0]&0x0f)*4, int(binary.BigEndian.Uint16(b[2:]))
+	if header < 20 || total > len(b) || total < header+8 {
+		return Garbage, nil
+	}
+	return ESP, b[header:total]
+}
+
+// ESPCounters count packets.
+type ESPCounters struct {
+	Received  uint64
+	Garbage   uint64 // received: too short for ESP
+	Truncated uint64 // received with a part missing
+	Overflow  uint32 // dropped by the kernel since the socket was opened: its buffer was full
+	Sent      uint64
+	TooBig    uint64 // not sent: above the path's MTU
+	Failed    uint64 // not sent for another reason
+}
+
+// Counters gives them as they are now.
+func (c *ESPConn) Counters() ESPCounters {
+	n := &c.counters
+	return ESPCounters{Received: n.esp.Load(), Garbage: n.garbage.Load(), Truncated: n.truncated.Load(), Overflow: n.overflow.Load(),
+		Sent: n.sent.Load(), TooBig: n.tooBig.Load(), Failed: n.failed.Load()}
+}

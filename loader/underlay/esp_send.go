@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package underlay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// outgoingESP is what one sendmmsg(2) needs, kept from call to call so that nothing is
+// allocated.
+type outgoingESP struct {
+	messages [MaxSegments]mmsghdr
+	vectors  [MaxSegments]unix.Iovec
+	name     unix.RawSockaddrInet4
+	control  []byte
+
+	conn  *ESPConn
+	try   func(fd uintptr)      // method values, made once
+	wait  func(fd uintptr) bool // false waits
+	count int                   // messages
+	sent  int
+	errno unix.Errno
+}
+
+func newOutgoingESP(c *ESPConn) *outgoingESP {
+	o := &outgoingESP{conn: c, control: make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo)+unix.CmsgSpace(4))}
+	o.name.Family = unix.AF_INET
+	for i := range o.messages {
+		h := &o.messages[i].header
+		h.Name = (*byte)(unsafe.Pointer(&o.name))
+		h.Namelen = unix.SizeofSockaddrInet4
+		h.Iov = &o.vectors[i]
+		h.SetIovlen(1)
+	}
+	o.try, o.wait = o.transmit, func(fd uintptr) bool {
+		o.transmit(fd)
+		return o.errno != unix.EAGAIN
+	}
+	return o
+}
+
+func (c *ESPConn) acquire() *outgoingESP {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.idle)
+	if n == 0 {
+		return newOutgoingESP(c)
+	}
+	o := c.idle[n-1]
+	c.idle = c.idle[:n-1]
+	return o
+}
+
+func (c *ESPConn) release(o *outgoingESP) {
+	c.mu.Lock()
+	c.idle = append(c.idle, o)
+	c.mu.Unlock()
+}
+
+// SendSegments sends ESP packets of one size, but for the last, which may be shorter,
+// with the TOS octet and DF, by one call of the kernel. At most MaxSegments. It leaves
+// with the local address, unless that is unspecified, or the one that the socket is bound
+// to. It wraps ErrTooBig where a packet is above the path's MTU: those before it were
+// sent. It waits while the socket's buffer is full.
+func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b []byte) error {
+	if !remote.Is4() {
+		return fmt.Errorf("underlay: send ESP to %s: not an IPv4 address", remote)
+	}
+	if size < 1 || len(b) > size*MaxSegments {
+		return fmt.Errorf("underlay: send ESP to %s: %d octets in packets of %d, at most %d of them", remote, len(b), size, MaxSegments)
+	}
+	o := c.acquire()
+	defer c.release(o)
+	o.name.Addr = remote.As4()
+	o.put(local, tos)
+	for o.count = 0; len(b) > 0; o.count++ {
+		n := min(size, len(b))
+		o.vectors[o.count].Base = unsafe.SliceData(b)
+		o.vectors[o.count].SetLen(n)
+		b = b[n:]
+	}
+	o.sent, o.errno = 0, 0
+	// Write would let one sender in at a time: it is for waiting alone.
+	err := pollerError(c.raw.Control(o.try))
+	if err == nil && o.errno == unix.EAGAIN {
+		err = pollerError(c.raw.Write(o.wait))
+	}
+	clear(o.vectors[:o.count]) // keep nobody's memory
+	c.counters.sent.Add(uint64(o.sent))
+	if err == nil && o.errno == 0 {
+		return nil
+	}
+	return c.failed(o.errno, err, local, remote, o.count-o.sent)
+}
+
+// put makes the control messages of all: source address and TOS.
+func (o *outgoingESP) put(local netip.Addr, tos uint8) {
+	rest := o.control
+	var data []byte
+	if local.Is4() && !local.IsUnspecified() {
+		data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
+		clear(data)
+		address := local.As4()
+		copy(data[4:8], address[:])
+	}
+	data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_TOS, 4)
+	binary.NativeEndian.PutUint32(data, uint32(tos))
+	for i := range o.messages {
+		h := &o.messages[i].header
+		h.Control = &o.control[0]
+		h.SetControllen(len(o.control) - len(rest))
+	}
+}
+
+// transmit sends what is left. An error may be about an ICMP message that the kernel tells
+// now, of which nothing was sent: it asks again, once for each packet.
+func (o *outgoingESP) transmit(fd uintptr) {
+	for again := false; o.sent < o.count; {
+		o.sendmmsg(fd)
+		switch {
+		case o.errno == 0:
+			again = false
+		case o.errno == unix.EAGAIN || again:
+			return
+		default:
+			again = true
+			o.conn.queued.Store(true)
+			_, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		}
+	}
+}
+
+func (o *outgoingESP) sendmmsg(fd uintptr) {
+	for {
+		var n uintptr
+		n, _, o.errno = unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.messages[o.sent])), uintptr(o.count-o.sent), unix.MSG_DONTWAIT, 0, 0)
+		if o.errno == 0 {
+			o.sent += int(n)
+		}
+		if o.errno != unix.EINTR {
+			return
+		}
+	}
+}
+
+// failed counts and explains.
+func (c *ESPConn) failed(errno unix.Errno, err error, local, remote netip.Addr, packets int) error {
+	if err == nil {
+		err = explain(errno, local)
+	}
+	if err == ErrTooBig {
+		c.counters.tooBig.Add(uint64(packets))
+	} else {
+		c.counters.failed.Add(uint64(packets))
+	}
+	return fmt.Errorf("underlay: send ESP from %s to %s: %w", c.local.Addr(), remote, err)
+}
