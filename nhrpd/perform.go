@@ -105,6 +105,9 @@ func peer(e *zerolog.Event, at engine.Endpoint) *zerolog.Event {
 	if at.Port != 0 {
 		e.Uint16("port", at.Port)
 	}
+	if at.Identity != "" {
+		e.Str("identity", at.Identity)
+	}
 	return e
 }
 

@@ -11,30 +11,30 @@ import (
 // wanted is what the machine asked for and has not taken back.
 type wanted struct {
 	hops     map[netip.Addr]engine.Endpoint
-	accepted map[engine.Endpoint]bool
+	accepted map[engine.Endpoint]engine.Endpoint // by Key
 	routes   map[netip.Prefix]netip.Addr
 }
 
 func newWanted() wanted {
 	return wanted{
-		hops: map[netip.Addr]engine.Endpoint{}, accepted: map[engine.Endpoint]bool{},
+		hops: map[netip.Addr]engine.Endpoint{}, accepted: map[engine.Endpoint]engine.Endpoint{},
 		routes: map[netip.Prefix]netip.Addr{},
 	}
 }
 
 func (w *wanted) bind(nextHop netip.Addr, to engine.Endpoint) {
 	w.hops[nextHop] = to
-	w.accepted[to] = true
+	w.admit(to)
 }
 
 func (w *wanted) unbind(nextHop netip.Addr) { delete(w.hops, nextHop) }
 
-func (w *wanted) admit(from engine.Endpoint) { w.accepted[from] = true }
+func (w *wanted) admit(from engine.Endpoint) { w.accepted[from.Key()] = from }
 
 func (w *wanted) dismiss(from engine.Endpoint) {
-	delete(w.accepted, from)
+	delete(w.accepted, from.Key())
 	for hop, to := range w.hops {
-		if to == from {
+		if to.Key() == from.Key() {
 			delete(w.hops, hop)
 		}
 	}
@@ -81,14 +81,18 @@ func (s *Service) reconcile() {
 		}
 		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route of the run before removed: nobody asked for it again")
 	}
+	places := map[engine.Endpoint]bool{} // the data plane may not know who was there
+	for _, e := range s.wanted.accepted {
+		places[e.Place()] = true
+	}
 	for endpoint, hops := range s.config.DataPlane.Admitted() {
-		if !s.wanted.accepted[endpoint] {
+		if _, ok := s.wanted.accepted[endpoint.Key()]; !ok && !places[endpoint] {
 			err := s.config.DataPlane.Dismiss(endpoint)
 			peer(s.log.Info().Err(err), endpoint).Msg("peer of the run before dismissed: it has not been heard of again")
 			continue
 		}
 		for _, hop := range hops {
-			if s.wanted.hops[hop] != endpoint {
+			if !s.wanted.hops[hop].Is(endpoint) {
 				err := s.config.DataPlane.Unbind(hop)
 				peer(s.log.Info().Err(err).Stringer("nexthop", hop), endpoint).Msg("next hop of the run before unbound: nobody asked for it again")
 			}

@@ -84,5 +84,7 @@ func (t *tunnel) currentPump() *pump.Pump {
 
 // deliver hands NHRP in that came out of ESP.
 func (t *tunnel) deliver(from netip.AddrPort, identity string, packet []byte) {
-	t.service.Deliver(engine.Packet{From: endpointOf(from), Identity: identity, Data: packet})
+	e := endpointOf(from)
+	e.Identity = identity
+	t.service.Deliver(engine.Packet{From: e, Data: packet})
 }

@@ -118,28 +118,28 @@ type about struct {
 func endpoints(s engine.Snapshot) map[engine.Endpoint]about {
 	out := map[engine.Endpoint]about{}
 	for _, t := range s.Told {
-		out[t.To] = about{kind: control.PeerAdmitted}
+		out[t.To.Place()] = about{kind: control.PeerAdmitted}
 	}
 	for _, x := range s.Shortcuts {
 		a := about{kind: control.PeerShortcut, nat: x.Claimed, since: x.Created}
-		if old, ok := out[x.To]; ok && old.kind == a.kind && old.since.Before(a.since) {
+		if old, ok := out[x.To.Place()]; ok && old.kind == a.kind && old.since.Before(a.since) {
 			a.since = old.since
 		}
-		out[x.To] = a
+		out[x.To.Place()] = a
 	}
 	for _, b := range s.Bindings {
 		if b.Prefix == host(b.Protocol) {
-			out[b.To] = about{kind: control.PeerRegistered, nat: b.Claimed, since: b.Created}
+			out[b.To.Place()] = about{kind: control.PeerRegistered, nat: b.Claimed, since: b.Created}
 		}
 	}
 	for _, n := range s.Servers {
 		if answers(n.State) {
-			out[n.To] = about{kind: control.PeerNHS, since: n.Since}
+			out[n.To.Place()] = about{kind: control.PeerNHS, since: n.Since}
 		}
 	}
 	for _, e := range s.Accepted {
-		if _, ok := out[e]; !ok {
-			out[e] = about{kind: control.PeerAdmitted}
+		if _, ok := out[e.Place()]; !ok {
+			out[e.Place()] = about{kind: control.PeerAdmitted}
 		}
 	}
 	return out

@@ -63,6 +63,7 @@ func endpointOf(a netip.AddrPort) engine.Endpoint {
 }
 
 func (s *secure) end(at engine.Endpoint) *end {
+	at = at.Place()
 	e := s.ends[at]
 	if e == nil {
 		e = &end{at: at, hops: map[netip.Addr]engine.Bind{}}
@@ -134,7 +135,7 @@ func (s *secure) Bind(b engine.Bind) error {
 	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	nextHop, to := b.NextHop, b.To
+	nextHop, to := b.NextHop, b.To.Place()
 	for _, other := range s.ends {
 		if _, ok := other.hops[nextHop]; ok && other.at != to {
 			s.drop(other, nextHop)
@@ -204,7 +205,7 @@ func (s *secure) Admit(from engine.Endpoint, _ netip.Addr) error {
 func (s *secure) Dismiss(from engine.Endpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.ends[from]
+	e := s.ends[from.Place()]
 	if e == nil {
 		return s.plain.Dismiss(from) // of a run before
 	}

@@ -130,7 +130,7 @@ func (s *secure) path(to engine.Endpoint) (*esp.Association, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Not only when it is up: a registration may be here before IKE has said so.
-	if e := s.ends[to]; e != nil && e.peer != 0 {
+	if e := s.ends[to.Place()]; e != nil && e.peer != 0 {
 		if a := s.tunnel.daemon.installer.database.Current(e.peer); a != nil {
 			return a, nil
 		}

@@ -112,7 +112,7 @@ func (m *Machine) requester(in Packet, p *wire.Packet) Endpoint {
 func (m *Machine) public() Endpoint {
 	for _, s := range m.ranked() {
 		if s.Public.IsValid() {
-			return Endpoint{s.Public, s.PublicPort}
+			return Endpoint{NBMA: s.Public, Port: s.PublicPort}
 		}
 	}
 	return Endpoint{}
@@ -137,7 +137,7 @@ func (m *Machine) tell(protocol netip.Addr, to Endpoint, a answer) bool {
 		}
 		t = &told{Protocol: protocol}
 	}
-	before, moved := t.To, ok && t.To != to
+	before, moved := t.To, ok && t.To.Key() != to.Key()
 	i := slices.IndexFunc(t.Answers, func(b answer) bool { return b.Prefix == a.Prefix })
 	if i < 0 && len(t.Answers) >= answersPerTold {
 		return false

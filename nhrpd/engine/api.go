@@ -11,13 +11,6 @@ import (
 	"time"
 )
 
-// Endpoint is where a peer is on the underlay: its NBMA address, and the UDP
-// port that was observed, 0 for plain GRE.
-type Endpoint struct {
-	NBMA netip.Addr
-	Port uint16
-}
-
 // Route is what the kernel says of a destination.
 type Route struct {
 	Prefix  netip.Prefix
@@ -68,9 +61,8 @@ type Input interface{ input() }
 type (
 	// Packet is an NHRP packet that arrived in GRE.
 	Packet struct {
-		From     Endpoint // outer source
-		Identity string   // authenticated identity, "" on a plain tunnel
-		Data     []byte   // the NHRP packet, from its fixed header
+		From Endpoint // outer source, and on a protected tunnel who was authenticated
+		Data []byte   // the NHRP packet, from its fixed header
 	}
 	// Redirect says that a packet came by the tunnel and left by it.
 	Redirect struct {

@@ -34,26 +34,26 @@ const (
 // identity that registered it, as long as it is registered. An identity has one address,
 // and gives it up when it registers another one.
 func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string {
-	if in.Identity == "" {
+	if in.From.Identity == "" {
 		return ""
 	}
 	var allowance Allowance
 	if m.env.Allowed != nil {
-		a, ok := m.env.Allowed(in.Identity)
+		a, ok := m.env.Allowed(in.From.Identity)
 		if !ok {
-			return "no authorization names " + in.Identity
+			return "no authorization names " + in.From.Identity
 		}
 		allowance = a
 	}
 	own := p == host(client)
 	switch {
 	case len(allowance.Addresses) > 0 && !slices.ContainsFunc(allowance.Addresses, func(a netip.Prefix) bool { return a.Contains(client) }):
-		return in.Identity + " is not authorized for " + client.String()
+		return in.From.Identity + " is not authorized for " + client.String()
 	case !own && len(allowance.Networks) > 0 && !slices.ContainsFunc(allowance.Networks, func(a netip.Prefix) bool { return a.Bits() <= p.Bits() && a.Contains(p.Addr()) }):
-		return in.Identity + " is not authorized for " + p.String()
+		return in.From.Identity + " is not authorized for " + p.String()
 	}
-	if b, ok := m.bindings.Get(p); ok && b.Identity != "" && b.Identity != in.Identity {
-		return "it is held by " + b.Identity
+	if b, ok := m.bindings.Get(p); ok && b.To.Identity != "" && b.To.Identity != in.From.Identity {
+		return "it is held by " + b.To.Identity
 	}
 	return ""
 }
@@ -61,16 +61,16 @@ func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string
 // readdress ends the overlay address that an identity had before this one, unless the
 // operator lets it have several.
 func (m *Machine) readdress(b *binding) {
-	old, ok := m.identities[b.Identity]
-	if b.Identity == "" || !b.host() || !ok || old.Protocol == b.Protocol {
+	old, ok := m.identities[b.To.Identity]
+	if b.To.Identity == "" || !b.host() || !ok || old.Protocol == b.Protocol {
 		return
 	}
 	if m.env.Allowed != nil {
-		if a, _ := m.env.Allowed(b.Identity); len(a.Addresses) > 0 {
+		if a, _ := m.env.Allowed(b.To.Identity); len(a.Addresses) > 0 {
 			return
 		}
 	}
-	m.removeBinding(old, b.Identity+" registered "+b.Protocol.String())
+	m.removeBinding(old, b.To.Identity+" registered "+b.Protocol.String())
 }
 
 // violated counts what an identity must not do, and reports it once.
@@ -83,7 +83,7 @@ func (m *Machine) violated(in Packet, p netip.Prefix, reason string) {
 		}
 		m.violations.Delete(k)
 	}
-	v := violation{in.Identity, p}
+	v := violation{in.From.Identity, p}
 	if _, known := m.violations.Get(v); !known {
 		if m.violations.Len() >= violationsKept {
 			oldest, _, _ := m.violations.First()

@@ -20,7 +20,7 @@ func (b *bench) as(identity, nbma string, p *wire.Packet) (codes []wire.Code) {
 		b.t.Fatal(err)
 	}
 	b.take()
-	b.n.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(nbma)}, Identity: identity, Data: data})
+	b.n.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(nbma), Identity: identity}, Data: data})
 	for _, c := range b.one().p.CIEs {
 		codes = append(codes, c.Code)
 	}

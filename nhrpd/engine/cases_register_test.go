@@ -76,7 +76,7 @@ func TestCasesOfRegistration(t *testing.T) {
 					t.Fatal(err)
 				}
 				b.take()
-				b.n.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(nbma)}, Identity: identity, Data: data})
+				b.n.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(nbma), Identity: identity}, Data: data})
 				return b.one().p.CIEs[0].Code
 			}
 			want(t, "first", from("203.0.113.33", "s3", 1), wire.CodeSuccess)

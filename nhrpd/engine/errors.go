@@ -88,7 +88,7 @@ func (m *Machine) errorIndication(in Packet, p *wire.Packet) {
 func (m *Machine) registrationError(in Packet, code wire.ErrorCode, id uint32) {
 	for _, s := range m.servers {
 		for _, r := range s.Registrations {
-			if to, _ := s.to(); !r.Waiting || r.ID != id || to != in.From {
+			if to, _ := s.to(); !r.Waiting || r.ID != id || !to.Is(in.From) {
 				continue
 			}
 			reason := code.String()
@@ -116,7 +116,7 @@ func (m *Machine) purgeError(in Packet, code wire.ErrorCode, id uint32) {
 	if !ok || code != wire.ErrorProtocolAddressUnreachable {
 		return
 	}
-	if in.From == q.To {
+	if in.From.Is(q.To) {
 		m.purges.Delete(id)
 		m.purged(q)
 		return

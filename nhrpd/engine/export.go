@@ -12,7 +12,7 @@ import (
 )
 
 // exportVersion is the layout of what Export writes; Import takes no other.
-const exportVersion = 1
+const exportVersion = 2
 
 // exported is a machine's memory. Its times are instants on the machine's clock
 // in nanoseconds; what is left of one is its difference to Clock.
@@ -191,7 +191,7 @@ func (e *exported) check() error {
 func (m *Machine) importEntries(e *exported) {
 	for _, a := range e.Accepted {
 		a.Hops, a.Told = 0, 0
-		m.accepted.Put(a.Endpoint, a, a.Until)
+		m.accepted.Put(a.Endpoint.Key(), a, a.Until)
 	}
 	for _, b := range e.Bound {
 		m.bound[b.NextHop] = peering{b.To, b.MTU, b.Server}
@@ -205,7 +205,7 @@ func (m *Machine) importEntries(e *exported) {
 	}
 	for _, u := range e.Uses {
 		u.Shortcuts = 0
-		m.uses.Put(u.Endpoint, u, u.Next)
+		m.uses.Put(u.Endpoint.Key(), u, u.Next)
 	}
 	for _, s := range e.Shortcuts {
 		m.shortcuts.Put(s.Prefix, s, s.Until)
@@ -224,9 +224,9 @@ func (m *Machine) importEntries(e *exported) {
 	}
 	for _, t := range e.Told {
 		m.told.Put(t.Protocol, t, t.Until)
-		if a, ok := m.accepted.Get(t.To); ok {
+		if a, ok := m.accepted.Get(t.To.Key()); ok {
 			a.Told++
-			m.accepted.Put(t.To, a, m.acceptedUntil(a))
+			m.accepted.Put(t.To.Key(), a, m.acceptedUntil(a))
 		}
 	}
 	for _, q := range e.Purges {
@@ -236,7 +236,7 @@ func (m *Machine) importEntries(e *exported) {
 
 func (m *Machine) importRates(e *exported) {
 	for _, r := range e.Rated {
-		m.limits.endpoints.Put(r.Endpoint, r, r.Quiet)
+		m.limits.endpoints.Put(r.Endpoint.Key(), r, r.Quiet)
 	}
 	for _, p := range e.Pairs {
 		m.limits.pairs.Put(p.pair, p.Until, p.Until)

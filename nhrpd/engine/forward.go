@@ -14,7 +14,7 @@ import (
 // another type an error.
 func (m *Machine) forwardRequest(in Packet, p *wire.Packet) {
 	to, ok := m.onward(p.DestinationProtocol)
-	if !ok || to == in.From {
+	if !ok || to.Is(in.From) {
 		m.unreachable(in, p)
 		return
 	}
@@ -64,7 +64,7 @@ func (m *Machine) forwardReply(in Packet, p *wire.Packet) {
 	if !ok {
 		to, ok = m.onward(p.SourceProtocol)
 	}
-	if !ok || to == in.From {
+	if !ok || to.Is(in.From) {
 		m.drop("unreachable")
 		return
 	}
@@ -90,7 +90,7 @@ func (m *Machine) forwardError(in Packet, p *wire.Packet) {
 	if !ok {
 		to, ok = m.onward(p.DestinationProtocol)
 	}
-	if !ok || to == in.From || p.HopCount == 0 || !m.fromPeer(in.From) {
+	if !ok || to.Is(in.From) || p.HopCount == 0 || !m.fromPeer(in.From) {
 		m.drop("error-in-transit")
 		return
 	}
@@ -100,7 +100,7 @@ func (m *Machine) forwardError(in Packet, p *wire.Packet) {
 }
 
 // fromPeer says whether an endpoint is a client or an NHS of ours.
-func (m *Machine) fromPeer(e Endpoint) bool { return m.owned[e] > 0 || m.fromServer(e) }
+func (m *Machine) fromPeer(e Endpoint) bool { return m.owned[e.Key()] > 0 || m.fromServer(e) }
 
 // loops answers a packet that has been here before (RFC 2332, sections 5.3.2
 // and 5.3.3): our protocol address is in its record.
@@ -143,7 +143,7 @@ func (m *Machine) transit(in Packet, p *wire.Packet, to Endpoint, record wire.Ex
 // it over, and who does would answer to an address that leads nowhere.
 func (m *Machine) addNAT(in Packet, p *wire.Packet, client, claimed netip.Addr) {
 	b, ok := m.bindings.Get(host(client))
-	if !client.IsValid() || !ok || b.To != in.From || in.From.NBMA == claimed {
+	if !client.IsValid() || !ok || !b.To.Is(in.From) || in.From.NBMA == claimed {
 		return
 	}
 	m.observedPort(in.From, p)

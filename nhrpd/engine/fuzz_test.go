@@ -123,7 +123,7 @@ func (x *fuzzed) check() {
 func told(n *nhrptest.Node, s engine.Snapshot) error {
 	accepted := map[engine.Endpoint]bool{}
 	for _, e := range s.Accepted {
-		accepted[e] = true
+		accepted[e.Key()] = true
 	}
 	var errs []error
 	if !maps.Equal(accepted, n.Accepted) {

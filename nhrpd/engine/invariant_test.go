@@ -56,7 +56,7 @@ func (m *Machine) miscounted() error {
 	}
 	owned, clients := map[Endpoint]int{}, map[netip.Addr][]*binding{}
 	for _, b := range m.bindings.All() {
-		owned[b.To]++
+		owned[b.To.Key()]++
 		clients[b.Protocol] = append(clients[b.Protocol], b)
 		if _, ok := m.bindings.Get(host(b.Protocol)); !ok {
 			errs = append(errs, fmt.Errorf("%v is registered by %v, who is not", b.Prefix, b.Protocol))
@@ -68,14 +68,14 @@ func (m *Machine) miscounted() error {
 	differ("bindings by endpoint", m.owned, owned)
 	differ("bindings by client", m.clients, clients)
 	for identity, b := range m.identities {
-		if stored, _ := m.bindings.Get(b.Prefix); stored != b || b.Identity != identity || !b.host() {
+		if stored, _ := m.bindings.Get(b.Prefix); stored != b || b.To.Identity != identity || !b.host() {
 			errs = append(errs, fmt.Errorf("%s has %v, which is not so", identity, b.Prefix))
 		}
 	}
 	via, uses := map[netip.Addr]int{}, map[Endpoint]int{}
 	for _, s := range m.shortcuts.All() {
 		via[s.NextHop]++
-		uses[s.To]++
+		uses[s.To.Key()]++
 	}
 	byHop, counted := map[netip.Addr]int{}, map[Endpoint]int{}
 	for hop, list := range m.via {
@@ -96,11 +96,11 @@ func (m *Machine) miscounted() error {
 	differ("requests by destination", m.asked, asked)
 	hops := map[Endpoint]int{}
 	for _, p := range m.bound {
-		hops[p.To]++
+		hops[p.To.Key()]++
 	}
 	told := map[Endpoint]int{}
 	for _, t := range m.told.All() {
-		told[t.To]++
+		told[t.To.Key()]++
 	}
 	for e, a := range m.accepted.All() {
 		if a.Hops != hops[e] {

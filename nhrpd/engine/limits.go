@@ -50,7 +50,7 @@ func comparePairs(a, b pair) int {
 // rates bounds what comes in and what is answered in a time.
 type rates struct {
 	perPeer   float64
-	endpoints *cache.Map[Endpoint, *rated] // ends when all its buckets are full again
+	endpoints *cache.Map[Endpoint, *rated] // by Key; ends when all its buckets are full again
 	pairs     *cache.Map[pair, instant]    // ends when the pair may be redirected again
 	redirects bucket
 }
@@ -74,6 +74,7 @@ func (r *rates) of(e Endpoint, now instant) *rated {
 		}
 		r.endpoints.Delete(k)
 	}
+	e = e.Key()
 	x, ok := r.endpoints.Get(e)
 	if !ok {
 		if r.endpoints.Len() >= endpointsRated {

@@ -113,27 +113,30 @@ func (m *Machine) settleFallback() {
 // admit accepts GRE from an endpoint for a time, because a requester there is
 // answered, who may be another one than before.
 func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, another bool, reason string) {
-	a, ok := m.accepted.Get(from)
+	a, ok := m.accepted.Get(from.Key())
 	if !ok {
 		m.makeRoom()
 		a = &acceptance{Endpoint: from}
 		m.do(Admit{From: from, Protocol: protocol, Reason: reason})
+	} else if a.Endpoint != from {
+		a.Endpoint = from
+		m.do(Admit{From: from, Protocol: protocol, Reason: "it moved"})
 	}
 	a.Until = max(a.Until, until)
 	if another {
 		a.Told++
 	}
-	m.accepted.Put(from, a, m.acceptedUntil(a))
+	m.accepted.Put(from.Key(), a, m.acceptedUntil(a))
 }
 
 // leave counts one requester less at an endpoint, and gives how many are left.
 func (m *Machine) leave(e Endpoint) int {
-	a, ok := m.accepted.Get(e)
+	a, ok := m.accepted.Get(e.Key())
 	if !ok {
 		return 0
 	}
 	a.Told--
-	m.accepted.Put(e, a, m.acceptedUntil(a))
+	m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
 	return a.Told
 }
 
@@ -141,40 +144,42 @@ func (m *Machine) leave(e Endpoint) int {
 // long as one more would be too many; the one that ends first goes first.
 func (m *Machine) makeRoom() {
 	for m.accepted.Len() >= m.cfg.Limits.Bindings+2*m.cfg.Limits.Cached {
-		e, until, ok := m.accepted.First()
+		key, until, ok := m.accepted.First()
 		if !ok || until == never {
 			return
 		}
-		m.accepted.Delete(e)
-		m.do(Dismiss{From: e, Reason: "there is no room for so many"})
+		a, _ := m.accepted.Get(key)
+		m.accepted.Delete(key)
+		m.do(Dismiss{From: a.Endpoint, Reason: "there is no room for so many"})
 	}
 }
 
 // hold and release count the next hops that are bound to an endpoint. The last
 // one that goes leaves the endpoint accepted for what is on its way.
 func (m *Machine) hold(e Endpoint) {
-	a, ok := m.accepted.Get(e)
+	a, ok := m.accepted.Get(e.Key())
 	if !ok {
 		m.makeRoom()
-		a = &acceptance{Endpoint: e}
+		a = &acceptance{}
 	}
+	a.Endpoint = e
 	a.Hops++
-	m.accepted.Put(e, a, m.acceptedUntil(a))
+	m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
 }
 
 func (m *Machine) release(e Endpoint) {
-	if a, ok := m.accepted.Get(e); ok {
+	if a, ok := m.accepted.Get(e.Key()); ok {
 		a.Hops--
 		a.Until = max(a.Until, m.now+drainTime)
-		m.accepted.Put(e, a, m.acceptedUntil(a))
+		m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
 	}
 }
 
 // drain ends the time for which an endpoint is accepted, but for what is on its way.
 func (m *Machine) drain(e Endpoint) {
-	if a, ok := m.accepted.Get(e); ok {
+	if a, ok := m.accepted.Get(e.Key()); ok {
 		a.Until = min(a.Until, m.now+drainTime)
-		m.accepted.Put(e, a, m.acceptedUntil(a))
+		m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
 	}
 }
 
@@ -190,12 +195,12 @@ func (m *Machine) acceptedUntil(a *acceptance) instant {
 
 func (m *Machine) expireAcceptances() {
 	for {
-		e, _, ok := m.accepted.Due(m.now)
+		key, a, ok := m.accepted.Due(m.now)
 		if !ok {
 			return
 		}
-		m.accepted.Delete(e)
-		m.do(Dismiss{From: e, Reason: "nobody is told to use it any more"})
+		m.accepted.Delete(key)
+		m.do(Dismiss{From: a.Endpoint, Reason: "nobody is told to use it any more"})
 	}
 }
 
@@ -206,9 +211,9 @@ func (m *Machine) repeatAll() {
 		p := m.bound[hop]
 		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Reason: "known from before the restart"})
 	}
-	for e, a := range m.accepted.All() {
+	for _, a := range m.accepted.All() {
 		if a.Hops == 0 {
-			m.do(Admit{From: e, Reason: "known from before the restart"})
+			m.do(Admit{From: a.Endpoint, Reason: "known from before the restart"})
 		}
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
@@ -232,8 +237,8 @@ func (m *Machine) withdrawAll() {
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		m.do(Unbind{NextHop: hop, Reason: reason})
 	}
-	for e := range m.accepted.All() {
-		m.do(Dismiss{From: e, Reason: reason})
+	for _, a := range m.accepted.All() {
+		m.do(Dismiss{From: a.Endpoint, Reason: reason})
 	}
 	for _, s := range m.servers {
 		s.Up = false

@@ -47,7 +47,7 @@ func (m *Machine) purgeRequest(in Packet, p *wire.Packet) {
 func (m *Machine) purgeBindings(in Packet, p *wire.Packet, c wire.CIE, prefix netip.Prefix) {
 	for _, b := range slices.Clone(m.clients[p.SourceProtocol]) {
 		inside := b.Prefix.Bits() >= prefix.Bits() && prefix.Contains(b.Prefix.Addr())
-		if inside && b.To == in.From && names(c, b.To, b.Claimed) {
+		if inside && b.To.Is(in.From) && names(c, b.To, b.Claimed) {
 			m.removeBinding(b, "purged by the client")
 		}
 	}
@@ -63,7 +63,7 @@ func (m *Machine) purgeShortcuts(in Packet, p *wire.Packet, c wire.CIE, prefix n
 		if !ok || !names(c, s.To, s.Claimed) {
 			continue
 		}
-		if fromNHS || s.NextHop == p.SourceProtocol && (passed || s.To == in.From) {
+		if fromNHS || s.NextHop == p.SourceProtocol && (passed || s.To.Is(in.From)) {
 			m.removeShortcut(s, "purged by "+p.SourceProtocol.String(), true)
 		} else {
 			m.count("purge-of-others")
@@ -85,7 +85,7 @@ func names(c wire.CIE, to Endpoint, claimed netip.Addr) bool {
 // purgeReply ends the repetition of a purge; an unsolicited one is nothing.
 func (m *Machine) purgeReply(in Packet, p *wire.Packet) {
 	q, ok := m.purges.Get(p.RequestID)
-	if !ok || q.Source != p.SourceNBMA || q.Protocol != p.DestinationProtocol || in.From != q.To && !m.fromServer(in.From) {
+	if !ok || q.Source != p.SourceNBMA || q.Protocol != p.DestinationProtocol || !in.From.Is(q.To) && !m.fromServer(in.From) {
 		m.drop("unsolicited-reply")
 		return
 	}
@@ -109,7 +109,7 @@ func (m *Machine) purged(q *purge) {
 // voidTold tells a peer that all that it was told is void.
 func (m *Machine) voidTold(protocol netip.Addr, to Endpoint) {
 	t, ok := m.told.Get(protocol)
-	if !ok || t.To != to {
+	if !ok || !t.To.Is(to) {
 		return
 	}
 	m.forgetTold(t)

@@ -28,7 +28,7 @@ func (m *Machine) redirect(in Redirect) {
 		m.count("redirect-of-unknown-source")
 		return
 	}
-	if to, ok := m.onward(destination); !ok || to == from {
+	if to, ok := m.onward(destination); !ok || to.Is(from) {
 		m.count("redirect-unfit")
 		return
 	}

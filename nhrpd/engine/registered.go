@@ -18,7 +18,7 @@ func (m *Machine) registrationReply(in Packet, p *wire.Packet) {
 		m.drop("unsolicited-reply")
 		return
 	}
-	if to, _ := s.to(); to != in.From || !s.isServer(p.DestinationProtocol, m.own()) {
+	if to, _ := s.to(); !to.Is(in.From) || !s.isServer(p.DestinationProtocol, m.own()) {
 		m.drop("reply-from-elsewhere")
 		return
 	}
@@ -194,7 +194,7 @@ func (m *Machine) settleServer(s *server, reason string) {
 // error made it doubtful that it knows us; not again and again.
 func (m *Machine) registerAgain(at Endpoint) {
 	for _, s := range m.servers {
-		if s.Up && s.Bound == at && !s.own().Waiting && (s.Refreshed == 0 || m.now-s.Refreshed >= pauseRenewal) {
+		if s.Up && s.Bound.Is(at) && !s.own().Waiting && (s.Refreshed == 0 || m.now-s.Refreshed >= pauseRenewal) {
 			s.Refreshed = m.now
 			m.registerNow(s)
 		}

@@ -160,7 +160,7 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 	}
 	c := bestEntry(p.CIEs)
 	to := m.entryEndpoint(p, c)
-	if in.From != q.To && !m.fromServer(in.From) && in.From != to {
+	if !in.From.Is(q.To) && !m.fromServer(in.From) && !in.From.Is(to) {
 		m.drop("reply-from-elsewhere")
 		return
 	}
@@ -214,7 +214,7 @@ func (m *Machine) resolutionRefused(q *request, code wire.Code) {
 // resolutionError takes an error about a request of ours.
 func (m *Machine) resolutionError(in Packet, code wire.ErrorCode, id uint32) {
 	q, ok := m.requests.Get(id)
-	if !ok || in.From != q.To && !m.fromServer(in.From) {
+	if !ok || !in.From.Is(q.To) && !m.fromServer(in.From) {
 		m.drop("error-about-nothing")
 		return
 	}

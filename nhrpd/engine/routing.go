@@ -114,7 +114,7 @@ func (m *Machine) hopEndpoint(hop netip.Addr) (Endpoint, bool) {
 // fromServer says that an endpoint is one of our next hop servers.
 func (m *Machine) fromServer(e Endpoint) bool {
 	for _, s := range m.servers {
-		if s.Up && s.Bound == e {
+		if s.Up && s.Bound.Is(e) {
 			return true
 		}
 	}
@@ -129,18 +129,18 @@ func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
 		return true
 	}
 	if b, ok := m.bindings.Get(host(protocol)); ok {
-		return b.To == from
+		return b.To.Is(from)
 	}
-	if t, ok := m.told.Get(protocol); ok && t.To == from {
+	if t, ok := m.told.Get(protocol); ok && t.To.Is(from) {
 		return true
 	}
 	for _, q := range m.purges.All() {
-		if q.Protocol == protocol && q.To == from {
+		if q.Protocol == protocol && q.To.Is(from) {
 			return true
 		}
 	}
 	for _, s := range m.via[protocol] {
-		if s.To == from {
+		if s.To.Is(from) {
 			return true
 		}
 	}

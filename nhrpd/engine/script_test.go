@@ -52,6 +52,9 @@ var (
 	}
 )
 
+// fuzzIdentities are whom IKE names, nobody for the most part.
+var fuzzIdentities = []string{"", "s1", "", "s2", ""}
+
 // seedScripts are one of each kind of step, and the story.
 var seedScripts = [][]byte{
 	{0, 3, 1, 2, 0, 1, 2, 3, 1, 2, 0, 1, 60, 3, 2, 1, 0},
@@ -156,7 +159,7 @@ func (x *fuzzed) input(data []byte) {
 }
 
 func (x *fuzzed) deliver(n *nhrptest.Node, from netip.Addr, data []byte) {
-	n.Input(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: data})
+	n.Input(engine.Packet{From: engine.Endpoint{NBMA: from, Identity: pick(x.script, fuzzIdentities)}, Data: data})
 }
 
 // heal gives addresses, routes and wires back.

@@ -9,7 +9,7 @@ import "dmvpn/nhrpd/wire"
 func (m *Machine) secured(at Endpoint) {
 	for _, s := range m.servers {
 		to, ok := s.to()
-		if !ok || to != at {
+		if !ok || !to.Is(at) {
 			continue
 		}
 		if r := s.own(); !r.Registered || r.Waiting {
@@ -18,7 +18,7 @@ func (m *Machine) secured(at Endpoint) {
 		m.serverDue(s)
 	}
 	for _, q := range m.requests.All() {
-		if q.To == at {
+		if q.To.Is(at) {
 			q.Next = m.now
 			m.requests.Put(q.ID, q, q.Next)
 		}

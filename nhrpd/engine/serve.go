@@ -37,7 +37,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	// An id a little below the last one is a delayed packet of the past: what
 	// came later stands.
 	old, known := m.bindings.Get(host(p.SourceProtocol))
-	if behind := oldID(p, old, known); behind && old.To != in.From {
+	if behind := oldID(p, old, known); behind && !old.To.Is(in.From) {
 		m.drop("old-registration")
 		return
 	}
@@ -114,7 +114,7 @@ func (m *Machine) registerEntry(in Packet, p *wire.Packet, c wire.CIE, crowded b
 		return prohibited, reason
 	}
 	b := &binding{
-		Prefix: prefix, Protocol: p.SourceProtocol, To: in.From, Claimed: p.SourceNBMA, Identity: in.Identity,
+		Prefix: prefix, Protocol: p.SourceProtocol, To: in.From, Claimed: p.SourceNBMA,
 		Unique: unique, ID: p.RequestID, Holding: instant(c.HoldingTime) * time.Second, Since: m.now,
 	}
 	if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
@@ -141,7 +141,7 @@ func (m *Machine) mayServe(in Packet, client netip.Addr, p netip.Prefix) string 
 	if !validDestination(p.Addr()) {
 		return "no such network can be reached"
 	}
-	if b, ok := m.bindings.Get(host(client)); !ok || b.To != in.From {
+	if b, ok := m.bindings.Get(host(client)); !ok || !b.To.Is(in.From) {
 		return "its own address is not registered from there"
 	}
 	if m.holdsUnderlay(p, in.From) {
@@ -162,10 +162,10 @@ func (m *Machine) mayServe(in Packet, client netip.Addr, p netip.Prefix) string 
 // way or there is no room.
 func (m *Machine) storeBinding(b *binding) (wire.Code, string) {
 	old, known := m.bindings.Get(b.Prefix)
-	if known && old.To != b.To {
-		same := old.Protocol == b.Protocol && (old.Identity == b.Identity || old.Identity == "")
+	if known && !old.To.Is(b.To) {
+		same := old.Protocol == b.Protocol && old.To.Identity == ""
 		switch {
-		case old.Unique && !(same && b.Identity != ""):
+		case old.Unique && !(same && b.To.Identity != ""):
 			return wire.CodeAlreadyRegistered, "registered as unique from " + old.To.NBMA.String()
 		case !same:
 			return wire.CodeAlreadyRegistered, "registered by " + old.Protocol.String()
@@ -174,8 +174,8 @@ func (m *Machine) storeBinding(b *binding) (wire.Code, string) {
 	if known && old.Protocol != b.Protocol {
 		return wire.CodeAlreadyRegistered, "registered by " + old.Protocol.String()
 	}
-	if !known || old.To != b.To {
-		if m.owned[b.To] >= m.cfg.Limits.BindingsPerPeer {
+	if !known || !old.To.Is(b.To) {
+		if m.owned[b.To.Key()] >= m.cfg.Limits.BindingsPerPeer {
 			return wire.CodeInsufficientResources, "it has registered too much"
 		}
 		if !known && m.bindings.Len() >= m.cfg.Limits.Bindings {
@@ -220,22 +220,22 @@ func (m *Machine) moved(b *binding) {
 // the client's overlay address in the order of the prefixes, and by its identity.
 func (m *Machine) remember(b *binding) {
 	m.bindings.Put(b.Prefix, b, b.Until)
-	m.owned[b.To]++
+	m.owned[b.To.Key()]++
 	list := m.clients[b.Protocol]
 	i, _ := slices.BinarySearchFunc(list, b, compareBindings)
 	m.clients[b.Protocol] = slices.Insert(list, i, b)
-	if b.Identity != "" && b.host() {
-		m.identities[b.Identity] = b
+	if b.To.Identity != "" && b.host() {
+		m.identities[b.To.Identity] = b
 	}
 }
 
 func (m *Machine) forget(b *binding) {
 	m.bindings.Delete(b.Prefix)
-	if m.owned[b.To]--; m.owned[b.To] <= 0 {
-		delete(m.owned, b.To)
+	if m.owned[b.To.Key()]--; m.owned[b.To.Key()] <= 0 {
+		delete(m.owned, b.To.Key())
 	}
-	if m.identities[b.Identity] == b {
-		delete(m.identities, b.Identity)
+	if m.identities[b.To.Identity] == b {
+		delete(m.identities, b.To.Identity)
 	}
 	list := m.clients[b.Protocol]
 	if i, ok := slices.BinarySearchFunc(list, b, compareBindings); ok {

@@ -102,7 +102,7 @@ func (m *Machine) storeShortcut(s *shortcut) {
 		}
 	}
 	if known {
-		if old.To == s.To && old.NextHop == s.NextHop {
+		if old.To.Is(s.To) && old.NextHop == s.NextHop {
 			s.Since = old.Since
 		}
 		m.unlink(old)

@@ -67,8 +67,7 @@ type BindingInfo struct {
 	Protocol netip.Addr // of the client: the prefix's next hop
 	To       Endpoint
 	Claimed  netip.Addr // NBMA address that the client believes to have; invalid if it is To's
-	Identity string
-	MTU      uint16 // 0: the tunnel's
+	MTU      uint16     // 0: the tunnel's
 	Unique   bool
 	Created  time.Time
 	Expires  time.Time
@@ -135,12 +134,12 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 	}
 	for _, b := range m.bindings.All() {
 		s.Bindings = append(s.Bindings, BindingInfo{
-			Prefix: b.Prefix, Protocol: b.Protocol, To: b.To, Claimed: otherThan(b.Claimed, b.To), Identity: b.Identity,
+			Prefix: b.Prefix, Protocol: b.Protocol, To: b.To, Claimed: otherThan(b.Claimed, b.To),
 			MTU: b.MTU, Unique: b.Unique, Created: at(b.Since), Expires: at(b.Until),
 		})
 	}
 	for _, x := range m.shortcuts.All() {
-		u, _ := m.uses.Get(x.To)
+		u, _ := m.uses.Get(x.To.Key())
 		info := ShortcutInfo{
 			Prefix: x.Prefix, Destination: x.Destination, NextHop: x.NextHop, To: x.To, Claimed: otherThan(x.Claimed, x.To),
 			Route: x.Route, InUse: m.inUse(x.To), Created: at(x.Since), Expires: at(x.Until),
@@ -163,8 +162,8 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 	for _, q := range m.purges.All() {
 		s.Purges = append(s.Purges, PurgeInfo{q.Protocol, q.To, slices.Clone(q.Prefixes), q.Tries, at(q.Next)})
 	}
-	for e := range m.accepted.All() {
-		s.Accepted = append(s.Accepted, e)
+	for _, a := range m.accepted.All() {
+		s.Accepted = append(s.Accepted, a.Endpoint)
 	}
 	return s
 }

@@ -21,9 +21,8 @@ type instant = time.Duration
 type binding struct {
 	Prefix   netip.Prefix
 	Protocol netip.Addr // the client's overlay address, next hop of the prefix
-	To       Endpoint   // as observed
+	To       Endpoint   // as observed, and authenticated
 	Claimed  netip.Addr // the NBMA address that the client believes to have
-	Identity string     `json:",omitempty"`
 	MTU      uint16     `json:",omitempty"`
 	Unique   bool       `json:",omitempty"`
 	ID       uint32     // of the registration that was taken last
@@ -101,10 +100,10 @@ type purge struct {
 
 // acceptance is an endpoint whose GRE the data plane accepts.
 type acceptance struct {
-	Endpoint Endpoint
-	Hops     int     // next hops bound to it; not exported, counted again
-	Told     int     // requesters there whom we answered; counted again, too
-	Until    instant // accepted at least until then
+	Endpoint Endpoint // as last seen
+	Hops     int      // next hops bound to it; not exported, counted again
+	Told     int      // requesters there whom we answered; counted again, too
+	Until    instant  // accepted at least until then
 }
 
 // use measures what goes to and from a shortcut's peer.
@@ -123,10 +122,6 @@ type peering struct {
 	Server bool
 }
 
-func compareEndpoints(a, b Endpoint) int {
-	return cmp.Or(a.NBMA.Compare(b.NBMA), cmp.Compare(a.Port, b.Port))
-}
-
 // tables is everything that a machine learns and exports.
 type tables struct {
 	bindings  *cache.Table[*binding]
@@ -136,12 +131,12 @@ type tables struct {
 	asked     map[netip.Addr]uint32 // the request for a destination
 	told      *cache.Map[netip.Addr, *told]
 	purges    *cache.Map[uint32, *purge]
-	accepted  *cache.Map[Endpoint, *acceptance]
-	uses      *cache.Map[Endpoint, *use]
-	refreshes *cache.Queue[netip.Prefix] // of shortcuts
+	accepted  *cache.Map[Endpoint, *acceptance] // by Key
+	uses      *cache.Map[Endpoint, *use]        // by Key
+	refreshes *cache.Queue[netip.Prefix]        // of shortcuts
 	bound     map[netip.Addr]peering
 	routes    map[netip.Prefix]netip.Addr
-	owned     map[Endpoint]int          // bindings registered from there
+	owned     map[Endpoint]int          // bindings registered from there, by Key
 	clients   map[netip.Addr][]*binding // by the client's overlay address
 	// identities has each identity's own address, the last one if the operator lets it have several.
 	identities map[string]*binding

@@ -66,17 +66,17 @@ func (n *Node) Send(source, destination string, size int) Delivery {
 			n.Input(engine.Redirect{Data: inner(src, dst)})
 		}
 		next, from := n.world.at(to.NBMA), engine.Endpoint{NBMA: n.outside()}
-		n.octets[to] += uint64(size)
+		n.octets[to.Key()] += uint64(size)
 		if next == nil || n.world.Cut(from.NBMA, to.NBMA) {
 			d.Dropped = fmt.Sprintf("nobody is at %v", to.NBMA)
 			return d
 		}
-		if !next.Accepted[from] {
+		if !next.Accepted[from.Key()] {
 			d.Path = append(d.Path, next.Name)
 			d.Dropped = fmt.Sprintf("%v is not known there", from.NBMA)
 			return d
 		}
-		next.octets[from] += uint64(size)
+		next.octets[from.Key()] += uint64(size)
 		n, byTunnel = next, true
 	}
 }

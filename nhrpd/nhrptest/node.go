@@ -29,13 +29,13 @@ type Node struct {
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
-	MTU       map[netip.Addr]uint16 // of what is bound
-	Accepted  map[engine.Endpoint]bool
+	MTU       map[netip.Addr]uint16    // of what is bound
+	Accepted  map[engine.Endpoint]bool // by Key
 	Installed map[netip.Prefix]netip.Addr
 	Fallback  netip.Addr
 
 	Reports []string
-	octets  map[engine.Endpoint]uint64
+	octets  map[engine.Endpoint]uint64 // by Key
 	random  Random
 	world   *World
 }
@@ -62,7 +62,7 @@ func (w *World) Add(name, nbma string, config engine.Config) *Node {
 func (n *Node) env() engine.Env {
 	return engine.Env{
 		Routes:  n,
-		Traffic: func(e engine.Endpoint) engine.Traffic { return engine.Traffic{Bytes: n.octets[e]} },
+		Traffic: func(e engine.Endpoint) engine.Traffic { return engine.Traffic{Bytes: n.octets[e.Key()]} },
 		Random:  n.random.Next,
 		Allowed: n.Allowed,
 	}
@@ -157,19 +157,19 @@ func (n *Node) perform(a engine.Action) {
 		if n.Bound[a.NextHop] != a.To {
 			w.trace(n, "binds %v to %v", a.NextHop, a.To.NBMA)
 		}
-		n.Bound[a.NextHop], n.Accepted[a.To], n.MTU[a.NextHop] = a.To, true, a.MTU
+		n.Bound[a.NextHop], n.Accepted[a.To.Key()], n.MTU[a.NextHop] = a.To, true, a.MTU
 	case engine.Unbind:
 		w.trace(n, "unbinds %v", a.NextHop)
 		delete(n.Bound, a.NextHop)
 		delete(n.MTU, a.NextHop)
 	case engine.Admit:
-		if !n.Accepted[a.From] {
+		if !n.Accepted[a.From.Key()] {
 			w.trace(n, "admits %v", a.From.NBMA)
 		}
-		n.Accepted[a.From] = true
+		n.Accepted[a.From.Key()] = true
 	case engine.Dismiss:
 		w.trace(n, "dismisses %v", a.From.NBMA)
-		delete(n.Accepted, a.From)
+		delete(n.Accepted, a.From.Key())
 	case engine.InstallRoute:
 		if n.Installed[a.Prefix] != a.NextHop {
 			w.trace(n, "installs %v via %v", a.Prefix, a.NextHop)
