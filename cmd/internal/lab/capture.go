@@ -29,6 +29,10 @@ type Capture struct {
 
 	mu     sync.Mutex
 	frames []Frame
+	read   uint64 // frames that keep was asked about
+
+	asking           sync.Mutex // the kernel counts from one asking to the next
+	arrived, dropped uint64
 }
 
 // Capture starts to keep the frames of a device for which keep is true (nil:
@@ -58,13 +62,13 @@ func (n *Node) Capture(device string, keep func(Frame) bool) (*Capture, error) {
 		return nil, fmt.Errorf("node %s: capture on %s: %w", n.Name, device, err)
 	}
 	c.file = os.NewFile(uintptr(fd), "capture "+device)
-	go c.read(keep)
+	go c.run(keep)
 	return c, nil
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
-func (c *Capture) read(keep func(Frame) bool) {
+func (c *Capture) run(keep func(Frame) bool) {
 	defer close(c.done)
 	raw, err := c.file.SyscallConn()
 	if err != nil {
@@ -90,12 +94,12 @@ func (c *Capture) read(keep func(Frame) bool) {
 		if ll, ok := from.(*unix.SockaddrLinklayer); ok {
 			f.Outgoing = ll.Pkttype == unix.PACKET_OUTGOING
 		}
-		if keep != nil && !keep(f) {
-			continue
-		}
-		f.Data = append([]byte(nil), f.Data...)
+		kept := keep == nil || keep(f)
 		c.mu.Lock()
-		c.frames = append(c.frames, f)
+		if c.read++; kept {
+			f.Data = append([]byte(nil), f.Data...)
+			c.frames = append(c.frames, f)
+		}
 		c.mu.Unlock()
 	}
 }
@@ -105,6 +109,49 @@ func (c *Capture) Frames() []Frame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Frame(nil), c.frames...)
+}
+
+// Settle waits until every frame that has come so far was looked at, and gives how many
+// could not be, for lack of room. It is for a capture that is not closed.
+func (c *Capture) Settle(patience time.Duration) (missed uint64, err error) {
+	arrived, missed, err := c.statistics()
+	if err != nil {
+		return missed, err
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		read := c.read
+		c.mu.Unlock()
+		if read+missed >= arrived {
+			return missed, nil
+		}
+		if time.Now().After(deadline) {
+			return missed, fmt.Errorf("%s: %d of %d frames are not looked at after %v", c.file.Name(), arrived-missed-read, arrived, patience)
+		}
+	}
+}
+
+// statistics gives how many frames have come since the start, those included that were
+// dropped.
+func (c *Capture) statistics() (arrived, dropped uint64, err error) {
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	raw, err := c.file.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var stats *unix.TpacketStats
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		stats, failed = unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	}); err != nil {
+		return 0, 0, err
+	}
+	if failed != nil {
+		return 0, 0, fmt.Errorf("%s: statistics: %w", c.file.Name(), failed)
+	}
+	c.arrived, c.dropped = c.arrived+uint64(stats.Packets), c.dropped+uint64(stats.Drops)
+	return c.arrived, c.dropped, nil
 }
 
 // Close ends the capture and gives what was kept.
