@@ -67,7 +67,7 @@ func decode(b []byte) (*Packet, *DecodeError) {
 		return nil, fault(ErrVersion, offVersion, "%d", b[offVersion])
 	}
 	p := header(b)
-	if p.Type < ResolutionRequest || p.Type > TrafficIndication {
+	if !p.Type.known() {
 		return nil, fault(ErrType, offType, "%d", uint8(p.Type))
 	}
 	f, err := p.families()
@@ -203,6 +203,10 @@ func (p *Packet) checkEntries(f families) *DecodeError {
 	case RegistrationRequest, RegistrationReply:
 		if n == 0 {
 			return fault(ErrEntries, p.entriesOffset(f), "none in a %v", p.Type)
+		}
+	case ProbeRequest, ProbeReply:
+		if n > 0 {
+			return fault(ErrEntries, p.entriesOffset(f), "%d in a %v", n, p.Type)
 		}
 	}
 	for i := range p.CIEs {

@@ -106,6 +106,8 @@ func TestFaultsOfTheFixedHeaderAreRefusedAtTheirOctet(t *testing.T) {
 		{"HD-08 type 9", set(t, full, offType, 9), ErrType, 7, 17},
 		{"HD-08 type 127", set(t, full, offType, 127), ErrType, 7, 17},
 		{"HD-08 type 128", set(t, full, offType, 128), ErrType, 7, 17},
+		{"HD-08 type 239", set(t, full, offType, 239), ErrType, 7, 17},
+		{"HD-08 type 242", set(t, full, offType, 242), ErrType, 7, 17},
 		{"HD-08 type 255", set(t, full, offType, 255), ErrType, 7, 17},
 		{"HD-10 source length 0", set(t, full, offSourceLength, 0), ErrLength, 7, 20},
 		{"HD-10 source length 3", set(t, full, offSourceLength, 3), ErrLength, 7, 20},
@@ -154,6 +156,8 @@ func TestFaultsOfEntriesAreRefusedWhole(t *testing.T) {
 		{"RQ-09 two entries in a Resolution Request", entries(ResolutionRequest, CIE{}, CIE{}), ErrEntries, 7, first + 12},
 		{"RG-09 no entry in a Registration Request", entries(RegistrationRequest), ErrEntries, 7, first},
 		{"RG-09 no entry in a Registration Reply", entries(RegistrationReply), ErrEntries, 7, first},
+		{"an entry in a Probe Request", entries(ProbeRequest, CIE{}), ErrEntries, 7, first},
+		{"an entry in a Probe Reply", entries(ProbeReply, CIE{}), ErrEntries, 7, first},
 		{"PU-04 purge of no address", entries(PurgeRequest, CIE{Protocol: lan}, CIE{}), ErrLength, 7, first + 16 + cieProtocol},
 		{"PU-04 purged no address", entries(PurgeReply, CIE{}), ErrLength, 7, first + cieProtocol},
 	}

@@ -61,7 +61,7 @@ func TestAnErrorIndicationIsTheseOctets(t *testing.T) {
 func TestEveryTypeInEveryPairOfFamiliesComesBack(t *testing.T) {
 	for _, afn := range []uint16{FamilyIPv4, FamilyIPv6} {
 		for _, protocol := range []uint16{ProtocolIPv4, ProtocolIPv6} {
-			for kind := ResolutionRequest; kind <= TrafficIndication; kind++ {
+			for _, kind := range everyType {
 				p := bare(kind)
 				p.AddressFamily, p.ProtocolType = afn, protocol
 				source, client, nbma := spoke, lan, spokeNBMA

@@ -18,7 +18,7 @@ func seeds(f *testing.F) [][]byte {
 	for _, c := range captures(f) {
 		all = append(all, c.nhrp)
 	}
-	for kind := ResolutionRequest; kind <= TrafficIndication; kind++ {
+	for _, kind := range everyType {
 		all = append(all, marshal(f, bare(kind)))
 	}
 	zeros, ones := make([]byte, 0xFFFF), bytes.Repeat([]byte{0xFF}, 0xFFFF)

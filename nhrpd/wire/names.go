@@ -23,6 +23,10 @@ func (t Type) String() string {
 		return "Error Indication"
 	case TrafficIndication:
 		return "Traffic Indication"
+	case ProbeRequest:
+		return "Probe Request"
+	case ProbeReply:
+		return "Probe Reply"
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }

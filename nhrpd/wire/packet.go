@@ -13,7 +13,8 @@ import (
 // Type is the packet type, ar$op.type (RFC 2332, section 5.1).
 type Type uint8
 
-// Packet types. TrafficIndication is draft-detienne-dmvpn's.
+// Packet types. TrafficIndication is draft-detienne-dmvpn's; the probe is our own, of
+// the range for research (RFC 2332, section 5.2), for systems that announced it.
 const (
 	ResolutionRequest   Type = 1
 	ResolutionReply     Type = 2
@@ -23,6 +24,8 @@ const (
 	PurgeReply          Type = 6
 	ErrorIndication     Type = 7
 	TrafficIndication   Type = 8
+	ProbeRequest        Type = 240
+	ProbeReply          Type = 241
 )
 
 // Packet is one NHRP packet of any type. NBMA addresses are of the family that
@@ -101,6 +104,14 @@ func (p *Packet) Clone() *Packet {
 	}
 	return &c
 }
+
+// known says whether a packet may be of the type.
+func (t Type) known() bool {
+	return t >= ResolutionRequest && t <= TrafficIndication || t.Probe()
+}
+
+// Probe says whether it is ProbeRequest or ProbeReply: a request id and no entries.
+func (t Type) Probe() bool { return t == ProbeRequest || t == ProbeReply }
 
 // Indication says that the packet is laid out as an Error Indication: it has
 // contents instead of a request id and client information entries.

@@ -19,6 +19,12 @@ var (
 	spoke6, spoke6NBMA = netip.MustParseAddr("fd00::11"), netip.MustParseAddr("2001:db8:1::11")
 )
 
+// everyType is every type that there is.
+var everyType = []Type{
+	ResolutionRequest, ResolutionReply, RegistrationRequest, RegistrationReply, PurgeRequest, PurgeReply, ErrorIndication,
+	TrafficIndication, ProbeRequest, ProbeReply,
+}
+
 // registration is a Registration Request with one entry and every extension.
 func registration(t testing.TB) *Packet {
 	t.Helper()
@@ -44,7 +50,7 @@ func registration(t testing.TB) *Packet {
 	return p
 }
 
-// bare is a packet of a type with one entry, or with contents, and nothing more.
+// bare is a packet of a type with one entry if it has any, or with contents, and nothing more.
 func bare(kind Type) *Packet {
 	p := &Packet{
 		AddressFamily: FamilyIPv4, ProtocolType: ProtocolIPv4, HopCount: HopCount, Type: kind,
@@ -52,8 +58,7 @@ func bare(kind Type) *Packet {
 	}
 	if kind.Indication() {
 		p.Contents = []byte{0x45, 0, 0, 20}
-	} else {
-		p.RequestID = 0x01020304
+	} else if p.RequestID = 0x01020304; !kind.Probe() {
 		p.CIEs = []CIE{{Protocol: lan, PrefixLength: 24}}
 	}
 	return p

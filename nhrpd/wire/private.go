@@ -28,7 +28,20 @@ type Private struct {
 	Identity string // type 2: authenticated IKE identity, at most 255 octets
 	MTU      uint16 // type 3: of the tunnel, in octets
 	Group    string // type 4: nhrp.group, at most 255 octets
+	Probe    Probe  // type 5: that it answers Probe Requests
 }
+
+// Probe says whose word it is that a system answers Probe Requests: who does not know
+// our extension sends a request's back with its reply, which then says nothing of the
+// replier.
+type Probe uint8
+
+// Values of Probe.
+const (
+	ProbeNot       Probe = iota // not announced
+	ProbeRequester              // who made the request answers probes
+	ProbeReplier                // who made the reply does
+)
 
 var privateMagic = []byte{0x02, 'D', 'M', 'V', 'P', 'N'}
 
@@ -41,6 +54,7 @@ const (
 	elementIdentity = 2
 	elementMTU      = 3
 	elementGroup    = 4
+	elementProbe    = 5
 	elementHubOnly  = 0x80
 
 	maxPrivateText = 255
@@ -62,6 +76,11 @@ func (e *Extension) Private() (Private, error) {
 			} else {
 				p.MTU = number
 			}
+		case elementProbe:
+			if len(value) != 1 {
+				return fault(ErrExtension, at, "element %d of %d octets, not 1", kind, len(value))
+			}
+			p.Probe = Probe(value[0])
 		case elementIdentity, elementGroup:
 			if len(value) > maxPrivateText {
 				return fault(ErrExtension, at, "element %d of %d octets, at most %d", kind, len(value), maxPrivateText)
@@ -130,6 +149,9 @@ func NewPrivate(p Private) (Extension, error) {
 	text(elementIdentity, p.Identity)
 	number(elementMTU, p.MTU)
 	text(elementGroup, p.Group)
+	if p.Probe != ProbeNot {
+		value = append(value, elementProbe, 0, 1, byte(p.Probe))
+	}
 	return Extension{Type: ExtensionVendorPrivate, Value: value}, nil
 }
 

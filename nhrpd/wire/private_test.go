@@ -27,7 +27,7 @@ func goldenPrivate(t testing.TB) []byte {
 }
 
 func TestOurVendorPrivateExtensionIsTheseOctets(t *testing.T) { // EX-11
-	own := Private{Port: 50000, Identity: "spoke1.lab.example", MTU: 1400, Group: "branch"}
+	own := Private{Port: 50000, Identity: "spoke1.lab.example", MTU: 1400, Group: "branch", Probe: ProbeReplier}
 	e, err := NewPrivate(own)
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +49,10 @@ func TestOurVendorPrivateExtensionRead(t *testing.T) {
 	}{
 		{"nothing given", head, Private{}, nil},
 		{"port alone", head + "010002 1194", Private{Port: 4500}, nil},
+		{"a requester that answers probes", head + "050001 01", Private{Probe: ProbeRequester}, nil},
+		{"a word about probes that is not known", head + "050001 ff", Private{Probe: 255}, nil},
+		{"a word about probes of no octet", head + "050000", Private{}, ErrExtension},
+		{"a word about probes of 2 octets", head + "050002 0001", Private{}, ErrExtension},
 		{"an element that is not known", head + "7f0003 aabbcc 030002 0578", Private{MTU: 1400}, nil},
 		{"an element between hubs", head + "810001 aa 030002 0578", Private{MTU: 1400}, nil},
 		{"a newer version", "02444d56504e02 010002 1194 090000", Private{Port: 4500}, nil},

@@ -17,7 +17,7 @@ func drawPacket(t *rapid.T) *Packet {
 		AddressFamily: rapid.SampledFrom([]uint16{FamilyIPv4, FamilyIPv6}).Draw(t, "afn"),
 		ProtocolType:  rapid.SampledFrom([]uint16{ProtocolIPv4, ProtocolIPv6}).Draw(t, "protocol"),
 		HopCount:      rapid.Byte().Draw(t, "hops"),
-		Type:          Type(rapid.IntRange(int(ResolutionRequest), int(TrafficIndication)).Draw(t, "type")),
+		Type:          rapid.SampledFrom(everyType).Draw(t, "type"),
 		Flags:         rapid.Uint16().Draw(t, "flags"),
 	}
 	f, _ := p.families()
@@ -47,6 +47,8 @@ func drawEntries(t *rapid.T, p *Packet, f families) []CIE {
 	switch p.Type {
 	case ResolutionRequest:
 		most = 1
+	case ProbeRequest, ProbeReply:
+		most = 0
 	case RegistrationRequest, RegistrationReply:
 		least = 1
 	}

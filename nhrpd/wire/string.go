@@ -211,5 +211,14 @@ func (p Private) String() string {
 	if p.Group != "" {
 		out = append(out, fmt.Sprintf("group %q", p.Group))
 	}
+	switch p.Probe {
+	case ProbeNot:
+	case ProbeRequester:
+		out = append(out, "requester answers probes")
+	case ProbeReplier:
+		out = append(out, "replier answers probes")
+	default:
+		out = append(out, fmt.Sprintf("probe %d", p.Probe))
+	}
 	return "dmvpn " + strings.Join(out, " ")
 }

@@ -30,7 +30,7 @@ func TestAPacketPrintsInOneLine(t *testing.T) {
 		NewVendor(Vendor{ID: [3]byte{0, 0, 12}, Data: []byte("\x1b[31m")}), {Type: 0x3801, Value: []byte{1}},
 		{Type: 0x3802, Compulsory: true}, {Type: ExtensionReverseTransit, Value: []byte{1, 2}},
 		{Type: ExtensionNATAddress, Compulsory: true}}
-	if err := resolution.SetPrivate(Private{Port: 4500, Identity: "spoke1\n", MTU: 1400, Group: "branch"}); err != nil {
+	if err := resolution.SetPrivate(Private{Port: 4500, Identity: "spoke1\n", MTU: 1400, Group: "branch", Probe: ProbeReplier}); err != nil {
 		t.Fatal(err)
 	}
 	indication := bare(TrafficIndication)
@@ -57,13 +57,14 @@ func TestAPacketPrintsInOneLine(t *testing.T) {
 			"Forward Transit NHS Record [10.0.0.1, insufficient resources 10.0.0.11]; " +
 			"Vendor Private [vendor 00000c, 5 octets]; extension 0x3801 optional [1 octets]; " +
 			"extension 0x3802 compulsory [0 octets]; Reverse Transit NHS Record optional [2 octets] malformed; " +
-			"NAT Address compulsory; Vendor Private [dmvpn port 4500 identity \"spoke1\\n\" mtu 1400 group \"branch\"]"},
+			"NAT Address compulsory; Vendor Private [dmvpn port 4500 identity \"spoke1\\n\" mtu 1400 group \"branch\" replier answers probes]"},
 		{bare(PurgeRequest), "Purge Request id 16909060 hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1; success 10.10.1.0/24"},
 		{indication, "Traffic Indication hop 255 from 10.0.0.11 (198.51.100.11) to 10.10.1.5 about 10.10.1.5 → 10.10.2.5 protocol 17"},
 		{indication6, "Traffic Indication hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1 about :: → ::1 protocol 58"},
 		{problem, "Error Indication loop detected at octet 52 hop 255 from 10.0.0.11 (198.51.100.11 sub 01) to 10.0.0.1 " +
 			"about Registration Request id 1 flags unique,nat hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1"},
 		{short, "Error Indication error 0 at octet 0 hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1 about 4 octets"},
+		{bare(ProbeRequest), "Probe Request id 16909060 hop 255 from 10.0.0.11 (198.51.100.11) to 10.0.0.1"},
 		{&Packet{Type: 99}, "type 99 id 0 hop 0 from - (-) to -"},
 	} {
 		if got := c.packet.String(); got != c.want {
