@@ -18,8 +18,10 @@ func (s *Service) handle(ctx context.Context, now time.Time, input engine.Input)
 		s.perform(ctx, action)
 	}
 	// A tick or a packet may change what is exported without an action to show
-	// for it: a renewed binding, a packet that began a retry.
-	s.dirty = !s.withdrawn
+	// for it: a renewed binding, a packet that began a retry. Probes are not worth it.
+	if s.machine.Changed() {
+		s.dirty = !s.withdrawn
+	}
 }
 
 // perform carries out one action. One that fails is logged and counted; the

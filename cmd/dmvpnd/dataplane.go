@@ -79,7 +79,7 @@ func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {
 		return engine.Traffic{}
 	}
 	return engine.Traffic{
-		Packets: s.RxPackets + s.TxPackets, Bytes: s.RxBytes + s.TxBytes,
+		Sent: s.TxPackets, Received: s.RxPackets, Bytes: s.RxBytes + s.TxBytes,
 		LastReceived: s.RxLast, LastSent: s.TxLast,
 	}
 }

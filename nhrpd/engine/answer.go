@@ -76,6 +76,7 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
 		}
 		m.setEntries(r, wire.ExtensionNATAddress, public...)
 	}
+	m.announce(r, wire.ProbeReplier)
 	m.count("answered")
 	m.send(in.From, r)
 }

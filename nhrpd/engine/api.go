@@ -33,7 +33,8 @@ type Routes interface {
 
 // Traffic is what the data plane counted for a peer, both ways.
 type Traffic struct {
-	Packets, Bytes uint64
+	Sent, Received uint64 // packets
+	Bytes          uint64 // both ways
 	LastReceived   time.Time
 	LastSent       time.Time
 }
@@ -46,6 +47,8 @@ type Env struct {
 	// Allowed says what an authenticated identity may register, false if nothing. nil: the
 	// operator lists nobody, and each identity may register what no other one holds.
 	Allowed func(identity string) (Allowance, bool)
+	// Secured says whether there is an SA with an endpoint. nil: the tunnel is in clear.
+	Secured func(Endpoint) bool
 }
 
 // Allowance is what an identity may register.
@@ -55,7 +58,7 @@ type Allowance struct {
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,
-// Secured, Stop.
+// Secured, Unsecured, Stop.
 type Input interface{ input() }
 
 type (
@@ -88,6 +91,8 @@ type (
 	// Secured says that packets to and from the endpoint are protected from now on:
 	// what was tried before was lost.
 	Secured struct{ To Endpoint }
+	// Unsecured says that they are no longer: packets to the endpoint go by the hub.
+	Unsecured struct{ To Endpoint }
 	// Stop asks for an orderly end: purge what was registered.
 	Stop struct{}
 )
@@ -100,6 +105,7 @@ func (Resolved) input()      {}
 func (LocalNBMA) input()     {}
 func (RoutesChanged) input() {}
 func (Secured) input()       {}
+func (Unsecured) input()     {}
 func (Stop) input()          {}
 
 // Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,
@@ -205,6 +211,8 @@ type Config struct {
 	MTU            uint16        // of the tunnel
 	Idle           time.Duration // an unused shortcut lives this long; default 5 min
 	IdleBytes      uint64        // less than this within Idle, both ways, is no use
+	Probe          time.Duration // how long a peer may be silent while we send; 0: no probes are sent, shortcuts are taken at once
+	Keepalive      time.Duration // a path that was not probed for so long is; 0: never
 	Limits         Limits
 }
 

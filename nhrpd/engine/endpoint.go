@@ -34,6 +34,15 @@ func (e Endpoint) Key() Endpoint {
 	return e
 }
 
+// keys are those by which a table may have the peer: it may have been entered before
+// anybody said who it is.
+func (e Endpoint) keys() []Endpoint {
+	if e.Identity == "" {
+		return []Endpoint{e}
+	}
+	return []Endpoint{e.Key(), e.Place()}
+}
+
 // Place is where the endpoint is, without who it is.
 func (e Endpoint) Place() Endpoint { return Endpoint{NBMA: e.NBMA, Port: e.Port} }
 

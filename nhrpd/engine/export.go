@@ -35,6 +35,7 @@ type exported struct {
 	Purges    []*purge
 	Accepted  []*acceptance
 	Uses      []*use
+	Paths     []*path
 	Bound     []bound
 	Routes    []route
 	Fallback  netip.Addr
@@ -93,6 +94,9 @@ func (m *Machine) Export() []byte {
 	}
 	for _, u := range m.uses.All() {
 		e.Uses = append(e.Uses, u)
+	}
+	for _, p := range m.paths.All() {
+		e.Paths = append(e.Paths, p)
 	}
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU, m.bound[hop].Server})
@@ -154,14 +158,23 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 }
 
 // SkipIDs makes request ids go on well beyond what was imported: the state may
-// be older than the last request before a crash (RFC 2332, section 5.2.3).
-func (m *Machine) SkipIDs() { m.lastID += skippedSteps * idStep }
+// be older than the last request before a crash (RFC 2332, section 5.2.3). Probes that
+// were under way begin anew.
+func (m *Machine) SkipIDs() {
+	m.lastID += skippedSteps * idStep
+	for key, p := range m.paths.All() {
+		if p.Asked, p.Silent = nil, false; p.Next != never {
+			p.Next = m.now
+			m.paths.Put(key, p, p.Next)
+		}
+	}
+}
 
 // check refuses state that no machine has written.
 func (e *exported) check() error {
 	if slices.Contains(e.Servers, nil) || slices.Contains(e.Bindings, nil) || slices.Contains(e.Shortcuts, nil) ||
 		slices.Contains(e.Negatives, nil) || slices.Contains(e.Requests, nil) || slices.Contains(e.Told, nil) ||
-		slices.Contains(e.Purges, nil) || slices.Contains(e.Accepted, nil) || slices.Contains(e.Uses, nil) || slices.Contains(e.Rated, nil) {
+		slices.Contains(e.Purges, nil) || slices.Contains(e.Accepted, nil) || slices.Contains(e.Uses, nil) || slices.Contains(e.Paths, nil) || slices.Contains(e.Rated, nil) {
 		return fmt.Errorf("nhrp: state: an empty entry")
 	}
 	for _, b := range e.Bindings {
@@ -179,6 +192,11 @@ func (e *exported) check() error {
 			return fmt.Errorf("nhrp: state: a use without a sample")
 		}
 	}
+	for _, p := range e.Paths {
+		if !slices.Contains([]PathState{PathUnsecured, PathTried, PathDirect, PathLost}, p.State) || p.Lost < 0 || !p.Protocol.IsValid() {
+			return fmt.Errorf("nhrp: state: a path that is none")
+		}
+	}
 	for _, s := range e.Servers {
 		if len(s.Registrations) == 0 || slices.Contains(s.Registrations, nil) {
 			return fmt.Errorf("nhrp: state: a server without registration")
@@ -190,7 +208,7 @@ func (e *exported) check() error {
 // importEntries fills the tables, and counts again what is counted.
 func (m *Machine) importEntries(e *exported) {
 	for _, a := range e.Accepted {
-		a.Hops, a.Told = 0, 0
+		a.Hops, a.Told, a.Path = 0, 0, false
 		m.accepted.Put(a.Endpoint.Key(), a, a.Until)
 	}
 	for _, b := range e.Bound {
@@ -207,13 +225,22 @@ func (m *Machine) importEntries(e *exported) {
 		u.Shortcuts = 0
 		m.uses.Put(u.Endpoint.Key(), u, u.Next)
 	}
+	for _, p := range e.Paths {
+		if p.Shortcuts = 0; m.cfg.Probe > 0 {
+			m.paths.Put(p.Endpoint.Key(), p, p.Next)
+		}
+	}
 	for _, s := range e.Shortcuts {
+		s.Probe = s.Probe && m.cfg.Probe > 0
 		m.shortcuts.Put(s.Prefix, s, s.Until)
 		m.via[s.NextHop] = append(m.via[s.NextHop], s)
 		if s.Refresh < s.Until {
 			m.refreshes.Set(s.Prefix, s.Refresh)
 		}
 		m.startUse(s.To)
+		if s.Probe {
+			m.importPath(s)
+		}
 	}
 	for _, n := range e.Negatives {
 		m.negatives.Put(n.Destination, n, n.Until)
@@ -232,6 +259,22 @@ func (m *Machine) importEntries(e *exported) {
 	for _, q := range e.Purges {
 		m.purges.Put(q.ID, q, q.Next)
 	}
+}
+
+// importPath counts one more shortcut of a path, which state without it gets.
+func (m *Machine) importPath(s *shortcut) {
+	p, ok := m.paths.Get(s.To.Key())
+	if !ok {
+		p = &path{Endpoint: s.To, Protocol: s.NextHop, State: PathTried, Next: m.now}
+		m.paths.Put(s.To.Key(), p, p.Next)
+	}
+	p.Shortcuts++
+	a, ok := m.accepted.Get(s.To.Key())
+	if !ok {
+		a = &acceptance{Endpoint: s.To}
+	}
+	a.Path = true
+	m.accepted.Put(s.To.Key(), a, m.acceptedUntil(a))
 }
 
 func (m *Machine) importRates(e *exported) {
@@ -259,6 +302,7 @@ func (m *Machine) importServers(saved []*server) {
 		o := saved[j]
 		saved = slices.Delete(slices.Clone(saved), j, j+1)
 		o.conf, o.index = s.conf, s.index
+		o.Probe = o.Probe && m.cfg.Probe > 0
 		if !sameNetworks(o.Registrations, s.Registrations) {
 			o.Registrations = append([]*registration{o.own()}, s.Registrations[1:]...)
 			o.own().Next, o.own().Waiting, o.own().Tries = m.now, false, 0
@@ -280,6 +324,11 @@ func (m *Machine) resume() {
 		m.registerNow(s)
 	}
 	m.fresh = nil
+	for _, p := range m.paths.All() {
+		if !m.tidyPath(p) && p.State != PathUnsecured && !m.secure(p.Endpoint) {
+			m.pathUnsecured(p.Endpoint)
+		}
+	}
 	const reason = "no longer configured"
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
 		m.settleRoute(p, reason)

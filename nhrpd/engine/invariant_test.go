@@ -37,6 +37,7 @@ func (m *Machine) overLimits() error {
 	for _, t := range m.told.All() {
 		most("answers told to "+t.Protocol.String(), len(t.Answers), answersPerTold)
 	}
+	most("paths", m.paths.Len(), l.Cached+len(m.servers))
 	most("purges", m.purges.Len(), 2*l.Cached)
 	most("endpoints accepted", m.accepted.Len(), l.Bindings+2*l.Cached+len(m.servers))
 	most("late ids", len(m.late), lateReplies)
@@ -102,7 +103,28 @@ func (m *Machine) miscounted() error {
 	for _, t := range m.told.All() {
 		told[t.To.Key()]++
 	}
+	paths := map[Endpoint]int{}
+	for _, s := range m.shortcuts.All() {
+		if s.Probe {
+			paths[s.To.Key()]++
+		}
+	}
+	for e, p := range m.paths.All() {
+		differ("shortcuts of the path to "+e.NBMA.String(), p.Shortcuts, paths[e])
+		if p.Shortcuts == 0 && !m.servedBy(e) {
+			errs = append(errs, fmt.Errorf("nothing takes the path to %v", e))
+		}
+		if len(p.Asked) > pathTries {
+			errs = append(errs, fmt.Errorf("%d probes to %v", len(p.Asked), e))
+		}
+	}
+	for e := range paths {
+		if _, ok := m.paths.Get(e.Key()); !ok {
+			errs = append(errs, fmt.Errorf("shortcuts take the path to %v, which is none", e))
+		}
+	}
 	for e, a := range m.accepted.All() {
+		differ("path to "+e.NBMA.String(), a.Path, paths[e] > 0)
 		if a.Hops != hops[e] {
 			differ("next hops at "+e.NBMA.String(), a.Hops, hops[e])
 		}
@@ -173,5 +195,5 @@ func (m *Machine) restless() error {
 // rates: that is forgotten when there is something new.
 func (m *Machine) Entries() int {
 	return m.bindings.Len() + m.shortcuts.Len() + m.negatives.Len() + m.requests.Len() + m.told.Len() + m.purges.Len() +
-		m.accepted.Len() + m.uses.Len() + m.refreshes.Len() + len(m.asked) + len(m.bound) + len(m.routes) + len(m.owned) + len(m.clients) + len(m.via)
+		m.accepted.Len() + m.uses.Len() + m.refreshes.Len() + len(m.asked) + len(m.bound) + len(m.routes) + len(m.owned) + len(m.clients) + len(m.via) + m.paths.Len()
 }

@@ -5,6 +5,7 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"dmvpn/nhrpd/cache"
@@ -36,7 +37,8 @@ type Machine struct {
 	violations *cache.Map[violation, instant]
 	counts     map[string]uint64
 
-	out []Action
+	out     []Action
+	changed bool // by the last Handle
 }
 
 // New makes a machine. Fields of cfg that are zero and have a default get it.
@@ -78,6 +80,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.again = false
 		m.resume()
 	}
+	m.changed = m.worthSaving(input)
 	m.due()
 	switch in := input.(type) {
 	case Packet:
@@ -94,12 +97,32 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.routesChanged()
 	case Secured:
 		m.secured(in.To)
+	case Unsecured:
+		m.pathUnsecured(in.To)
 	case Stop:
 		m.stop()
 	case Tick:
 	}
 	m.due()
 	return m.out
+}
+
+// Changed says whether the last Handle may have changed what Export gives by more than
+// probes: who saves it need not do so for each of them.
+func (m *Machine) Changed() bool {
+	return m.changed || slices.ContainsFunc(m.out, func(a Action) bool { _, send := a.(Send); return !send })
+}
+
+// worthSaving says whether an input is more than a probe, or the time of one.
+func (m *Machine) worthSaving(input Input) bool {
+	switch in := input.(type) {
+	case Tick:
+		next, ok := m.nextButProbes()
+		return ok && next <= m.now
+	case Packet:
+		return !probe(in.Data)
+	}
+	return true
 }
 
 // advance moves the clock, and starts it with the first input.
@@ -119,7 +142,14 @@ func (m *Machine) Next() (time.Time, bool) {
 	if !m.started || m.stopped {
 		return time.Time{}, false
 	}
-	next, ok := instant(0), false
+	next, ok := m.nextButProbes()
+	if _, at, there := m.paths.First(); there && (!ok || at < next) {
+		next, ok = at, true
+	}
+	return m.epoch.Add(next), ok
+}
+
+func (m *Machine) nextButProbes() (next instant, ok bool) {
 	earlier := func(at instant, there bool) {
 		if there && (!ok || at < next) {
 			next, ok = at, true
@@ -137,7 +167,7 @@ func (m *Machine) Next() (time.Time, bool) {
 	earlier(first(m.accepted.First()))
 	earlier(first(m.uses.First()))
 	earlier(first(m.refreshes.Next()))
-	return m.epoch.Add(next), ok
+	return next, ok
 }
 
 func first[K any](_ K, at instant, ok bool) (instant, bool) { return at, ok }
@@ -154,6 +184,7 @@ func (m *Machine) due() {
 	m.retryRequests()
 	m.retryPurges()
 	m.expireAcceptances()
+	m.pathsDue()
 	for _, s := range m.servers {
 		m.serverDue(s)
 	}

@@ -25,6 +25,9 @@ func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
 	}
 	var newest *shortcut
 	for _, s := range m.via[hop] {
+		if !m.usable(s) {
+			continue
+		}
 		if newest == nil || cmp.Or(cmp.Compare(s.Since, newest.Since), s.Prefix.Compare(newest.Prefix)) > 0 {
 			newest = s
 		}
@@ -61,7 +64,7 @@ func (m *Machine) wantRoute(p netip.Prefix) (netip.Addr, bool) {
 	if b, ok := m.bindings.Get(p); ok && !b.host() {
 		return b.Protocol, true
 	}
-	if s, ok := m.shortcuts.Get(p); ok && s.Route {
+	if s, ok := m.shortcuts.Get(p); ok && s.Route && m.usable(s) {
 		return s.NextHop, true
 	}
 	for _, s := range m.ranked() {
@@ -175,6 +178,26 @@ func (m *Machine) release(e Endpoint) {
 	}
 }
 
+// admitPath and leavePath keep an endpoint accepted while shortcuts lead there.
+func (m *Machine) admitPath(e Endpoint, protocol netip.Addr) {
+	a, ok := m.accepted.Get(e.Key())
+	if !ok {
+		m.makeRoom()
+		a = &acceptance{Endpoint: e}
+		m.do(Admit{From: e, Protocol: protocol, Reason: "resolved"})
+	}
+	a.Path = true
+	m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
+}
+
+func (m *Machine) leavePath(e Endpoint) {
+	if a, ok := m.accepted.Get(e.Key()); ok {
+		a.Path = false
+		a.Until = max(a.Until, m.now+drainTime)
+		m.accepted.Put(e.Key(), a, m.acceptedUntil(a))
+	}
+}
+
 // drain ends the time for which an endpoint is accepted, but for what is on its way.
 func (m *Machine) drain(e Endpoint) {
 	if a, ok := m.accepted.Get(e.Key()); ok {
@@ -187,7 +210,7 @@ func (m *Machine) drain(e Endpoint) {
 const never = instant(1<<63 - 1)
 
 func (m *Machine) acceptedUntil(a *acceptance) instant {
-	if a.Hops > 0 || a.Told > 0 {
+	if a.Hops > 0 || a.Told > 0 || a.Path {
 		return never
 	}
 	return a.Until

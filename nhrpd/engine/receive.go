@@ -68,6 +68,10 @@ func (m *Machine) packet(in Packet) {
 		m.errorIndication(in, p)
 	case wire.TrafficIndication:
 		m.trafficIndication(in, p)
+	case wire.ProbeRequest:
+		m.probeRequest(in, p)
+	case wire.ProbeReply:
+		m.probeReply(in, p)
 	}
 }
 
@@ -84,15 +88,23 @@ func (m *Machine) replyReceived(in Packet, p *wire.Packet, take func(Packet, *wi
 // member says whether a packet is one of the types by which clients come and
 // go; data may be anything.
 func member(data []byte) bool {
-	const offType = 17
-	if len(data) <= offType {
-		return false
-	}
-	switch wire.Type(data[offType]) {
+	switch typeOf(data) {
 	case wire.RegistrationRequest, wire.RegistrationReply, wire.PurgeRequest, wire.PurgeReply:
 		return true
 	}
 	return false
+}
+
+// probe says whether a packet is a probe or its answer; data may be anything.
+func probe(data []byte) bool { return typeOf(data).Probe() }
+
+// typeOf is the type that a packet claims to be, 0 if it is too short for one.
+func typeOf(data []byte) wire.Type {
+	const offType = 17
+	if len(data) <= offType {
+		return 0
+	}
+	return wire.Type(data[offType])
 }
 
 // malformed counts a packet that cannot be read, and tells its sender.

@@ -24,6 +24,7 @@ type server struct {
 	Protocol      netip.Addr // configured or learned
 	Public        netip.Addr // our NBMA address as the server sees it, invalid: as we do
 	PublicPort    uint16     `json:",omitempty"` // and our UDP port; 0: not said
+	Probe         bool       `json:",omitempty"` // it answers probes
 	Up            bool
 	Bound         Endpoint // where data to it goes while it is up
 	Since         instant  // of Up's last change
@@ -224,6 +225,7 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 			Protocol: network.Masked().Addr(),
 		})
 	}
+	m.announce(p, wire.ProbeRequester)
 	r.Tries++
 	r.Next = m.now + pause(r.Tries)
 	if s.Up && r == s.own() && r.Until > m.now {

@@ -74,7 +74,7 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	if own, ok := p.Private(); ok && s.Public.IsValid() {
 		s.PublicPort = own.Port
 	}
-	s.Reason = ""
+	s.Reason, s.Probe = "", m.answersProbes(p)
 	r.Registered, r.Until, r.Reason = true, m.now+holding, ""
 	r.Next = m.renewal(holding)
 	m.serverUp(s, protocol, in.From)
@@ -150,11 +150,17 @@ func (m *Machine) networksRegistered(s *server, r *registration, p *wire.Packet)
 
 // serverUp makes a server that has registered us the way to what it serves.
 func (m *Machine) serverUp(s *server, protocol netip.Addr, at Endpoint) {
-	was, before := s.Up, s.Protocol
-	if was && before == protocol && s.Bound == at {
+	was, before, bound := s.Up, s.Protocol, s.Bound
+	s.Up, s.Protocol, s.Bound = true, protocol, at
+	if p, ok := m.paths.Get(bound.Key()); ok {
+		m.tidyPath(p)
+	}
+	if s.Probe {
+		m.servePath(s)
+	}
+	if was && before == protocol && bound == at {
 		return
 	}
-	s.Up, s.Protocol, s.Bound = true, protocol, at
 	if !was {
 		s.Since = m.now
 	}
@@ -163,6 +169,11 @@ func (m *Machine) serverUp(s *server, protocol netip.Addr, at Endpoint) {
 	m.settleServer(s, "NHS "+s.Name+" is up")
 	if was && before != protocol {
 		m.settleHop(before, "NHS "+s.Name+" has another protocol address")
+	}
+	for _, o := range m.servers { // one that was kept because there was no other
+		if p, ok := m.paths.Get(o.Bound.Key()); ok && o != s && o.Up && p.State == PathLost {
+			m.serverDown(o, p.Reason+", another NHS takes over")
+		}
 	}
 }
 
@@ -179,6 +190,9 @@ func (m *Machine) serverDown(s *server, reason string) {
 	m.settleHop(s.Protocol, "NHS "+s.Name+" is down")
 	if !s.conf.Protocol.IsValid() {
 		s.Protocol = netip.Addr{}
+	}
+	if p, ok := m.paths.Get(s.Bound.Key()); ok {
+		m.tidyPath(p)
 	}
 }
 

@@ -62,7 +62,7 @@ func (m *Machine) resolve(destination netip.Addr) {
 	}
 	_, s, refresh := m.shortcuts.Lookup(destination)
 	if refresh {
-		if m.now-s.Since < freshShortcut {
+		if m.now-s.Since < freshShortcut || !m.usable(s) {
 			return
 		}
 		destination = s.Destination
@@ -107,6 +107,7 @@ func (m *Machine) sendRequest(q *request) {
 	p.RequestID = q.ID
 	p.Flags = wire.FlagRouter | wire.FlagAuthoritative | wire.FlagSourceStable | wire.FlagNAT
 	p.CIEs = []wire.CIE{{HoldingTime: m.holdingSeconds(), MTU: m.cfg.MTU}}
+	m.announce(p, wire.ProbeRequester)
 	q.Tries++
 	q.Next = m.now + pause(q.Tries)
 	m.requests.Put(q.ID, q, q.Next)
@@ -172,7 +173,7 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		m.resolutionRefused(q, c.Code)
 		return
 	}
-	m.takeAnswer(q, c, to)
+	m.takeAnswer(q, c, to, m.answersProbes(p))
 }
 
 // bestEntry is the accepted entry of the highest preference, the first of equal

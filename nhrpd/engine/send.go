@@ -134,6 +134,10 @@ func typeName(t wire.Type) string {
 		return "purge-reply"
 	case wire.ErrorIndication:
 		return "error-indication"
+	case wire.ProbeRequest:
+		return "probe-request"
+	case wire.ProbeReply:
+		return "probe-reply"
 	}
 	return "traffic-indication"
 }

@@ -12,7 +12,7 @@ import (
 
 // takeAnswer makes a shortcut of an answer that fits its request, or says why
 // not.
-func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint) {
+func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint, probe bool) {
 	hop := c.Protocol
 	if !hop.IsValid() {
 		hop = q.Destination
@@ -41,7 +41,7 @@ func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint) {
 		return
 	}
 	s := &shortcut{
-		Destination: q.Destination, NextHop: hop, To: to, Claimed: c.NBMA, Via: r.NextHop,
+		Destination: q.Destination, NextHop: hop, To: to, Claimed: c.NBMA, Via: r.NextHop, Probe: probe,
 		Holding: holding, Since: m.now, Until: m.now + holding,
 	}
 	if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
@@ -113,6 +113,9 @@ func (m *Machine) storeShortcut(s *shortcut) {
 	m.refreshes.Set(s.Prefix, s.Refresh)
 	m.negatives.Delete(s.Destination)
 	m.startUse(s.To)
+	if s.Probe {
+		m.startPath(s.To, s.NextHop)
+	}
 	const reason = "resolved"
 	m.settleHop(s.NextHop, reason)
 	m.settleRoute(s.Prefix, reason)
@@ -124,6 +127,9 @@ func (m *Machine) storeShortcut(s *shortcut) {
 		m.settleHop(old.NextHop, "resolved otherwise")
 	}
 	m.endUse(old.To)
+	if old.Probe {
+		m.endPath(old.To)
+	}
 }
 
 func (m *Machine) unlink(s *shortcut) {
@@ -150,6 +156,9 @@ func (m *Machine) removeShortcut(s *shortcut, reason string, tell bool) {
 	}
 	m.settleRoute(s.Prefix, reason)
 	m.settleHop(s.NextHop, reason)
+	if s.Probe {
+		m.endPath(s.To)
+	}
 	m.report(Info, s.To, "shortcut to %v by %v ended: %s", s.Prefix, s.NextHop, reason)
 	if m.endUse(s.To) && tell {
 		m.voidTold(s.NextHop, s.To)

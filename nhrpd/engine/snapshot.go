@@ -58,8 +58,21 @@ type ServerInfo struct {
 	Refused    []netip.Prefix // that it did not take
 	Requests   uint64
 	Replies    uint64
-	Reason     string // of the last failure, "" since the last success
+	Reason     string        // of the last failure, "" since the last success
+	Path       PathState     // "": it does not answer probes
+	RoundTrip  time.Duration // as in ShortcutInfo
 }
+
+// PathState is what is known of the direct way to a peer that answers probes.
+type PathState string
+
+// Path states. While it is not direct, packets of shortcuts go by the hub.
+const (
+	PathUnsecured PathState = "no SA"   // there is none with it
+	PathTried     PathState = "probing" // no probe was answered yet
+	PathDirect    PathState = "direct"  // the last probe was answered, or there was no need for one
+	PathLost      PathState = "lost"    // probes were not answered; tried again after a pause
+)
 
 // BindingInfo is an entry that a client registered.
 type BindingInfo struct {
@@ -79,9 +92,12 @@ type ShortcutInfo struct {
 	Destination netip.Addr // that was asked for
 	NextHop     netip.Addr
 	To          Endpoint
-	Claimed     netip.Addr // as in BindingInfo
-	Route       bool       // installed as a route; else the routed path has this next hop anyway
-	Refreshing  bool       // asked for again, no answer yet
+	Claimed     netip.Addr    // as in BindingInfo
+	Route       bool          // installed as a route; else the routed path has this next hop anyway
+	Refreshing  bool          // asked for again, no answer yet
+	Path        PathState     // "": its peer does not answer probes, packets go directly
+	Reason      string        // why they do not go directly
+	RoundTrip   time.Duration // of a probe; 0: not known
 	InUse       bool
 	Active      time.Time // when it was last seen to carry something
 	Created     time.Time
@@ -148,6 +164,9 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 		if u != nil {
 			info.Active = at(u.Active)
 		}
+		if p, ok := m.paths.Get(x.To.Key()); ok && x.Probe {
+			info.Path, info.Reason, info.RoundTrip = p.State, p.Reason, p.RoundTrip
+		}
 		s.Shortcuts = append(s.Shortcuts, info)
 	}
 	for _, n := range m.negatives.All() {
@@ -197,6 +216,9 @@ func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 	}
 	if s.Up {
 		info.To, info.Registered = s.Bound, at(r.Until)
+		if p, ok := m.paths.Get(s.Bound.Key()); ok && s.Probe {
+			info.Path, info.RoundTrip = p.State, p.RoundTrip
+		}
 	}
 	for _, n := range s.Registrations[1:] {
 		for _, p := range n.Prefixes {

@@ -43,6 +43,7 @@ type shortcut struct {
 	Claimed     netip.Addr // the NBMA address in the answer's entry, where a NAT made To another
 	Via         netip.Addr // next hop of the routed path when it was resolved
 	Route       bool       // a route is needed: the routed path has another next hop
+	Probe       bool       `json:",omitempty"` // its peer answers probes
 	MTU         uint16     `json:",omitempty"`
 	Holding     instant
 	Since       instant
@@ -103,6 +104,7 @@ type acceptance struct {
 	Endpoint Endpoint // as last seen
 	Hops     int      // next hops bound to it; not exported, counted again
 	Told     int      // requesters there whom we answered; counted again, too
+	Path     bool     // there is a path with shortcuts; found again, too
 	Until    instant  // accepted at least until then
 }
 
@@ -133,6 +135,7 @@ type tables struct {
 	purges    *cache.Map[uint32, *purge]
 	accepted  *cache.Map[Endpoint, *acceptance] // by Key
 	uses      *cache.Map[Endpoint, *use]        // by Key
+	paths     *cache.Map[Endpoint, *path]       // by Key
 	refreshes *cache.Queue[netip.Prefix]        // of shortcuts
 	bound     map[netip.Addr]peering
 	routes    map[netip.Prefix]netip.Addr
@@ -155,6 +158,7 @@ func newTables() tables {
 		purges:     cache.NewMap[uint32, *purge](cmp.Compare[uint32]),
 		accepted:   cache.NewMap[Endpoint, *acceptance](compareEndpoints),
 		uses:       cache.NewMap[Endpoint, *use](compareEndpoints),
+		paths:      cache.NewMap[Endpoint, *path](compareEndpoints),
 		refreshes:  cache.NewQueue(netip.Prefix.Compare),
 		bound:      make(map[netip.Addr]peering),
 		routes:     make(map[netip.Prefix]netip.Addr),

@@ -66,7 +66,9 @@ func (n *Node) Send(source, destination string, size int) Delivery {
 			n.Input(engine.Redirect{Data: inner(src, dst)})
 		}
 		next, from := n.world.at(to.NBMA), engine.Endpoint{NBMA: n.outside()}
-		n.octets[to.Key()] += uint64(size)
+		sent := n.traffic[to.Key()]
+		sent.Sent, sent.Bytes = sent.Sent+1, sent.Bytes+uint64(size)
+		n.traffic[to.Key()] = sent
 		if next == nil || n.world.Cut(from.NBMA, to.NBMA) {
 			d.Dropped = fmt.Sprintf("nobody is at %v", to.NBMA)
 			return d
@@ -76,7 +78,9 @@ func (n *Node) Send(source, destination string, size int) Delivery {
 			d.Dropped = fmt.Sprintf("%v is not known there", from.NBMA)
 			return d
 		}
-		next.octets[from.Key()] += uint64(size)
+		got := next.traffic[from.Key()]
+		got.Received, got.Bytes = got.Received+1, got.Bytes+uint64(size)
+		next.traffic[from.Key()] = got
 		n, byTunnel = next, true
 	}
 }

@@ -26,6 +26,7 @@ type Node struct {
 	NAT     netip.Addr // what others see instead of NBMA; invalid: NBMA
 	Kernel  []Route
 	Allowed func(identity string) (engine.Allowance, bool) // as engine.Env has it
+	Secured func(engine.Endpoint) bool                     // as engine.Env has it
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
@@ -35,7 +36,7 @@ type Node struct {
 	Fallback  netip.Addr
 
 	Reports []string
-	octets  map[engine.Endpoint]uint64 // by Key
+	traffic map[engine.Endpoint]engine.Traffic // by Key
 	random  Random
 	world   *World
 }
@@ -62,9 +63,10 @@ func (w *World) Add(name, nbma string, config engine.Config) *Node {
 func (n *Node) env() engine.Env {
 	return engine.Env{
 		Routes:  n,
-		Traffic: func(e engine.Endpoint) engine.Traffic { return engine.Traffic{Bytes: n.octets[e.Key()]} },
+		Traffic: func(e engine.Endpoint) engine.Traffic { return n.traffic[e.Key()] },
 		Random:  n.random.Next,
 		Allowed: n.Allowed,
+		Secured: n.Secured,
 	}
 }
 
@@ -72,7 +74,7 @@ func (n *Node) env() engine.Env {
 func (n *Node) clear() {
 	n.MTU = map[netip.Addr]uint16{}
 	n.Bound, n.Accepted = map[netip.Addr]engine.Endpoint{}, map[engine.Endpoint]bool{}
-	n.Installed, n.octets = map[netip.Prefix]netip.Addr{}, map[engine.Endpoint]uint64{}
+	n.Installed, n.traffic = map[netip.Prefix]netip.Addr{}, map[engine.Endpoint]engine.Traffic{}
 	n.Fallback = netip.Addr{}
 }
 
