@@ -18,6 +18,7 @@
 #include "route.h"
 #include "encap.h"
 #include "egress.h"
+#include "spi.h"
 #include "ingress.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

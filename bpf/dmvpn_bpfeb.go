@@ -61,17 +61,20 @@ const (
 	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 25
 )
 
+type DmvpnEspLocal struct {
+	_             structs.HostLayout
+	TunnelIfindex uint32
+	Ways          uint32
+}
+
 type DmvpnEvent struct {
 	_             structs.HostLayout
 	Kind          DmvpnEventKind
 	TunnelIfindex uint32
 	Peer          uint32
 	Length        uint32
-	Nexthop       struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
-	Packet [128]uint8
+	Nexthop       DmvpnIpAddr
+	Packet        [128]uint8
 }
 
 type DmvpnEventKind uint32
@@ -80,6 +83,7 @@ const (
 	DmvpnEventKindEVENT_REDIRECT     DmvpnEventKind = 1
 	DmvpnEventKindEVENT_MISS         DmvpnEventKind = 2
 	DmvpnEventKindEVENT_UNKNOWN_NBMA DmvpnEventKind = 3
+	DmvpnEventKindEVENT_UNKNOWN_SPI  DmvpnEventKind = 4
 )
 
 type DmvpnFlowBucket struct {
@@ -89,49 +93,36 @@ type DmvpnFlowBucket struct {
 }
 
 type DmvpnFlowKey struct {
-	_      structs.HostLayout
-	Source struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
-	Destination struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_             structs.HostLayout
+	Source        DmvpnIpAddr
+	Destination   DmvpnIpAddr
 	TunnelIfindex uint32
 	Kind          DmvpnEventKind
 }
 
+type DmvpnIpAddr struct {
+	_     structs.HostLayout
+	Octet [16]uint8
+}
+
 type DmvpnNbmaKey struct {
-	_    structs.HostLayout
-	Nbma struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_             structs.HostLayout
+	Nbma          DmvpnIpAddr
 	TunnelIfindex uint32
 	Port          uint16
 	Pad           uint16
 }
 
 type DmvpnNexthopKey struct {
-	_       structs.HostLayout
-	Nexthop struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_             structs.HostLayout
+	Nexthop       DmvpnIpAddr
 	TunnelIfindex uint32
 }
 
 type DmvpnPeer struct {
-	_    structs.HostLayout
-	Nbma struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
-	Protocol struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_             structs.HostLayout
+	Nbma          DmvpnIpAddr
+	Protocol      DmvpnIpAddr
 	TunnelIfindex uint32
 	Flags         uint32
 	Mtu           uint32
@@ -173,11 +164,8 @@ const (
 )
 
 type DmvpnTunnel struct {
-	_     structs.HostLayout
-	Local struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_               structs.HostLayout
+	Local           DmvpnIpAddr
 	Ifindex         uint32
 	UnderlayIfindex uint32
 	Key             uint32
@@ -189,11 +177,8 @@ type DmvpnTunnel struct {
 }
 
 type DmvpnTunnelKey struct {
-	_     structs.HostLayout
-	Local struct {
-		_     structs.HostLayout
-		Octet [16]uint8
-	}
+	_      structs.HostLayout
+	Local  DmvpnIpAddr
 	Key    uint32
 	HasKey uint32
 }
@@ -204,11 +189,13 @@ type DmvpnTunnelKey struct {
 const (
 	DmvpnMapDmvpnDevice   = "dmvpn_device"
 	DmvpnMapDmvpnDrop     = "dmvpn_drop"
+	DmvpnMapDmvpnEsp      = "dmvpn_esp"
 	DmvpnMapDmvpnEvents   = "dmvpn_events"
 	DmvpnMapDmvpnNbma     = "dmvpn_nbma"
 	DmvpnMapDmvpnNexthop  = "dmvpn_nexthop"
 	DmvpnMapDmvpnPeer     = "dmvpn_peer"
 	DmvpnMapDmvpnRedirect = "dmvpn_redirect"
+	DmvpnMapDmvpnSpi      = "dmvpn_spi"
 	DmvpnMapDmvpnStats    = "dmvpn_stats"
 	DmvpnMapDmvpnTunnel   = "dmvpn_tunnel"
 	DmvpnProgDmvpnDecap   = "dmvpn_decap"
@@ -269,11 +256,13 @@ type DmvpnProgramSpecs struct {
 type DmvpnMapSpecs struct {
 	DmvpnDevice   *ebpf.MapSpec `ebpf:"dmvpn_device"`
 	DmvpnDrop     *ebpf.MapSpec `ebpf:"dmvpn_drop"`
+	DmvpnEsp      *ebpf.MapSpec `ebpf:"dmvpn_esp"`
 	DmvpnEvents   *ebpf.MapSpec `ebpf:"dmvpn_events"`
 	DmvpnNbma     *ebpf.MapSpec `ebpf:"dmvpn_nbma"`
 	DmvpnNexthop  *ebpf.MapSpec `ebpf:"dmvpn_nexthop"`
 	DmvpnPeer     *ebpf.MapSpec `ebpf:"dmvpn_peer"`
 	DmvpnRedirect *ebpf.MapSpec `ebpf:"dmvpn_redirect"`
+	DmvpnSpi      *ebpf.MapSpec `ebpf:"dmvpn_spi"`
 	DmvpnStats    *ebpf.MapSpec `ebpf:"dmvpn_stats"`
 	DmvpnTunnel   *ebpf.MapSpec `ebpf:"dmvpn_tunnel"`
 }
@@ -308,11 +297,13 @@ func (o *DmvpnObjects) Close() error {
 type DmvpnMaps struct {
 	DmvpnDevice   *ebpf.Map `ebpf:"dmvpn_device"`
 	DmvpnDrop     *ebpf.Map `ebpf:"dmvpn_drop"`
+	DmvpnEsp      *ebpf.Map `ebpf:"dmvpn_esp"`
 	DmvpnEvents   *ebpf.Map `ebpf:"dmvpn_events"`
 	DmvpnNbma     *ebpf.Map `ebpf:"dmvpn_nbma"`
 	DmvpnNexthop  *ebpf.Map `ebpf:"dmvpn_nexthop"`
 	DmvpnPeer     *ebpf.Map `ebpf:"dmvpn_peer"`
 	DmvpnRedirect *ebpf.Map `ebpf:"dmvpn_redirect"`
+	DmvpnSpi      *ebpf.Map `ebpf:"dmvpn_spi"`
 	DmvpnStats    *ebpf.Map `ebpf:"dmvpn_stats"`
 	DmvpnTunnel   *ebpf.Map `ebpf:"dmvpn_tunnel"`
 }
@@ -321,11 +312,13 @@ func (m *DmvpnMaps) Close() error {
 	return _DmvpnClose(
 		m.DmvpnDevice,
 		m.DmvpnDrop,
+		m.DmvpnEsp,
 		m.DmvpnEvents,
 		m.DmvpnNbma,
 		m.DmvpnNexthop,
 		m.DmvpnPeer,
 		m.DmvpnRedirect,
+		m.DmvpnSpi,
 		m.DmvpnStats,
 		m.DmvpnTunnel,
 	)

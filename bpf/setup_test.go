@@ -19,7 +19,9 @@ const (
 	forbidden  = 7 // 10.0.0.7  at 192.168.88.7, an unreachable route
 	thinWire   = 8 // 10.0.0.8  at 192.168.99.8, the underlay's route has MTU 1200
 	lastPeer   = 8
-	local      = "198.51.100.1"
+	local      = "198.51.100.1" // its ESP is the daemon's, raw and in UDP
+	localUDP   = "198.51.100.2" // its ESP in UDP is
+	localOther = "198.51.100.3" // none is
 	hubNBMA    = "198.51.100.11"
 	spokeNBMA  = "203.0.113.2"
 	downNBMA   = "198.51.100.13"
@@ -40,6 +42,9 @@ const (
 	flagProtected = 1 << 2
 	flagMSSClamp  = 1 << 3
 	flagUp        = 1 << 0
+	espUDP        = 1 << 0
+	espRaw        = 1 << 1
+	ourSPI        = 0xc0ffee01
 )
 
 // setTunnel makes v the only tunnel; with no device, there is none.
@@ -79,6 +84,10 @@ func (w *world) addPeers(t testing.TB) {
 		must(t, w.maps["dmvpn_nbma"].Put(DmvpnNbmaKey{Nbma: v.Nbma, TunnelIfindex: uint32(w.tunnel)}, id))
 		must(t, w.maps["dmvpn_nexthop"].Put(DmvpnNexthopKey{Nexthop: v.Protocol, TunnelIfindex: uint32(w.tunnel)}, id))
 	}
+	for address, ways := range map[string]uint32{local: espUDP | espRaw, localUDP: espUDP} {
+		must(t, w.maps["dmvpn_esp"].Put(addr(address), DmvpnEspLocal{TunnelIfindex: uint32(w.tunnel), Ways: ways}))
+	}
+	must(t, w.maps["dmvpn_spi"].Put(uint32(ourSPI), uint32(1)))
 	const gateway = "198.51.100.254"
 	route(t, "203.0.113.0/24", gateway, w.underlay)
 	route(t, "192.168.66.0/24", "", w.tunnel)

@@ -22,6 +22,7 @@ const (
 	EventRedirect    EventKind = 1 // came in by the tunnel and leaves by it
 	EventMiss        EventKind = 2 // the next hop has no peer
 	EventUnknownNBMA EventKind = 3 // data from an unregistered NBMA address
+	EventUnknownSPI  EventKind = 4 // ESP that no SA is there for
 )
 
 func (k EventKind) String() string {
@@ -32,6 +33,8 @@ func (k EventKind) String() string {
 		return "miss"
 	case EventUnknownNBMA:
 		return "unknown NBMA address"
+	case EventUnknownSPI:
+		return "unknown SPI"
 	}
 	return fmt.Sprintf("event %d", uint32(k))
 }
@@ -41,8 +44,8 @@ type Event struct {
 	Kind    EventKind
 	Tunnel  int           // index of the device
 	Peer    tables.PeerID // whom the packet goes to; 0 none
-	Address netip.Addr    // overlay next hop; of EventUnknownNBMA the outer source
-	Packet  []byte        // the beginning of the inner packet; the receiver's
+	Address netip.Addr    // overlay next hop; of EventUnknownNBMA and EventUnknownSPI the outer source
+	Packet  []byte        // the beginning of the inner packet, of EventUnknownSPI of the outer one; the receiver's
 }
 
 // eventHeader is the length of struct event before its packet.

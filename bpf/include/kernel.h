@@ -29,7 +29,8 @@ enum {
 
 enum {
 	BPF_ANY = 0,
-	BPF_F_INGRESS = 1 << 0, /* bpf_redirect */
+	BPF_F_NO_PREALLOC = 1 << 0, /* map flag */
+	BPF_F_INGRESS = 1 << 0,     /* bpf_redirect */
 };
 
 /* bpf_skb_adjust_room */
@@ -53,7 +54,9 @@ enum {
 	ETH_HLEN = 14,
 	ETH_P_IP = 0x0800,
 	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
 	IPPROTO_GRE = 47,
+	IPPROTO_ESP = 50,
 	EALREADY = 114,
 	PACKET_HOST = 0, /* __sk_buff.pkt_type: for this device */
 	VLAN_VID_MASK = 0x0fff,
@@ -163,6 +166,13 @@ struct iphdr {
 #define IP_DF 0x4000
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
+
+struct udphdr {
+	__be16 source;
+	__be16 destination;
+	__be16 length;
+	__sum16 checksum;
+};
 
 struct tcphdr {
 	__be16 source;

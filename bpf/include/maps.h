@@ -21,6 +21,17 @@ MAP(dmvpn_stats, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct peer_stats, MAX_PEERS)
 MAP(dmvpn_drop, BPF_MAP_TYPE_LRU_PERCPU_HASH, struct drop_key, struct drop_count, MAX_DROPS);
 MAP(dmvpn_redirect, BPF_MAP_TYPE_ARRAY, __u32, struct flow_bucket, MAX_FLOWS);
 
+MAP(dmvpn_esp, BPF_MAP_TYPE_HASH, struct ip_addr, struct esp_local, MAX_TUNNELS);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SPIS);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* memory for the SAs that there are */
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} dmvpn_spi SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EVENT_RING_BYTES);

@@ -94,10 +94,24 @@ struct drop_count {
 	__u64 bytes;
 };
 
+/* How ESP comes to the daemon. */
+enum esp_way {
+	ESP_UDP = 1 << 0, /* port 4500, RFC 3948 */
+	ESP_RAW = 1 << 1, /* IP protocol 50 */
+};
+
+/* dmvpn_esp: a local address whose ESP is the daemon's. dmvpn_spi: SPI, in host
+ * order, of an inbound SA, reserved or installed; the value is 1. */
+struct esp_local {
+	__u32 tunnel_ifindex; /* of one that has the address, for events */
+	__u32 ways;           /* enum esp_way */
+};
+
 enum event_kind {
 	EVENT_REDIRECT = 1,     /* came in by the tunnel and leaves by it */
 	EVENT_MISS = 2,         /* the next hop has no peer: resolve it */
 	EVENT_UNKNOWN_NBMA = 3, /* data from an unregistered NBMA address */
+	EVENT_UNKNOWN_SPI = 4,  /* ESP that no SA is there for */
 };
 
 /* Who talks to whom, for one kind of event. */
@@ -121,8 +135,8 @@ struct event {
 	__u32 tunnel_ifindex;
 	__u32 peer;              /* whom the packet goes to; 0 none */
 	__u32 length;            /* octets in packet */
-	struct ip_addr nexthop;  /* REDIRECT, MISS: overlay next hop; UNKNOWN_NBMA: outer source */
-	__u8 packet[EVENT_SNAP]; /* inner packet from its IP header */
+	struct ip_addr nexthop;  /* REDIRECT, MISS: overlay next hop; UNKNOWN: outer source */
+	__u8 packet[EVENT_SNAP]; /* from its IP header: the inner one; UNKNOWN_SPI: the outer one */
 };
 
 /* The 8 octets in front of an inner packet that goes to Go. The first nibble

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -43,6 +44,7 @@ type daemon struct {
 	server    *control.Server
 	ike       *ike.IKE   // nil: no tunnel has IKE
 	installer *installer // nil: no tunnel is protected
+	judge     *judge
 
 	connecting sync.Mutex // a tunnel is being taken to an underlay
 
@@ -50,6 +52,7 @@ type daemon struct {
 	failed chan error    // a part ended that should not
 	look   chan struct{} // look for recursion
 	run    sync.WaitGroup
+	keys   sync.WaitGroup // IKE
 	cancel context.CancelFunc
 }
 
@@ -112,6 +115,7 @@ func (d *daemon) make(u *undo) (err error) {
 	// From here on nothing fails: what is not wanted any more may go.
 	d.removeUnnamed()
 	d.dropUnused()
+	d.quietly("ESP of others", d.judge.tidy())
 	return nil
 }
 
@@ -140,6 +144,11 @@ func (d *daemon) open(u *undo) (err error) {
 		return err
 	}
 	u.push(func() { d.quietly("close the data plane", d.plane.Close()) })
+	if err := d.plane.Tables.ForgetSPIs(); err != nil { // their keys are gone
+		return err
+	}
+	d.judge = &judge{tables: d.plane.Tables, at: map[*tunnel]netip.Addr{}}
+	u.push(func() { d.quietly("ESP of others", d.judge.end()) })
 	old, err := holder.Dial(d.paths.Holder)
 	if err == nil {
 		d.holder = old

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dmvpn/loader"
+	"dmvpn/loader/underlay"
 	"dmvpn/nhrpd/engine"
 )
 
@@ -39,6 +40,10 @@ func (d *daemon) readEvents() {
 			t.service.Deliver(engine.Redirect{Data: e.Packet})
 		case loader.EventMiss:
 			t.service.Deliver(engine.Miss{NextHop: e.Address, Data: e.Packet})
+		case loader.EventUnknownSPI:
+			if spi, local, remote, ok := underlay.ParseStray(e.Packet); ok && d.installer != nil {
+				d.installer.unknown(spi, local, remote)
+			}
 		case loader.EventUnknownNBMA:
 			unknown.Info().Str("tunnel", t.config.Name).Stringer("nbma", e.Address).Msg("GRE data dropped from an address that is not registered")
 		}

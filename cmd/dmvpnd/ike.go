@@ -99,6 +99,11 @@ func (t *tunnel) listen(now kernel.Underlay) error {
 		return err
 	}
 	t.listening = at
+	if t.config.Protected {
+		if err := t.daemon.judge.move(t, at.Address); err != nil {
+			return err
+		}
+	}
 	if !old.Address.IsValid() {
 		for _, n := range t.config.NHS {
 			k.Service().Connect(ikev2.Want{Connection: t.config.Name, Host: n.NBMA, Port: ike.Port, Local: netip.AddrPortFrom(now.Address, ike.Port)})

@@ -32,11 +32,25 @@ func newInstaller(d *daemon) *installer {
 	return i
 }
 
-// Reserve implements sa.Installer.
-func (i *installer) Reserve() (uint32, error) { return i.database.Reserve() }
+// Reserve implements sa.Installer. The programs know the SPI before any peer does.
+func (i *installer) Reserve() (uint32, error) {
+	spi, err := i.database.Reserve()
+	if err != nil {
+		return 0, err
+	}
+	if err := i.daemon.plane.Tables.AddSPI(spi); err != nil {
+		i.database.Release(spi)
+		return 0, err
+	}
+	return spi, nil
+}
 
 // Release implements sa.Installer.
-func (i *installer) Release(spi uint32) { i.database.Release(spi) }
+func (i *installer) Release(spi uint32) {
+	if i.database.Release(spi); i.database.Find(spi) == nil {
+		i.daemon.quietly("forget an SPI", i.daemon.plane.Tables.DeleteSPI(spi))
+	}
+}
 
 // Install implements sa.Installer.
 func (i *installer) Install(c *sa.Child) error {
@@ -92,6 +106,7 @@ func (i *installer) Remove(spi uint32) {
 	if a == nil {
 		return
 	}
+	i.daemon.quietly("forget an SPI", i.daemon.plane.Tables.DeleteSPI(spi))
 	if owner, ok := a.Owner.(*pump.Secured); ok {
 		if t := i.daemon.tunnelOf(owner.Pump); t != nil {
 			t.secure.leave(a.Peer)
@@ -146,10 +161,16 @@ func (i *installer) opener() *pump.Opener {
 		Elsewhere: func(a *esp.Association, local, remote netip.AddrPort) {
 			i.daemon.ike.Service().Hint(&sa.Arrived{Inbound: a.In.SPI, Local: local, Remote: remote})
 		},
-		Unknown: func(spi uint32, local, remote netip.AddrPort) {
-			i.daemon.ike.Service().Hint(&sa.UnknownSPI{Local: local, Remote: remote, SPI: spi})
-		},
+		Unknown: i.unknown,
 	})
+}
+
+// unknown lets IKE answer ESP whose SPI nobody has. Ports of 0 are those of ESP without UDP.
+func (i *installer) unknown(spi uint32, local, remote netip.AddrPort) {
+	if remote.Port() == 0 {
+		local, remote = netip.AddrPortFrom(local.Addr(), ike.Port), netip.AddrPortFrom(remote.Addr(), ike.Port)
+	}
+	i.daemon.ike.Service().Hint(&sa.UnknownSPI{Local: local, Remote: remote, SPI: spi})
 }
 
 // transform is a suite of IKE's with its keys as ESP has it.

@@ -79,7 +79,7 @@ func (d *daemon) launch() {
 	d.run.Go(func() { d.watchRecursion(ctx) })
 	d.run.Go(func() { d.keepHolder(ctx) })
 	if d.ike != nil {
-		d.run.Go(func() { d.ike.Run(ctx) })
+		d.keys.Go(func() { d.ike.Run(ctx) })
 	}
 	for _, t := range d.tunnels {
 		t.launch(ctx)
@@ -116,8 +116,8 @@ func (d *daemon) quiesce() error {
 	}
 	d.mirror.Close()
 	d.sockets.close()
-	err := d.plane.Close()
-	return err
+	d.keys.Wait() // it takes its SAs out of the tables
+	return errors.Join(d.judge.end(), d.plane.Close())
 }
 
 // stop ends the daemon alone.

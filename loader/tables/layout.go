@@ -78,6 +78,16 @@ type dropValue struct {
 	Bytes   uint64
 }
 
+type espLocal struct {
+	TunnelIfIndex uint32
+	Ways          uint32
+}
+
+const (
+	espUDP = 1 << 0
+	espRaw = 1 << 1
+)
+
 // toAddress gives the 16 bytes of the maps: IPv4 as ::ffff:a.b.c.d, an invalid
 // address as zeros.
 func toAddress(a netip.Addr) address {

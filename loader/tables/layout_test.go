@@ -25,6 +25,7 @@ func TestLayoutsAreThoseOfThePrograms(t *testing.T) {
 		{statsValue{}, bpf.DmvpnPeerStats{}},
 		{dropKey{}, bpf.DmvpnDropKey{}},
 		{dropValue{}, bpf.DmvpnDropCount{}},
+		{espLocal{}, bpf.DmvpnEspLocal{}},
 	} {
 		ours, theirs := fields(c.ours), fields(c.theirs)
 		if ours != theirs {
@@ -60,6 +61,8 @@ func TestMapsHaveTheSizesOfTheLayouts(t *testing.T) {
 		MapPeer:    {PeerID(0), peerValue{}},
 		MapStats:   {PeerID(0), statsValue{}},
 		MapDrop:    {dropKey{}, dropValue{}},
+		MapESP:     {address{}, espLocal{}},
+		MapSPI:     {uint32(0), uint32(0)},
 	} {
 		m := spec.Maps[name]
 		if m == nil {

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+
+	"dmvpn/loader/tables"
+)
+
+// judge makes the programs drop ESP whose SPI nobody has, at the addresses where protected
+// tunnels have IKE: nobody else can have port 4500 there. ESP without UDP may be somebody
+// else's, but where a tunnel asks for it.
+type judge struct {
+	tables *tables.Tables
+
+	mu sync.Mutex
+	at map[*tunnel]netip.Addr
+}
+
+// move takes a tunnel from the address that it had before to another; an invalid one is none.
+func (j *judge) move(t *tunnel, to netip.Addr) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	from := j.at[t]
+	if delete(j.at, t); to.IsValid() {
+		j.at[t] = to
+	}
+	err := j.settle(to)
+	if from != to {
+		err = errors.Join(err, j.settle(from))
+	}
+	return err
+}
+
+// settle writes what the tunnels at an address want. j.mu is held.
+func (j *judge) settle(a netip.Addr) error {
+	if !a.IsValid() {
+		return nil
+	}
+	index, raw := 0, false
+	for t, at := range j.at {
+		if at == a {
+			index, raw = t.device.Index, raw || t.config.IPsec.Encapsulation == "raw"
+		}
+	}
+	if index == 0 {
+		return j.tables.IgnoreESP(a)
+	}
+	return j.tables.JudgeESP(a, index, raw)
+}
+
+// end leaves all ESP to the kernel: nobody here takes it any more.
+func (j *judge) end() error {
+	j.mu.Lock()
+	clear(j.at)
+	j.mu.Unlock()
+	return j.tidy()
+}
+
+// tidy ends what a daemon before judged and this one does not.
+func (j *judge) tidy() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	judged, err := j.tables.JudgedESP()
+	for _, a := range judged {
+		err = errors.Join(err, j.settle(a))
+	}
+	return err
+}
