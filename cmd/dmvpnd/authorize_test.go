@@ -6,17 +6,18 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"dmvpn/cmd/internal/config"
+	"dmvpn/ikev2/auth"
+	"dmvpn/nhrpd/engine"
 )
 
 func TestTheFirstAuthorizationThatFitsCounts(t *testing.T) {
 	one := []netip.Prefix{netip.MustParsePrefix("10.0.0.11/32")}
-	lookup, err := allowed([]config.Authorization{
+	lookup := lookupOf(t, []config.Authorization{
 		{Peer: "spoke1.example.net", Addresses: one}, {Peer: "*.example.net"}, {Peer: "C=CH, O=Example, CN=hub"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}).lookup()
 	for name, want := range map[string]struct {
 		listed, limited bool
 	}{
@@ -24,18 +25,58 @@ func TestTheFirstAuthorizationThatFitsCounts(t *testing.T) {
 		"id(2):00": {}, "C=CH, O=Example, CN=hub": {true, false}, "10.0.0.11": {},
 	} {
 		a, ok := lookup(name)
-		if ok != want.listed || (len(a.Addresses) > 0) != want.limited {
+		if ok != want.listed || (a.Addresses != nil) != want.limited {
 			t.Errorf("%s: %v, %t", name, a, ok)
 		}
 	}
-	everybody, err := allowed([]config.Authorization{{Peer: "*"}})
+	if _, ok := lookupOf(t, []config.Authorization{{Peer: "*"}}).lookup()("id(2):00"); !ok {
+		t.Error(`"*" does not fit who cannot be named`)
+	}
+	if lookupOf(t, nil).lookup() != nil {
+		t.Error("without a list there is one")
+	}
+}
+
+func lookupOf(t *testing.T, list []config.Authorization) *authorizer {
+	t.Helper()
+	a, err := newAuthorizer(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := everybody("id(2):00"); !ok {
-		t.Error(`"*" does not fit who cannot be named`)
+	return a
+}
+
+func TestACertificateSaysWhatItsOwnerMayRegister(t *testing.T) {
+	prefixes := func(all ...string) []netip.Prefix {
+		out := []netip.Prefix{}
+		for _, p := range all {
+			out = append(out, netip.MustParsePrefix(p))
+		}
+		return out
 	}
-	if nobody, err := allowed(nil); nobody != nil || err != nil {
-		t.Error("without a list there is one")
+	a := lookupOf(t, []config.Authorization{
+		{Peer: "*.example.net", Certificate: true, Networks: prefixes("10.10.0.0/16")}, {Peer: "*.example.org", Certificate: true},
+	})
+	c := &auth.Claims{Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.11")}, Networks: prefixes("10.10.1.0/24", "10.99.0.0/16", "10.0.0.0/8")}
+	nothing := engine.Allowance{Addresses: prefixes(), Networks: prefixes()}
+	for _, s := range []struct {
+		name   string
+		claims *auth.Claims
+		want   engine.Allowance
+	}{
+		{"a.example.net", c, engine.Allowance{Addresses: prefixes("10.0.0.11/32"), Networks: prefixes("10.10.1.0/24")}},
+		{"a.example.org", c, engine.Allowance{Addresses: prefixes("10.0.0.11/32"), Networks: c.Networks}},
+		{"b.example.org", &auth.Claims{}, nothing},
+		{"psk.example.org", nil, nothing},
+	} {
+		a.proved(s.name, s.claims)
+		got, ok := a.allowed(s.name)
+		if diff := cmp.Diff(s.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" || !ok {
+			t.Errorf("%s: %t\n%s", s.name, ok, diff)
+		}
+		a.left(s.name)
+		if got, _ := a.allowed(s.name); len(got.Addresses) > 0 || len(got.Networks) > 0 {
+			t.Errorf("%s has gone, and may register %v", s.name, got)
+		}
 	}
 }

@@ -90,6 +90,9 @@ func (s *secure) tidy(e *end) error {
 		return nil
 	}
 	delete(s.ends, e.at)
+	if !s.known(e.identity) {
+		s.tunnel.authorizer.left(e.identity)
+	}
 	s.release(e)
 	if e.id == 0 {
 		return nil
@@ -98,6 +101,16 @@ func (s *secure) tidy(e *end) error {
 	s.sources.gone(e.id)
 	s.tunnel.currentPump().Secure(e.id, nil)
 	return s.plain.tables.Dismiss(s.plain.tunnel, at(e.at))
+}
+
+// known says that an end is the identity's.
+func (s *secure) known(identity string) bool {
+	for _, e := range s.ends {
+		if e.identity == identity {
+			return true
+		}
+	}
+	return false
 }
 
 // ask makes IKE want the end.

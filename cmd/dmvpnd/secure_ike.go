@@ -23,6 +23,7 @@ func (s *secure) enter(p sa.Peer) (tables.PeerID, error) {
 		defer s.sources.changed()
 	}
 	e.peer, e.identity = p.ID, p.Identity.Name()
+	s.tunnel.authorizer.proved(e.identity, p.Claims)
 	e.children++
 	return e.id, nil
 }

@@ -43,7 +43,9 @@ type tunnel struct {
 	watcher *kernel.Watcher
 	service *nhrpd.Service
 	secure  *secure // nil: packets travel in clear
-	halted  sync.WaitGroup
+
+	authorizer *authorizer
+	halted     sync.WaitGroup
 
 	listening ike.Endpoint // where IKE is for us; invalid: nowhere yet; of connect
 
@@ -79,6 +81,9 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if err := t.makeDevice(u); err != nil {
 		return err
 	}
+	if t.authorizer, err = newAuthorizer(c.Authorize); err != nil {
+		return err
+	}
 	plain := &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
 	var plane nhrpd.DataPlane = plain
 	if c.Protected {
@@ -88,16 +93,12 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 			return err
 		}
 	}
-	who, err := allowed(c.Authorize)
-	if err != nil {
-		return err
-	}
 	t.service = nhrpd.New(nhrpd.Config{
 		Engine: machine(c, t.mtu), Random: random, Log: d.log,
 		DataPlane: plane,
 		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
-		Allowed: who,
+		Allowed: t.authorizer.lookup(),
 	})
 	if err := t.connect(under); err != nil {
 		return err

@@ -89,6 +89,7 @@ type Peer struct {
 	Identity   auth.Identity
 	// Group says that only membership was proved: others have the same key.
 	Group         bool
+	Claims        *auth.Claims // what its certificate grants; nil: it has not proved itself with one
 	Local, Remote netip.AddrPort
 	NATLocal      bool // we are behind a NAT
 	NATRemote     bool // the peer is

@@ -139,7 +139,7 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 	s := &ikeSA{
 		ID: m.LastID, Origin: old.Origin, Connection: old.Connection, Peer: old.Peer, Stage: established, Initiator: n.Initiator,
 		SPIi: n.SPIi, SPIr: n.SPIr, Local: old.Local, Remote: old.Remote, Began: old.Began, Established: m.now, Choice: n.Choice, Keys: keys,
-		Ni: old.Ni, LocalID: old.LocalID, RemoteID: old.RemoteID, Group: old.Group, Proof: old.Proof, PeerProof: old.PeerProof, Instance: old.Instance,
+		Ni: old.Ni, LocalID: old.LocalID, RemoteID: old.RemoteID, Group: old.Group, Claims: old.Claims, Proof: old.Proof, PeerProof: old.PeerProof, Instance: old.Instance,
 		Fragmentation: old.Fragmentation, MOBIKE: old.MOBIKE, Hashes: old.Hashes, NATLocal: old.NATLocal, NATRemote: old.NATRemote,
 		ReauthAt: old.ReauthAt, Heard: m.now, KeepaliveAt: old.KeepaliveAt, Method: old.Method, ChildMethod: old.ChildMethod,
 	}

@@ -10,7 +10,7 @@ import (
 
 // describe is what others are told of an SA's peer.
 func (m *Machine) describe(s *ikeSA) Peer {
-	return Peer{ID: s.Peer, Connection: s.Connection, Identity: s.RemoteID, Group: s.Group, Local: s.Local, Remote: s.Remote, NATLocal: s.NATLocal, NATRemote: s.NATRemote}
+	return Peer{ID: s.Peer, Connection: s.Connection, Identity: s.RemoteID, Group: s.Group, Claims: s.Claims, Local: s.Local, Remote: s.Remote, NATLocal: s.NATLocal, NATRemote: s.NATRemote}
 }
 
 // join finds or makes the peer of an SA that was just authenticated.

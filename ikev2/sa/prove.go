@@ -110,5 +110,9 @@ func (m *Machine) checkSignature(s *ikeSA, c *Connection, identity auth.Identity
 		return err
 	}
 	s.PeerProof = proofBy(certificates[0].PublicKey)
-	return c.Trust.Verify(certificates, identity, m.clock)
+	if err := c.Trust.Verify(certificates, identity, m.clock); err != nil {
+		return err
+	}
+	s.Claims = auth.ClaimsOf(certificates[0])
+	return nil
 }

@@ -47,10 +47,11 @@ type ikeSA struct {
 
 	LocalID, RemoteID auth.Identity
 	Group             bool
-	Proof, PeerProof  Proof   // what we and the peer proved ourselves with
-	Instance          [8]byte // the peer's; zero: not our kind
-	CrashToken        []byte  // the peer's (RFC 6290)
-	InitialContact    bool    // it came in IKE_AUTH
+	Proof, PeerProof  Proof        // what we and the peer proved ourselves with
+	Claims            *auth.Claims `json:",omitempty"` // of the peer's certificate
+	Instance          [8]byte      // the peer's; zero: not our kind
+	CrashToken        []byte       // the peer's (RFC 6290)
+	InitialContact    bool         // it came in IKE_AUTH
 
 	Fragmentation, MOBIKE bool
 	Hashes                []wire.HashAlgorithm // the peer verifies these

@@ -53,8 +53,8 @@ type Env struct {
 
 // Allowance is what an identity may register.
 type Allowance struct {
-	Addresses []netip.Prefix // that hold its own overlay addresses; none: one address, whichever is free
-	Networks  []netip.Prefix // that hold the prefixes it serves; none: any
+	Addresses []netip.Prefix // that hold its own overlay addresses; nil: one address, whichever is free
+	Networks  []netip.Prefix // that hold the prefixes it serves; nil: any
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,

@@ -47,9 +47,9 @@ func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string
 	}
 	own := p == host(client)
 	switch {
-	case len(allowance.Addresses) > 0 && !slices.ContainsFunc(allowance.Addresses, func(a netip.Prefix) bool { return a.Contains(client) }):
+	case allowance.Addresses != nil && !slices.ContainsFunc(allowance.Addresses, func(a netip.Prefix) bool { return a.Contains(client) }):
 		return in.From.Identity + " is not authorized for " + client.String()
-	case !own && len(allowance.Networks) > 0 && !slices.ContainsFunc(allowance.Networks, func(a netip.Prefix) bool { return a.Bits() <= p.Bits() && a.Contains(p.Addr()) }):
+	case !own && allowance.Networks != nil && !slices.ContainsFunc(allowance.Networks, func(a netip.Prefix) bool { return a.Bits() <= p.Bits() && a.Contains(p.Addr()) }):
 		return in.From.Identity + " is not authorized for " + p.String()
 	}
 	if b, ok := m.bindings.Get(p); ok && b.To.Identity != "" && b.To.Identity != in.From.Identity {

@@ -83,6 +83,7 @@ func TestCasesOfAuthorization(t *testing.T) {
 			list(b, map[string]engine.Allowance{
 				"s3": {Addresses: []netip.Prefix{prefix("10.0.0.13/32")}, Networks: []netip.Prefix{prefix("10.20.0.0/16")}},
 				"s4": {},
+				"s6": {Addresses: []netip.Prefix{}, Networks: []netip.Prefix{}},
 			})
 			codes(t, "s3, its own", b.as("s3", s3NBMA, registration(s3Protocol, s3NBMA)), taken)
 			codes(t, "s3, another address", b.as("s3", s3NBMA, renewed(8, registration("10.0.0.15", s3NBMA))), prohibited)
@@ -91,6 +92,7 @@ func TestCasesOfAuthorization(t *testing.T) {
 			want(t, "route", b.n.Installed[prefix("10.20.3.0/24")], addr(s3Protocol))
 			want(t, "no route", b.n.Installed[prefix("10.30.3.0/24")].IsValid(), false)
 			codes(t, "s4, whichever is free", b.as("s4", "203.0.113.44", registration("10.0.0.14", "203.0.113.44")), taken)
+			codes(t, "s6, listed with nothing", b.as("s6", "203.0.113.66", registration("10.0.0.16", "203.0.113.66")), prohibited)
 			codes(t, "s5, not listed", b.as("s5", "203.0.113.56", registration("10.0.0.15", "203.0.113.56")), prohibited)
 		}},
 		{"an identity with several addresses in the list has them all", func(t *testing.T) {

@@ -26,6 +26,10 @@ func readAuthorization(t *table) Authorization {
 	if a.Peer != "" {
 		t.checkPattern(join(t.path, "peer"), a.Peer)
 	}
+	a.Certificate = t.choice("from", []string{"list", "certificate"}, "list") == "certificate"
+	if _, ok := t.values["addresses"]; ok && a.Certificate {
+		t.doc.failValue(join(t.path, "addresses"), "the certificate says which addresses", `leave it out, or from = "certificate"`)
+	}
 	a.Addresses = t.prefixesOrAddresses("addresses")
 	a.Networks = t.prefixes("networks")
 	t.done()

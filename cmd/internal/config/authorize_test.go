@@ -21,6 +21,10 @@ peer = "spoke1.example.net"
 addresses = ["10.0.0.11", "10.0.0.64/26"]
 networks = ["10.10.1.0/24"]
 [[tunnel.dmvpn0.authorize]]
+peer = "*.example.net"
+from = "certificate"
+networks = ["10.10.0.0/16"]
+[[tunnel.dmvpn0.authorize]]
 peer = "*"
 `))
 	if err != nil {
@@ -32,6 +36,7 @@ peer = "*"
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/32"), netip.MustParsePrefix("10.0.0.64/26")},
 			Networks:  []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
 		},
+		{Peer: "*.example.net", Certificate: true, Networks: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},
 		{Peer: "*"},
 	}
 	if diff := cmp.Diff(want, got.Tunnels[0].Authorize, compareAddresses); diff != "" {

@@ -76,9 +76,10 @@ type NHS struct {
 // Authorization is one [[tunnel.NAME.authorize]]: what the identities that fit a pattern
 // may register. The first one that fits counts.
 type Authorization struct {
-	Peer      string         // a pattern, as ikev2/auth reads it
-	Addresses []netip.Prefix // that hold their overlay addresses; none: whichever is free
-	Networks  []netip.Prefix // that hold the prefixes they serve; none: any
+	Peer        string         // a pattern, as ikev2/auth reads it
+	Certificate bool           // the peer's certificate names its overlay addresses and prefixes
+	Addresses   []netip.Prefix // that hold their overlay addresses; none: whichever is free
+	Networks    []netip.Prefix // that hold the prefixes they serve; none: any
 }
 
 // Defaults of what the file leaves out.

@@ -100,7 +100,10 @@ func (s Settings) TOML() string {
 			line("mss-clamp = %t", *t.MSSClamp)
 		}
 		if i := t.IPsec; i != nil {
-			line("\n[tunnel.%s.ipsec]\nidentity = %q\npsk-file = %q", t.Name, i.Identity, i.PSKFile)
+			line("\n[tunnel.%s.ipsec]\nidentity = %q", t.Name, i.Identity)
+			if i.PSKFile != "" {
+				line("psk-file = %q", i.PSKFile)
+			}
 			if i.DPD != 0 {
 				line("dpd = %q", i.DPD)
 			}

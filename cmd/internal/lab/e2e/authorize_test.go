@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -74,7 +75,7 @@ func TestAListSaysWhoMayRegisterWhat(t *testing.T) {
 	turnedAway(t, c, "spoke2")
 	turnedAway(t, c, "spoke4")
 	until(t, c, patience, func() error {
-		_, err := c.Get("spoke3").Ping(cloud.HubTunnel(), 0, patience)
+		_, err := c.Get("spoke3").Ping(cloud.HubTunnel(), 0, time.Second)
 		return err
 	})
 	for n := 2; n <= 4; n++ {
