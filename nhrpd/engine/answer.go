@@ -63,16 +63,15 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
 		return
 	}
 	r := m.reply(p, wire.ResolutionReply)
-	r.RemovePrivate() // it spoke for the requester
+	r.RemovePrivate() // it speaks for the requester
 	r.Flags |= wire.FlagAuthoritative | wire.FlagDestinationStable
 	r.CIEs = []wire.CIE{{
 		PrefixLength: uint8(prefix.Bits()), MTU: m.cfg.MTU, HoldingTime: m.holdingSeconds(), NBMA: m.local, Protocol: m.own(),
 	}}
 	if r.Extension(wire.ExtensionNATAddress) != nil {
 		var public []wire.CIE
-		if a := m.public(); a.NBMA.IsValid() && wire.FamilyOf(a.NBMA) == r.AddressFamily {
-			public = []wire.CIE{{PrefixLength: uint8(a.NBMA.BitLen()), NBMA: a.NBMA, Protocol: m.own()}}
-			m.observedPort(a, r)
+		if a := m.public(); a.IsValid() && wire.FamilyOf(a) == r.AddressFamily {
+			public = []wire.CIE{{PrefixLength: uint8(a.BitLen()), NBMA: a, Protocol: m.own()}}
 		}
 		m.setEntries(r, wire.ExtensionNATAddress, public...)
 	}
@@ -103,20 +102,7 @@ func (m *Machine) requester(in Packet, p *wire.Packet) Endpoint {
 	if !m.fromServer(in.From) {
 		return in.From
 	}
-	if c, ok := firstEntry(p, wire.ExtensionNATAddress); ok && c.NBMA.IsValid() && (!c.Protocol.IsValid() || c.Protocol == p.SourceProtocol) {
-		return m.translated(p, Endpoint{NBMA: c.NBMA.Unmap()}, Endpoint{NBMA: p.SourceNBMA.Unmap()})
-	}
-	return Endpoint{NBMA: p.SourceNBMA.Unmap()}
-}
-
-// public is where our servers see us, invalid if no one translates our address.
-func (m *Machine) public() Endpoint {
-	for _, s := range m.ranked() {
-		if s.Public.IsValid() {
-			return Endpoint{NBMA: s.Public, Port: s.PublicPort}
-		}
-	}
-	return Endpoint{}
+	return m.located(p, translation(p, p.SourceProtocol), p.SourceNBMA)
 }
 
 // refuseResolution answers with a NAK: one entry, and nothing in it but the code.

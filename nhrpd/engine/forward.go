@@ -78,6 +78,11 @@ func (m *Machine) forwardReply(in Packet, p *wire.Packet) {
 	}
 	q := p.Clone()
 	if p.Type == wire.ResolutionReply && len(p.CIEs) > 0 && !p.CIEs[0].Code.NAK() {
+		if m.answersForOthers(in.From, p) {
+			m.drop("answer-of-others")
+			m.complain(in.From, "answer to %v dropped: the next hop %v is not the responder's", p.SourceProtocol, p.CIEs[0].Protocol)
+			return
+		}
 		m.addNAT(in, q, p.CIEs[0].Protocol, p.CIEs[0].NBMA)
 	}
 	m.transit(in, q, to, wire.ExtensionReverseTransit)
@@ -138,16 +143,21 @@ func (m *Machine) transit(in Packet, p *wire.Packet, to Endpoint, record wire.Ex
 }
 
 // addNAT enters the NBMA address that we observe of a client of ours behind NAT
-// in Cisco's extension, unless something is there already. A packet without the
+// in Cisco's extension, unless something is there already; in place of it where the
+// client is authenticated: then nothing that it says of itself counts. A packet without the
 // extension gets it, against RFC 2332, section 5.3: who does not know it passes
 // it over, and who does would answer to an address that leads nowhere.
 func (m *Machine) addNAT(in Packet, p *wire.Packet, client, claimed netip.Addr) {
 	b, ok := m.bindings.Get(host(client))
-	if !client.IsValid() || !ok || !b.To.Is(in.From) || in.From.NBMA == claimed {
+	if !client.IsValid() || !ok || !b.To.Is(in.From) {
 		return
 	}
-	m.observedPort(in.From, p)
-	if len(entries(p, wire.ExtensionNATAddress)) > 0 || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
+	there := len(entries(p, wire.ExtensionNATAddress)) > 0
+	if there && in.From.Identity != "" {
+		m.setEntries(p, wire.ExtensionNATAddress)
+		there = false
+	}
+	if there || in.From.NBMA == claimed || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
 		return
 	}
 	m.setEntries(p, wire.ExtensionNATAddress, wire.CIE{PrefixLength: uint8(client.BitLen()), NBMA: in.From.NBMA, Protocol: client})

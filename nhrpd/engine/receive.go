@@ -51,6 +51,7 @@ func (m *Machine) packet(in Packet) {
 			}
 		}
 	}
+	m.observe(in.From, p)
 	switch p.Type {
 	case wire.RegistrationRequest:
 		m.registrationRequest(in, p)

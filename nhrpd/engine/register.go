@@ -23,7 +23,6 @@ type server struct {
 	ResolvePause  instant
 	Protocol      netip.Addr // configured or learned
 	Public        netip.Addr // our NBMA address as the server sees it, invalid: as we do
-	PublicPort    uint16     `json:",omitempty"` // and our UDP port; 0: not said
 	Probe         bool       `json:",omitempty"` // it answers probes
 	Up            bool
 	Bound         Endpoint // where data to it goes while it is up

@@ -70,10 +70,7 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	if given := instant(c.HoldingTime) * time.Second; given > 0 {
 		holding = min(holding, given)
 	}
-	s.Public, s.PublicPort = m.observed(p), 0
-	if own, ok := p.Private(); ok && s.Public.IsValid() {
-		s.PublicPort = own.Port
-	}
+	s.Public = m.observed(p)
 	s.Reason, s.Probe = "", m.answersProbes(p)
 	r.Registered, r.Until, r.Reason = true, m.now+holding, ""
 	r.Next = m.renewal(holding)

@@ -160,7 +160,10 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		return
 	}
 	c := bestEntry(p.CIEs)
-	to := m.entryEndpoint(p, c)
+	to := m.located(p, translation(p, c.Protocol), c.NBMA)
+	if !m.fromServer(in.From) && to.Place() == in.From.Place() {
+		to = in.From
+	}
 	if !in.From.Is(q.To) && !m.fromServer(in.From) && !in.From.Is(to) {
 		m.drop("reply-from-elsewhere")
 		return
@@ -186,15 +189,6 @@ func bestEntry(list []wire.CIE) wire.CIE {
 		}
 	}
 	return best
-}
-
-// entryEndpoint is where an answer's entry leads: its NBMA address, or the
-// public one that Cisco's NAT extension has of it.
-func (m *Machine) entryEndpoint(p *wire.Packet, c wire.CIE) Endpoint {
-	if n, ok := firstEntry(p, wire.ExtensionNATAddress); ok && n.NBMA.IsValid() && (!n.Protocol.IsValid() || n.Protocol == c.Protocol) {
-		return m.translated(p, Endpoint{NBMA: n.NBMA.Unmap()}, Endpoint{NBMA: c.NBMA.Unmap()})
-	}
-	return Endpoint{NBMA: c.NBMA.Unmap()}
 }
 
 // resolutionRefused remembers a NAK for as long as its code suggests, and ends

@@ -2,8 +2,6 @@
 
 package engine
 
-import "dmvpn/nhrpd/wire"
-
 // secured tries at once what could not be sent before there was an SA: the
 // registration with a server, and requests that wait for it.
 func (m *Machine) secured(at Endpoint) {
@@ -24,29 +22,4 @@ func (m *Machine) secured(at Endpoint) {
 			m.requests.Put(q.ID, q, q.Next)
 		}
 	}
-}
-
-// observedPort puts the UDP port that we see a client behind NAT come from into our
-// own extension: Cisco's has no place for it.
-func (m *Machine) observedPort(from Endpoint, p *wire.Packet) {
-	if from.Port == 0 {
-		return
-	}
-	own, _ := p.Private()
-	own.Port = from.Port
-	if p.SetPrivate(own) != nil {
-		m.count("encode-failed")
-	}
-}
-
-// translated is where a NATed system is: the public address and the port observed of
-// it; but who is behind the same NAT as we are is reached by its own address.
-func (m *Machine) translated(p *wire.Packet, public, private Endpoint) Endpoint {
-	if public.NBMA == m.public().NBMA {
-		return private
-	}
-	if own, ok := p.Private(); ok {
-		public.Port = own.Port
-	}
-	return public
 }

@@ -279,7 +279,6 @@ func (m *Machine) expireBindings() {
 // answerNAT adds what we observe of a client behind NAT to Cisco's extension of
 // its reply, if the request had it: Cisco's clients put the NHS in it first.
 func (m *Machine) answerNAT(in Packet, p *wire.Packet) {
-	m.observedPort(in.From, p)
 	e := p.Extension(wire.ExtensionNATAddress)
 	if e == nil || in.From.NBMA == p.SourceNBMA || wire.FamilyOf(in.From.NBMA) != p.AddressFamily {
 		return

@@ -144,7 +144,7 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 		return Snapshot{Counters: map[string]uint64{}}
 	}
 	at := func(i instant) time.Time { return now.Add(i - max(now.Sub(m.epoch), m.now)) }
-	s := Snapshot{NBMA: m.local, Public: m.public().NBMA, Fallback: m.fallback, Counters: maps.Clone(m.counts)}
+	s := Snapshot{NBMA: m.local, Public: m.public(), Fallback: m.fallback, Counters: maps.Clone(m.counts)}
 	for _, x := range m.servers {
 		s.Servers = append(s.Servers, m.serverInfo(x, at))
 	}

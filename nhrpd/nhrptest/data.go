@@ -65,7 +65,7 @@ func (n *Node) Send(source, destination string, size int) Delivery {
 		if byTunnel && n.Config.Redirect && n.Machine != nil {
 			n.Input(engine.Redirect{Data: inner(src, dst)})
 		}
-		next, from := n.world.at(to.NBMA), engine.Endpoint{NBMA: n.outside()}
+		next, from := n.world.at(n, to)
 		sent := n.traffic[to.Key()]
 		sent.Sent, sent.Bytes = sent.Sent+1, sent.Bytes+uint64(size)
 		n.traffic[to.Key()] = sent

@@ -19,14 +19,16 @@ type Route struct {
 
 // Node is a machine, its kernel and its data plane.
 type Node struct {
-	Name    string
-	Config  engine.Config
-	Machine *engine.Machine // nil: the daemon is away, the data plane goes on
-	NBMA    netip.Addr
-	NAT     netip.Addr // what others see instead of NBMA; invalid: NBMA
-	Kernel  []Route
-	Allowed func(identity string) (engine.Allowance, bool) // as engine.Env has it
-	Secured func(engine.Endpoint) bool                     // as engine.Env has it
+	Name     string
+	Config   engine.Config
+	Machine  *engine.Machine // nil: the daemon is away, the data plane goes on
+	NBMA     netip.Addr
+	NAT      netip.Addr // what others see instead of NBMA; invalid: NBMA
+	Port     uint16     // that others see; 0: none
+	Identity string     // that IKE proves to others; "": the tunnel is plain
+	Kernel   []Route
+	Allowed  func(identity string) (engine.Allowance, bool) // as engine.Env has it
+	Secured  func(engine.Endpoint) bool                     // as engine.Env has it
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
@@ -42,8 +44,9 @@ type Node struct {
 }
 
 // Add puts a node into the world. Its tunnel's prefix is a route on link, its
-// networks are LANs, and a default route leads to the underlay.
-func (w *World) Add(name, nbma string, config engine.Config) *Node {
+// networks are LANs, and a default route leads to the underlay. change may set what else
+// it is before its machine starts.
+func (w *World) Add(name, nbma string, config engine.Config, change ...func(*Node)) *Node {
 	n := &Node{Name: name, Config: config, NBMA: netip.MustParseAddr(nbma), world: w, random: Random{State: w.random.Next()}}
 	n.Kernel = []Route{
 		{Prefix: config.Address.Masked(), Tunnel: true},
@@ -52,6 +55,9 @@ func (w *World) Add(name, nbma string, config engine.Config) *Node {
 	}
 	for _, p := range config.Networks {
 		n.Kernel = append(n.Kernel, Route{Prefix: p})
+	}
+	for _, c := range change {
+		c(n)
 	}
 	w.Nodes = append(w.Nodes, n)
 	n.clear()
@@ -83,6 +89,15 @@ func (n *Node) outside() netip.Addr {
 		return n.NAT
 	}
 	return n.NBMA
+}
+
+// seen is the node as a peer sees it that sends to an address of it: inside of a NAT
+// by its own.
+func (n *Node) seen(by netip.Addr) engine.Endpoint {
+	if by == n.outside() {
+		return engine.Endpoint{NBMA: by, Port: n.Port, Identity: n.Identity}
+	}
+	return engine.Endpoint{NBMA: n.NBMA, Identity: n.Identity}
 }
 
 // Own is the node's overlay address.

@@ -176,7 +176,7 @@ func (w *World) send(from *Node, to engine.Endpoint, data []byte) {
 	if w.random.Chance(w.Wire.Duplicate) {
 		copies = 2
 	}
-	source := from.outside()
+	sender := *from // as it is now
 	for range copies {
 		delay := w.Wire.Delay
 		if w.Wire.Jitter > 0 {
@@ -192,21 +192,29 @@ func (w *World) send(from *Node, to engine.Endpoint, data []byte) {
 			}
 		}
 		w.After(delay, func() {
-			if n := w.at(to.NBMA); n != nil && n.Machine != nil && !w.Cut(source, to.NBMA) {
-				n.Input(engine.Packet{From: engine.Endpoint{NBMA: source}, Data: data})
+			if n, source := w.at(&sender, to); n != nil && n.Machine != nil && !w.Cut(source.NBMA, to.NBMA) {
+				n.Input(engine.Packet{From: source, Data: data})
 			}
 		})
 	}
 }
 
-// at finds the node that has an underlay address.
-func (w *World) at(a netip.Addr) *Node {
+// at finds the node that a packet to an endpoint reaches, and as whom it sees the sender:
+// by its address from outside, or by its own from behind the same NAT.
+func (w *World) at(from *Node, to engine.Endpoint) (*Node, engine.Endpoint) {
 	for _, n := range w.Nodes {
-		if a.IsValid() && n.outside() == a {
-			return n
+		inside := from.NAT.IsValid() && n.NAT == from.NAT
+		if !to.NBMA.IsValid() || to.Identity != "" && n.Identity != to.Identity {
+			continue
+		}
+		if n.outside() == to.NBMA && (n.Port == to.Port || to.Identity != "") {
+			return n, from.seen(from.outside())
+		}
+		if inside && n.NBMA == to.NBMA {
+			return n, from.seen(from.NBMA)
 		}
 	}
-	return nil
+	return nil, engine.Endpoint{}
 }
 
 func (w *World) trace(n *Node, format string, args ...any) {

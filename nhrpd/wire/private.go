@@ -166,31 +166,29 @@ func (p *Packet) Private() (Private, bool) {
 	return Private{}, false
 }
 
-// SetPrivate puts our vendor-private extension in the place of the one that the
+// SetPrivate puts our vendor-private extension in the place of those that the
 // packet has, or at the end, and leaves those of other vendors alone.
 func (p *Packet) SetPrivate(own Private) error {
 	e, err := NewPrivate(own)
 	if err != nil {
 		return err
 	}
-	extensions := slices.Clone(p.Extensions)
-	i := slices.IndexFunc(extensions, func(other Extension) bool {
-		return other.Type == ExtensionVendorPrivate && bytes.HasPrefix(other.Value, privateMagic)
-	})
-	if i >= 0 {
-		extensions[i] = e
-	} else {
-		extensions = append(extensions, e)
+	i := slices.IndexFunc(p.Extensions, ours)
+	p.RemovePrivate()
+	if i < 0 {
+		i = len(p.Extensions)
 	}
-	p.Extensions = extensions
+	p.Extensions = slices.Insert(p.Extensions, i, e)
 	return nil
+}
+
+func ours(e Extension) bool {
+	return e.Type == ExtensionVendorPrivate && bytes.HasPrefix(e.Value, privateMagic)
 }
 
 // RemovePrivate takes our vendor-private extension out of the packet, if it has one.
 func (p *Packet) RemovePrivate() {
-	p.Extensions = slices.DeleteFunc(slices.Clone(p.Extensions), func(e Extension) bool {
-		return e.Type == ExtensionVendorPrivate && bytes.HasPrefix(e.Value, privateMagic)
-	})
+	p.Extensions = slices.DeleteFunc(slices.Clone(p.Extensions), ours)
 }
 
 // ForClient takes from our own extension what is between hubs only; a hub does
