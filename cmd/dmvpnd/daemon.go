@@ -22,6 +22,7 @@ import (
 	"dmvpn/loader"
 	"dmvpn/loader/holder"
 	"dmvpn/loader/kernel"
+	"dmvpn/loader/underlay"
 	"dmvpn/nhrpd"
 )
 
@@ -159,7 +160,7 @@ func (d *daemon) open(u *undo) (err error) {
 		}
 		u.push(func() { d.quietly("end the holder", d.holder.Stop()) })
 	}
-	d.sockets = &sockets{holder: d.holder, tables: d.plane.Tables, failed: d.fail, open: map[socketKey]*socket{}}
+	d.sockets = &sockets{holder: d.holder, tables: d.plane.Tables, failed: d.fail, open: map[socketKey]*socket{}, esp: map[socketKey]*underlay.ESPConn{}}
 	u.push(d.sockets.close)
 	return nil
 }

@@ -31,9 +31,6 @@ func (d *daemon) makeIKE(u *undo) error {
 			return fmt.Errorf("tunnel %w", err)
 		}
 		c.Tag = tag(t)
-		if t.Protected {
-			c.ForceEncapsulation = true // raw ESP has no way out of this program
-		}
 		all = append(all, c)
 	}
 	if len(all) == 0 {
@@ -44,7 +41,7 @@ func (d *daemon) makeIKE(u *undo) error {
 	if protected {
 		d.installer = newInstaller(d)
 		k.Installer, k.Handler = d.installer, handler{d}
-		k.Used = d.installer.used
+		k.Used, k.Count, k.Raw = d.installer.used, d.installer.count, rawESP{d}
 		k.ESP = func() ike.Receiver { return d.installer.opener() }
 	}
 	d.ike = ike.New(k)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,6 +25,7 @@ type installer struct {
 	daemon   *daemon
 	database *esp.Database
 	log      zerolog.Logger
+	dummies  atomic.Uint64 // ESP packets that carried nothing
 }
 
 func newInstaller(d *daemon) *installer {
@@ -130,6 +132,9 @@ func (i *installer) used(inbound uint32) (packets, octets uint64) {
 	return 0, 0
 }
 
+// count adds the counters of ESP that are not a socket's.
+func (i *installer) count(all map[string]uint64) { all["esp-dummies-received"] = i.dummies.Load() }
+
 // activated hands a peer's packets to another association, or to none.
 func (i *installer) activated(a *esp.Association) {
 	owner, ok := a.Owner.(*pump.Secured)
@@ -157,9 +162,9 @@ func (i *installer) event(spi uint32, e esp.Event) {
 // opener makes what takes ESP off one socket's datagrams.
 func (i *installer) opener() *pump.Opener {
 	return pump.NewOpener(pump.OpenerConfig{
-		Database: i.database, Tables: i.daemon.plane.Tables,
+		Database: i.database, Tables: i.daemon.plane.Tables, Dummies: &i.dummies,
 		Elsewhere: func(a *esp.Association, local, remote netip.AddrPort) {
-			i.daemon.ike.Service().Hint(&sa.Arrived{Inbound: a.In.SPI, Local: local, Remote: remote})
+			i.daemon.ike.Service().Hint(&sa.Arrived{Inbound: a.In.SPI, Local: local, Remote: remote, Raw: remote.Port() == 0})
 		},
 		Unknown: i.unknown,
 	})

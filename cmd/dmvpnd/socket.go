@@ -37,7 +37,7 @@ type socket struct {
 	done     chan struct{} // the receiver has ended
 }
 
-// sockets are the raw GRE sockets of the daemon.
+// sockets are the raw sockets of the daemon: of GRE, and of ESP.
 type sockets struct {
 	holder *holder.Client
 	tables *tables.Tables
@@ -45,6 +45,7 @@ type sockets struct {
 
 	mu   sync.Mutex
 	open map[socketKey]*socket
+	esp  map[socketKey]*underlay.ESPConn
 }
 
 // take gives the socket of the key, the holder's if it has one.
@@ -109,6 +110,9 @@ func (s *sockets) hold() error {
 	for key, k := range s.open {
 		err = errors.Join(err, s.holder.Put(key.name(), k.conn.File()))
 	}
+	for key, c := range s.esp {
+		err = errors.Join(err, s.holder.Put(key.espName(), c.File()))
+	}
 	return err
 }
 
@@ -120,10 +124,13 @@ func (s *sockets) names() []string {
 	for key := range s.open {
 		out = append(out, key.name())
 	}
+	for key := range s.esp {
+		out = append(out, key.espName())
+	}
 	return out
 }
 
-// close closes all sockets of this process; the holder keeps its own.
+// close closes all GRE sockets of this process; the holder keeps its own.
 func (s *sockets) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

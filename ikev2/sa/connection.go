@@ -62,7 +62,8 @@ type Connection struct {
 	// protocol 47 between the two underlay addresses.
 	Here, There []wire.Selector
 
-	// ForceEncapsulation asks for UDP encapsulation although no NAT is on the way.
+	// ForceEncapsulation asks for UDP encapsulation although no NAT is on the way. A peer that
+	// knows no NAT traversal, or sends ESP without UDP all the same, gets it so too.
 	ForceEncapsulation bool
 	// PassiveIKE leaves the initiation of rekeys to the peer; for tests.
 	PassiveIKE bool

@@ -70,11 +70,11 @@ func naming(spii, spir wire.SPI, source, destination netip.AddrPort, hide bool) 
 	}
 }
 
-// detectNAT reads the peer's two notifications.
+// detectNAT reads the peer's two notifications. One that sends none knows no UDP encapsulation.
 func (s *ikeSA) detectNAT(payloads []wire.Payload, h wire.Header, local, remote netip.AddrPort) {
 	here := crypto.NATDetection(h.SPIi, h.SPIr, local)
 	there := crypto.NATDetection(h.SPIi, h.SPIr, remote)
-	var sources, matches int
+	var sources, destinations, matches int
 	for _, p := range payloads {
 		n, ok := p.(*wire.Notify)
 		switch {
@@ -85,10 +85,17 @@ func (s *ikeSA) detectNAT(payloads []wire.Payload, h wire.Header, local, remote 
 				matches++
 			}
 		case n.Type == wire.NATDetectionDestinationIP:
+			destinations++
 			s.NATLocal = !hmac.Equal(n.Data, here[:])
 		}
 	}
 	s.NATRemote = sources > 0 && matches == 0
+	s.Raw = sources+destinations == 0
+}
+
+// encapsulated says whether ESP goes in UDP.
+func (m *Machine) encapsulated(s *ikeSA) bool {
+	return s.NATLocal || s.NATRemote || m.connection(s).ForceEncapsulation && !s.Raw
 }
 
 // load counts what is under way, so that no list must be walked.

@@ -57,12 +57,13 @@ type Expired struct {
 	Hard    bool
 }
 
-// Arrived tells of an authenticated ESP packet: the first one of a Child SA, or one
-// from another remote endpoint than the SA has. Local and Remote are where it went
-// and came from.
+// Arrived tells of an authenticated ESP packet: the first one of a Child SA, one
+// from another remote endpoint than the SA has, or one without UDP where the SA is in
+// UDP. Local and Remote are where it went and came from.
 type Arrived struct {
 	Inbound       uint32
 	Local, Remote netip.AddrPort
+	Raw           bool // without UDP: the endpoints do not count
 }
 
 // UnknownSPI tells of an ESP packet with an SPI that nobody has (section 1.5).

@@ -22,7 +22,7 @@ func (m *Machine) mobikeRequest(s *ikeSA, in *Datagram, payloads, answer []wire.
 		answer = append(answer, &wire.Notify{Type: wire.Cookie2, Data: data})
 	}
 	if wire.FindNotify(payloads, wire.NATDetectionSourceIP) != nil {
-		answer = append(answer, naming(s.SPIi, s.SPIr, in.Local, in.Remote, false)...)
+		answer = append(answer, naming(s.SPIi, s.SPIr, in.Local, in.Remote, m.connection(s).ForceEncapsulation)...)
 	}
 	if wire.FindNotify(payloads, wire.UpdateSAAddresses) == nil {
 		return answer, nil
@@ -68,11 +68,7 @@ func (t *routability) process(m *Machine, s *ikeSA, _ wire.Header, response []wi
 	if s.Local != t.Local || s.Remote != t.Remote {
 		return false // it moved again, and is asked again
 	}
-	c := m.connection(s)
-	for _, k := range s.Children {
-		k.Encapsulation = s.NATLocal || s.NATRemote || c.ForceEncapsulation
-	}
-	m.moveChildren(s, s.Local, s.Remote)
+	m.rewrap(s)
 	return false
 }
 

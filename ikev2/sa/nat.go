@@ -52,6 +52,14 @@ func (m *Machine) moveChildren(s *ikeSA, local, remote netip.AddrPort) {
 	}
 }
 
+// rewrap makes all Child SAs go where the IKE SA goes now, in UDP or not.
+func (m *Machine) rewrap(s *ikeSA) {
+	for _, c := range s.Children {
+		c.Encapsulation = m.encapsulated(s)
+	}
+	m.moveChildren(s, s.Local, s.Remote)
+}
+
 // keepOpen plans the keepalives of an end that is behind a NAT (section 2.23).
 func (m *Machine) keepOpen(s *ikeSA) {
 	c := m.connection(s)
@@ -100,6 +108,12 @@ func (m *Machine) arrived(in *Arrived) {
 		m.use(s, c)
 	}
 	switch {
+	case in.Raw:
+		if c.Encapsulation && !s.NATLocal && !s.NATRemote {
+			m.report(s, Notice, "%s sends ESP without UDP: so do we", s.RemoteID)
+			s.Raw = true
+			m.rewrap(s)
+		}
 	case !in.Remote.IsValid():
 	case !s.MOBIKE:
 		m.follow(s, in.Local, in.Remote)

@@ -86,7 +86,7 @@ func (m *Machine) install(s *ikeSA, n *negotiation) (*childSA, error) {
 	child := &Child{
 		Peer: m.describe(s), IKE: s.ID, Inbound: n.Inbound, Outbound: n.Outbound, Suite: n.Choice.Suite, Extended: n.Choice.Extended,
 		In: keys.Responder, Out: keys.Initiator, Mode: n.Mode, Here: n.Here, There: n.There, Local: s.Local, Remote: s.Remote,
-		Encapsulation: s.NATLocal || s.NATRemote || c.ForceEncapsulation, Replaces: n.Replaces,
+		Encapsulation: m.encapsulated(s), Replaces: n.Replaces,
 		SoftBytes: m.less(l.SoftBytes), HardBytes: l.HardBytes, SoftPackets: m.less(l.SoftPackets), HardPackets: l.HardPackets,
 	}
 	if !n.Initiator {
@@ -140,7 +140,7 @@ func (m *Machine) succeed(old *ikeSA, n *negotiation) (*ikeSA, error) {
 		ID: m.LastID, Origin: old.Origin, Connection: old.Connection, Peer: old.Peer, Stage: established, Initiator: n.Initiator,
 		SPIi: n.SPIi, SPIr: n.SPIr, Local: old.Local, Remote: old.Remote, Began: old.Began, Established: m.now, Choice: n.Choice, Keys: keys,
 		Ni: old.Ni, LocalID: old.LocalID, RemoteID: old.RemoteID, Group: old.Group, Claims: old.Claims, Proof: old.Proof, PeerProof: old.PeerProof, Instance: old.Instance,
-		Fragmentation: old.Fragmentation, MOBIKE: old.MOBIKE, Hashes: old.Hashes, NATLocal: old.NATLocal, NATRemote: old.NATRemote,
+		Fragmentation: old.Fragmentation, MOBIKE: old.MOBIKE, Hashes: old.Hashes, NATLocal: old.NATLocal, NATRemote: old.NATRemote, Raw: old.Raw,
 		ReauthAt: old.ReauthAt, Heard: m.now, KeepaliveAt: old.KeepaliveAt, Method: old.Method, ChildMethod: old.ChildMethod,
 	}
 	m.schedule(s)

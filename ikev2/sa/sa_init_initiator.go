@@ -181,7 +181,7 @@ func (t *initiate) initAnswered(m *Machine, s *ikeSA, in *Datagram, msg *wire.Me
 	}
 	s.Local = netip.AddrPortFrom(in.Local.Addr(), s.Local.Port())
 	s.detectNAT(msg.Payloads, msg.Header, in.Local, in.Remote)
-	if (s.NATLocal || s.NATRemote || c.ForceEncapsulation) && s.Remote.Port() == portIKE {
+	if m.encapsulated(s) && s.Remote.Port() == portIKE {
 		s.Local, s.Remote = netip.AddrPortFrom(s.Local.Addr(), portNATT), netip.AddrPortFrom(s.Remote.Addr(), portNATT)
 	}
 	if c.Childless && !i.Childless {

@@ -56,6 +56,7 @@ type ikeSA struct {
 	Fragmentation, MOBIKE bool
 	Hashes                []wire.HashAlgorithm // the peer verifies these
 	NATLocal, NATRemote   bool
+	Raw                   bool // the peer wants ESP without UDP, unless there is a NAT
 
 	Initial  *initial  // until IKE_AUTH is done
 	Admitted admission // responder: until it is established or gone

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Path is between which endpoints the packets of an association travel.
+// Path is between which endpoints the packets of an association travel. Ports are those
+// of UDP.
 type Path struct {
 	Local, Remote netip.AddrPort
 	Encapsulation bool // in UDP (RFC 3948)
@@ -42,7 +43,8 @@ func (a *Association) Received() time.Time {
 }
 
 // Arrived notes that packets were opened at a time. elsewhere is true, once for each
-// endpoint, if the newest of them came from another one than packets go to.
+// endpoint, if the newest of them came from another one than packets go to, or without UDP
+// (port 0) from the address that packets go to in UDP.
 func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool) (elsewhere bool) {
 	first := a.first.Load()
 	if first == nil {
@@ -51,7 +53,7 @@ func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool)
 		first = a.first.Load()
 	}
 	a.received.Store(int64(now.Sub(*first)))
-	if !newest || a.path.Load().Remote == remote {
+	if p := a.path.Load(); !newest || p.Remote == remote || remote.Port() == 0 && (!p.Encapsulation || p.Remote.Addr() != remote.Addr()) {
 		return false
 	}
 	if m := a.moved.Load(); m != nil && *m == remote {

@@ -23,8 +23,14 @@ func (v *void) SendSegments(_ *esp.Path, _ uint8, size int, b []byte) error {
 }
 
 // Nothing is allocated for a packet on its way into ESP, whole or as a GSO packet, nor on
-// its way out.
+// its way out, in UDP or not.
 func TestESPAllocatesNothing(t *testing.T) {
+	for name, at := range map[string]string{"in UDP": "192.0.2.1:4500", "raw": "192.0.2.1:0"} {
+		t.Run(name, func(t *testing.T) { allocatesNothing(t, netip.MustParseAddrPort(at)) })
+	}
+}
+
+func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	w := newWire(t)
 	id := w.admit(t, peer1, "10.0.0.1")
 	null := must(os.OpenFile(os.DevNull, os.O_RDWR, 0))(t)
@@ -36,8 +42,7 @@ func TestESPAllocatesNothing(t *testing.T) {
 	a := &esp.Association{Peer: 1, Owner: &Secured{Pump: p, Peer: id},
 		In:  must(esp.NewInbound(esp.InboundConfig{SPI: spi, Transform: gcm}))(t),
 		Out: must(esp.NewOutbound(esp.OutboundConfig{SPI: spi, Transform: gcm}))(t)}
-	at := netip.MustParseAddrPort("192.0.2.1:4500")
-	check(t, database.Install(a, esp.Path{Remote: at, Encapsulation: true}))
+	check(t, database.Install(a, esp.Path{Remote: netip.AddrPortFrom(at.Addr(), 4500), Encapsulation: at.Port() != 0}))
 	p.Secure(id, a)
 	s := newSealer(p)
 

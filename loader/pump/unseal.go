@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"dmvpn/loader/esp"
@@ -30,6 +31,8 @@ type OpenerConfig struct {
 	// Elsewhere is told of an association whose newest packet came from another endpoint
 	// than its packets go to; it must not wait. nil: nobody.
 	Elsewhere func(a *esp.Association, local, remote netip.AddrPort)
+	// Dummies counts the packets that carry nothing; nil: nobody counts.
+	Dummies *atomic.Uint64
 	// Unknown is told of an SPI that nobody has; it must not wait. nil: nobody.
 	Unknown func(spi uint32, local, remote netip.AddrPort)
 }
@@ -84,6 +87,9 @@ func (o *Opener) Open(b []byte, tos uint8, local, remote netip.AddrPort) {
 	}
 	switch next {
 	case esp.NextNone: // a dummy (RFC 4303, section 2.6)
+		if o.config.Dummies != nil {
+			o.config.Dummies.Add(1)
+		}
 	case protocolGRE:
 		if reason := o.enter(owner, payload, tos, a); reason != tables.DropNone {
 			t.CountDrop(owner.Peer, reason, len(payload))

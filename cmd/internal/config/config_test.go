@@ -117,7 +117,7 @@ child-lifetime = "never"
 child-bytes = 2000000
 childless = false
 mode = "tunnel"
-encapsulation = "always"
+encapsulation = "raw"
 fragment-size = 1000
 [[tunnel.two.ipsec.secret]]
 peer = "*.example.org"
@@ -141,7 +141,7 @@ underlay = { device = "eth0" }
 	want := &IPsec{
 		PSK: Secret{Peer: "*", File: "/etc/psk"}, Secrets: []Secret{{Peer: "a.example.net", File: "/etc/a.psk"}}, CA: []string{"/etc/ca"},
 		Peers: []string{"*.example.net"}, IKELifetime: 4 * time.Hour, ChildLifetime: time.Hour, DPD: 5 * time.Second, Keepalive: 20 * time.Second,
-		Mode: "transport", Encapsulation: "auto", FragmentSize: 1280, ReplayWindow: 1024, Childless: true,
+		Mode: "transport", Encapsulation: "udp", FragmentSize: 1280, ReplayWindow: 1024, Childless: true,
 	}
 	if diff := cmp.Diff(want, one); diff != "" {
 		t.Errorf("tunnel one:\n%s", diff)
@@ -153,7 +153,7 @@ underlay = { device = "eth0" }
 	want = &IPsec{
 		Identity: "two.example.net", PSK: Secret{Peer: "*", Text: "a-key-in-the-file"}, Secrets: []Secret{{Peer: "*.example.org", Text: "another-key"}},
 		Certificate: "/etc/two.pem", Key: "/etc/two.key", CA: []string{"/etc/ca1", "/etc/ca2"}, CRL: []string{"/etc/crl"}, Peers: []string{"b.example.net"},
-		IKELifetime: time.Hour, ChildBytes: 2_000_000, Keepalive: 20 * time.Second, Mode: "tunnel", Encapsulation: "always", FragmentSize: 1000, ReplayWindow: 1024,
+		IKELifetime: time.Hour, ChildBytes: 2_000_000, Keepalive: 20 * time.Second, Mode: "tunnel", Encapsulation: "raw", FragmentSize: 1000, ReplayWindow: 1024,
 	}
 	if diff := cmp.Diff(want, two); diff != "" {
 		t.Errorf("tunnel two:\n%s", diff)

@@ -59,7 +59,7 @@ func (s Secret) GoString() string { return s.String() }
 // What mode and encapsulation may say.
 var (
 	Modes          = []string{"transport", "tunnel"}
-	Encapsulations = []string{"auto", "always"}
+	Encapsulations = []string{"udp", "raw"}
 )
 
 // Bounds of what [ipsec] may say.
@@ -81,7 +81,7 @@ const (
 	DefaultDPD           = 30 * time.Second
 	DefaultKeepalive     = 20 * time.Second
 	DefaultMode          = "transport"
-	DefaultEncapsulation = "auto"
+	DefaultEncapsulation = "udp"
 	DefaultFragmentSize  = 1280
 	DefaultReplayWindow  = 1024
 )

@@ -17,7 +17,7 @@ import (
 // files that it names. Errors name the tunnel, the file and the remedy.
 func Connection(name string, c *config.IPsec, now time.Time) (*sa.Connection, error) {
 	out := &sa.Connection{
-		Name: name, IKE: c.IKE, ESP: c.ESP, ForceEncapsulation: c.Encapsulation == "always", Childless: c.Childless,
+		Name: name, IKE: c.IKE, ESP: c.ESP, ForceEncapsulation: c.Encapsulation == "udp", Childless: c.Childless,
 		Liveness: orNever(c.DPD), Keepalive: orNever(c.Keepalive), FragmentSize: c.FragmentSize,
 		Lifetimes: sa.Lifetimes{
 			IKESoft: orNever(c.IKELifetime), ChildSoft: orNever(c.ChildLifetime), Reauthentication: c.Reauthentication,

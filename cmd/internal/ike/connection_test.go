@@ -87,7 +87,7 @@ child-bytes = 10000000
 dpd = "never"
 keepalive = "7s"
 mode = "tunnel"
-encapsulation = "always"
+encapsulation = "udp"
 fragment-size = 1400
 childless = true
 [[ipsec.secret]]

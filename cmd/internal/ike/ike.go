@@ -15,6 +15,7 @@ import (
 
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/sa"
+	"dmvpn/loader/underlay"
 )
 
 // Config is what an IKE is made of. Handler may be nil, as may what a comment says it
@@ -30,19 +31,31 @@ type Config struct {
 	// ESP makes what takes the ESP packets of one socket, whose reader alone calls it; nil:
 	// they are dropped.
 	ESP func() Receiver
+	// Raw opens sockets of ESP without UDP; nil: there are none.
+	Raw RawSockets
 	// Used gives what the Child SA with an inbound SPI has carried, both ways; nil: nobody
 	// counts.
 	Used func(inbound uint32) (packets, octets uint64)
+	// Count adds what else there is to the counters; nil: nothing.
+	Count func(map[string]uint64)
 	// Failed is told when a socket ends that was not closed.
 	Failed func(error)
 	Log    zerolog.Logger
 }
 
-// Receiver takes ESP packets in batches; Open may change the octets.
+// Receiver takes ESP packets in batches; Open may change the octets. What came without
+// UDP has endpoints with port 0.
 type Receiver interface {
 	Begin(now time.Time)
 	Open(b []byte, tos uint8, local, remote netip.AddrPort)
 	End()
+}
+
+// RawSockets opens and closes the sockets of ESP without UDP. Those that are open when
+// IKE ends are closed by their own method: a holder may keep them.
+type RawSockets interface {
+	OpenESP(at Endpoint) (*underlay.ESPConn, error)
+	CloseESP(at Endpoint, c *underlay.ESPConn) error
 }
 
 // IKE is all of a program's. Its methods are safe for concurrent use; those of an
@@ -51,6 +64,7 @@ type IKE struct {
 	service *ikev2.Service
 	sockets *sockets
 	used    func(uint32) (packets, octets uint64)
+	count   func(map[string]uint64)
 }
 
 // New makes it. A crash secret that is not kept is only a warning: peers find out
@@ -63,7 +77,7 @@ func New(c Config) *IKE {
 	if c.Handler == nil {
 		c.Handler = nobody{}
 	}
-	k := &IKE{sockets: newSockets(c), used: c.Used}
+	k := &IKE{sockets: newSockets(c), used: c.Used, count: c.Count}
 	k.service = ikev2.New(ikev2.Config{
 		Machine: sa.Config{Connections: c.Connections, Installer: c.Installer, CrashSecret: secret},
 		Sender:  k.sockets, Handler: c.Handler, Resolver: net.DefaultResolver, Log: c.Log,

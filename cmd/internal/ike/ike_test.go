@@ -87,12 +87,12 @@ func TestTwoEndsAgree(t *testing.T) {
 		name, more string
 		port       uint16
 	}{
-		{"on port 500", "", Port},
-		{"on port 4500", "encapsulation = \"always\"\n", PortNATT},
+		{"on port 500", "encapsulation = \"raw\"\n", Port},
+		{"on port 4500", "encapsulation = \"udp\"\n", PortNATT},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			netnstest.Enter(t)
-			a, b := newEnd(t, "127.0.0.1", policy("a.example.net", c.more)), newEnd(t, "127.0.0.2", policy("b.example.net", ""))
+			a, b := newEnd(t, "127.0.0.1", policy("a.example.net", c.more)), newEnd(t, "127.0.0.2", policy("b.example.net", "encapsulation = \"raw\"\n"))
 			a.connect(b)
 			netnstest.Eventually(t, "an IKE SA at both ends", func() bool {
 				_, mine := a.sa(t)

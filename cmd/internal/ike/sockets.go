@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/sa"
-	"dmvpn/loader/esp"
 	"dmvpn/loader/underlay"
 )
 
@@ -28,9 +28,8 @@ const (
 )
 
 const (
-	batch        = 16  // messages of the kernel's that are read at once
-	udpEncap     = 100 // UDP_ENCAP
-	encapESPinIP = 2   // UDP_ENCAP_ESPINUDP
+	batch    = 16 // messages of the kernel's that are read at once
+	rawBatch = 64 // of those that it does not merge
 )
 
 // Endpoint is where sockets are bound.
@@ -45,23 +44,26 @@ type Endpoint struct {
 type sockets struct {
 	kernelESP bool
 	esp       func() Receiver
+	raw       RawSockets
 	failed    func(error)
 	log       zerolog.Logger
 	service   *ikev2.Service
 	readers   sync.WaitGroup
+	espInUDP  atomic.Uint64 // packets that were sent
 
 	mu   sync.RWMutex
 	open map[Endpoint]*pair
 }
 
-// pair is the two sockets of an endpoint.
+// pair is the two sockets of an endpoint, and that of ESP without UDP.
 type pair struct {
 	users     int
 	ike, natt *underlay.UDPConn
+	esp       *underlay.ESPConn // nil: none
 }
 
 func newSockets(c Config) *sockets {
-	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
+	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
 }
 
 // Listen opens the sockets of an endpoint, or counts one more use of them.
@@ -78,8 +80,11 @@ func (k *IKE) Listen(at Endpoint) error {
 		return fmt.Errorf("ike: %w", err)
 	}
 	s.open[at] = p
-	s.readers.Go(func() { s.read(p.ike) })
-	s.readers.Go(func() { s.read(p.natt) })
+	s.readers.Go(func() { s.read(p.ike, batch) })
+	s.readers.Go(func() { s.read(p.natt, batch) })
+	if p.esp != nil {
+		s.readers.Go(func() { s.read(p.esp, rawBatch) })
+	}
 	return nil
 }
 
@@ -96,7 +101,11 @@ func (k *IKE) Unlisten(at Endpoint) error {
 		return nil
 	}
 	delete(s.open, at)
-	return errors.Join(p.ike.Close(), p.natt.Close())
+	err := errors.Join(p.ike.Close(), p.natt.Close())
+	if p.esp != nil {
+		err = errors.Join(err, s.raw.CloseESP(at, p.esp))
+	}
+	return err
 }
 
 func (s *sockets) openPair(at Endpoint) (p *pair, err error) {
@@ -114,30 +123,24 @@ func (s *sockets) openPair(at Endpoint) (p *pair, err error) {
 			return nil, errors.Join(err, p.ike.Close(), p.natt.Close())
 		}
 	}
+	if s.raw != nil {
+		if p.esp, err = s.raw.OpenESP(at); err != nil {
+			return nil, errors.Join(err, p.ike.Close(), p.natt.Close())
+		}
+	}
 	return p, nil
 }
 
-// takeESP makes the kernel take ESP off a socket, for its own states.
-func takeESP(f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var set error
-	if err := raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, udpEncap, encapESPinIP)
-	}); err != nil {
-		return err
-	}
-	if set != nil {
-		return fmt.Errorf("UDP encapsulation by the kernel: %w", set)
-	}
-	return nil
+// conn is what is read.
+type conn interface {
+	ReadBatch(*underlay.Batch) error
+	Local() netip.AddrPort
 }
 
-// read gives the service what arrives, until the socket is closed.
-func (s *sockets) read(c *underlay.UDPConn) {
-	b := underlay.NewBatch(batch)
+// read gives the service what arrives, until the socket is closed; n messages of the
+// kernel's at once.
+func (s *sockets) read(c conn, n int) {
+	b := underlay.NewBatch(n)
 	var packets Receiver
 	if s.esp != nil {
 		packets = s.esp()
@@ -151,7 +154,7 @@ func (s *sockets) read(c *underlay.UDPConn) {
 		}
 		s.distribute(b.Datagrams, packets)
 		for _, h := range b.Hints {
-			if h.Err != unix.EMSGSIZE {
+			if h.Err != unix.EMSGSIZE && h.Remote.Port() != 0 {
 				s.service.Hint(&sa.Unreachable{Local: h.Local, Remote: h.Remote})
 			}
 		}
@@ -174,18 +177,6 @@ func (s *sockets) distribute(all []underlay.Datagram, packets Receiver) {
 	}
 }
 
-// SendSegments implements pump.Segments.
-func (k *IKE) SendSegments(p *esp.Path, tos uint8, size int, b []byte) error {
-	s := k.sockets
-	s.mu.RLock()
-	c := s.find(p.Local)
-	s.mu.RUnlock()
-	if c == nil || !p.Encapsulation {
-		return fmt.Errorf("esp: no socket on %s", p.Local)
-	}
-	return c.SendSegments(p.Local, p.Remote, tos, size, b)
-}
-
 // Send implements ikev2.Sender.
 func (s *sockets) Send(local, remote netip.AddrPort, message []byte) error {
 	return s.send(local, remote, local.Port() != Port, message)
@@ -199,11 +190,11 @@ func (s *sockets) Keepalive(local, remote netip.AddrPort) error {
 func (s *sockets) send(local, remote netip.AddrPort, marker bool, b []byte) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c := s.find(local)
-	if c == nil {
+	p := s.find(local.Addr())
+	if p == nil {
 		return fmt.Errorf("ike: no socket on %s", local)
 	}
-	return c.Send(local, remote, marker, b)
+	return p.of(local.Port()).Send(local, remote, marker, b)
 }
 
 // Source implements ikev2.Sender: the kernel's choice, by the endpoint that is bound
@@ -244,22 +235,18 @@ func source(at Endpoint, remote netip.Addr) (netip.Addr, error) {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
 }
 
-// find gives the socket of a local endpoint: one that is bound to its address, else
-// one that is bound to all; any one where the address is unspecified.
-func (s *sockets) find(local netip.AddrPort) *underlay.UDPConn {
-	var found *pair
+// find gives the sockets of a local address: those that are bound to it, else to all; any
+// where the address is unspecified. nil: there are none.
+func (s *sockets) find(local netip.Addr) (found *pair) {
 	for at, p := range s.open {
 		switch {
-		case at.Address == local.Addr():
-			return p.of(local.Port())
-		case at.Address.IsUnspecified() || local.Addr().IsUnspecified():
+		case at.Address == local:
+			return p
+		case at.Address.IsUnspecified() || local.IsUnspecified():
 			found = p
 		}
 	}
-	if found == nil {
-		return nil
-	}
-	return found.of(local.Port())
+	return found
 }
 
 func (p *pair) of(port uint16) *underlay.UDPConn {
@@ -273,29 +260,15 @@ func (p *pair) of(port uint16) *underlay.UDPConn {
 func (s *sockets) close() {
 	s.mu.Lock()
 	for at, p := range s.open {
-		if err := errors.Join(p.ike.Close(), p.natt.Close()); err != nil {
+		err := errors.Join(p.ike.Close(), p.natt.Close())
+		if p.esp != nil {
+			err = errors.Join(err, p.esp.Close())
+		}
+		if err != nil {
 			s.log.Warn().Err(err).Msg("IKE socket")
 		}
 		delete(s.open, at)
 	}
 	s.mu.Unlock()
 	s.readers.Wait()
-}
-
-// counters sums those of the sockets that are open.
-func (s *sockets) counters() underlay.UDPCounters {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var sum underlay.UDPCounters
-	for _, p := range s.open {
-		for _, c := range []underlay.UDPCounters{p.ike.Counters(), p.natt.Counters()} {
-			sum.IKE += c.IKE
-			sum.ESP += c.ESP
-			sum.Keepalives += c.Keepalives
-			sum.Garbage += c.Garbage
-			sum.Truncated += c.Truncated
-			sum.Overflow += c.Overflow
-		}
-	}
-	return sum
 }

@@ -106,6 +106,10 @@ func (k *IKE) counters(s ikev2.Snapshot) map[string]uint64 {
 	}
 	u := k.sockets.counters()
 	all["socket-overflows"], all["socket-garbage"], all["keepalives-received"] = uint64(u.Overflow), u.Garbage, u.Keepalives
-	all["socket-truncated"], all["esp-without-data-plane"] = u.Truncated, u.ESP
+	all["socket-truncated"] = u.Truncated
+	k.sockets.countESP(all, u)
+	if k.count != nil {
+		k.count(all)
+	}
 	return all
 }

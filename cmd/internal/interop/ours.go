@@ -83,6 +83,7 @@ func ourFiles(s settings, folder string) (map[string][]byte, error) {
 	line("identity", local)
 	line("ike", s.ike)
 	line("esp", s.esp)
+	line("encapsulation", "raw")
 	if s.bare {
 		line("mode", "tunnel")
 	}

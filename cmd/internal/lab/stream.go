@@ -47,6 +47,7 @@ type Report struct {
 	Gap            time.Duration // longest time between two arrivals
 	GapAt          time.Duration // since the start, when that gap began
 	FirstLost      uint64        // number of the first that is missing
+	LastLost       uint64        // and of the last that was followed by others
 }
 
 // Lost is how many were sent and never came.
@@ -207,13 +208,12 @@ func (s *Stream) Snapshot() Report {
 	defer s.mu.Unlock()
 	r := s.report
 	r.Sent, r.Refused = max(s.sent.Load(), r.Received), s.refused.Load()
+	r.FirstLost = uint64(len(s.seen))
 	for number, a := range s.seen {
 		if a.times == 0 {
-			r.FirstLost = uint64(number)
-			return r
+			r.FirstLost, r.LastLost = min(r.FirstLost, uint64(number)), uint64(number)
 		}
 	}
-	r.FirstLost = uint64(len(s.seen))
 	return r
 }
 
