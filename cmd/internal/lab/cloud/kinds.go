@@ -21,6 +21,7 @@ const (
 	KindICMP      Kind = "ICMP about one of these"
 	KindARP       Kind = "ARP"
 	KindND        Kind = "neighbour discovery"
+	KindBogus     Kind = "made up by the test"
 )
 
 const (

@@ -81,6 +81,10 @@ const (
 // look judges a frame. What is between unknown ports is put off until the end: the frame
 // that makes them known may be waiting on another wire.
 func (o *Outside) look(w *watched, f lab.Frame, last bool) {
+	if !f.Outgoing && lab.IsBogus(f.Data) {
+		w.seen[KindBogus]++
+		return
+	}
 	kind, err := o.judge.frame(f.Data)
 	if errors.Is(err, errPorts) && !last && len(w.late) < outsideLate {
 		f.Data = slices.Clone(f.Data)
