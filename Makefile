@@ -73,7 +73,7 @@ install: build
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/sbin" bin/dmvpnd
 	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/bin" bin/dmvpn
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE packaging/*.toml
-	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs" docs/*.md
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs" docs/*.md docs/*.svg
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
 	install -d -m 750 "$(DESTDIR)/etc/dmvpn"

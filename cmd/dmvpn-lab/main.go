@@ -43,6 +43,8 @@ type flags struct {
 	name     string
 	programs string
 	spokes   int
+	clear    bool
+	svg      string
 }
 
 func command() *cobra.Command {
@@ -80,4 +82,16 @@ func (f *flags) find() (cloud.Programs, error) {
 		}
 	}
 	return p, nil
+}
+
+// picture is where the demo draws to.
+func (f *flags) picture() string {
+	if f.svg != "" {
+		return f.svg
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "demo.svg"
+	}
+	return filepath.Join(filepath.Dir(self), "demo.svg")
 }

@@ -16,27 +16,35 @@ const drawing = `
                         │ 20 ms
     ┌───────────────────┴───────────────────┐
     │               internet                │  knows nothing of 10.x
-    └──────┬────────────┬────────────┬──────┘
-           │ 2 ms       │ 2 ms       │ 2 ms
-    ┌──────┴─────┐┌─────┴──────┐┌────┴───────┐
-    │   spoke1   ││   spoke2   ││   spoke3   │
-    │ 198.18.1.1 ││ 198.18.2.1 ││ 198.18.3.1 │
-    └──────┬─────┘└─────┬──────┘└────┬───────┘
-    tunnel │ 10.0.0.11  │ 10.0.0.12  │ 10.0.0.13
-           │            │            │
-         host1        host2        host3
-       10.10.1.10   10.10.2.10   10.10.3.10
+    └──────┬─────────────────────┬──────────┘
+           │ 2 ms                │ 2 ms
+           │              ┌──────┴───────┐
+           │              │  nat1        │  one address for
+           │              │  198.19.1.1  │  all behind it
+           │              └──┬────────┬──┘
+    ┌──────┴─────┐┌──────────┴──┐┌────┴────────┐
+    │   spoke1   ││   spoke2    ││   spoke3    │
+    │ 198.18.1.1 ││ 192.168.1.2 ││ 192.168.1.3 │
+    └──────┬─────┘└──────┬──────┘└────┬────────┘
+    tunnel │ 10.0.0.11   │ 10.0.0.12  │ 10.0.0.13
+           │             │            │
+         host1         host2        host3
+       10.10.1.10    10.10.2.10   10.10.3.10
 `
 
 // picture draws a lab of so many spokes.
-func picture(spokes int) string {
+func picture(spokes int, clear bool) string {
+	text := drawing
 	switch {
 	case spokes == 1:
-		return drawing + "\n    Here: spoke1 alone.\n"
+		text += "\n    Here: spoke1 alone, and no NAT.\n"
 	case spokes == 2:
-		return drawing + "\n    Here: without spoke3.\n"
+		text += "\n    Here: without spoke3.\n"
 	case spokes > 3:
-		return drawing + fmt.Sprintf("\n    And likewise on to spoke%d.\n", spokes)
+		text += fmt.Sprintf("\n    And on to spoke%d, like spoke1.\n", spokes)
 	}
-	return drawing
+	if clear && spokes > 1 {
+		text += "\n    Here without the NAT: spoke2 is at 198.18.2.1, and so on.\n"
+	}
+	return text
 }

@@ -37,6 +37,7 @@ func upCommand(f *flags) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return up(cmd, f) },
 	}
 	c.Flags().IntVar(&f.spokes, "spokes", 3, "number of spokes, 1 to 50")
+	c.Flags().BoolVar(&f.clear, "clear", false, "packets travel in clear: the tunnels are not protected")
 	return c
 }
 
@@ -55,7 +56,7 @@ func up(cmd *cobra.Command, f *flags) error {
 	}
 	defer word.Close()
 	owner := exec.Command("/proc/self/exe", "serve", "--name", f.name,
-		"--programs", filepath.Dir(programs.Dmvpnd), "--spokes", fmt.Sprint(f.spokes))
+		"--programs", filepath.Dir(programs.Dmvpnd), "--spokes", fmt.Sprint(f.spokes), fmt.Sprint("--clear=", f.clear))
 	owner.ExtraFiles = []*os.File{theirs}
 	owner.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives the terminal
 	if err := owner.Start(); err != nil {
@@ -72,7 +73,7 @@ func up(cmd *cobra.Command, f *flags) error {
 		return errors.New(text)
 	}
 	out := cmd.OutOrStdout()
-	_, err = fmt.Fprintf(out, "%s\nThe lab %q is up. Try:\n\n%s\n", picture(f.spokes), f.name, hints(f.name))
+	_, err = fmt.Fprintf(out, "%s\nThe lab %q is up. Try:\n\n%s\n", picture(f.spokes, f.clear), f.name, hints(f.name))
 	return err
 }
 
@@ -85,7 +86,8 @@ func hints(name string) string {
 		"  " + self + " exec host1 -- ping -c 3 10.10.2.10       by the hub at first, then directly",
 		"  " + self + " exec host1 -- traceroute -n 10.10.2.10",
 		"  " + self + " exec spoke1 -- dmvpn show dmvpn",
-		"  " + self + " exec hub -- tcpdump -ni eth0 proto gre",
+		"  " + self + " exec spoke1 -- dmvpn ike",
+		"  " + self + " exec hub -- tcpdump -ni eth0                   IKE and ESP, and nothing else",
 		"  " + self + " exec spoke2 -- bash",
 		"  " + self + " down",
 	}, "\n")
@@ -100,6 +102,7 @@ func serveCommand(f *flags) *cobra.Command {
 		RunE:   func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f) },
 	}
 	c.Flags().IntVar(&f.spokes, "spokes", 3, "number of spokes")
+	c.Flags().BoolVar(&f.clear, "clear", false, "no protection")
 	return c
 }
 
@@ -127,9 +130,7 @@ func build(ctx context.Context, f *flags) (*cloud.Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := cloud.New(cloud.Options{
-		Name: f.name, Programs: programs, Spokes: f.spokes, HubDelay: hubDelay, SpokeDelay: spokeDelay,
-	})
+	c, err := cloud.New(f.options(programs))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +143,18 @@ func build(ctx context.Context, f *flags) (*cloud.Cloud, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// options are those of every lab: spokes 2 and 3 are behind the same NAT, which GRE in
+// clear does not pass.
+func (f *flags) options(programs cloud.Programs) cloud.Options {
+	o := cloud.Options{
+		Name: f.name, Programs: programs, Spokes: f.spokes, HubDelay: hubDelay, SpokeDelay: spokeDelay, Protected: !f.clear,
+	}
+	if f.spokes > 1 && !f.clear {
+		o.NATs = []cloud.NAT{{Spokes: []int{2, 3}}}
+	}
+	return o
 }
 
 func downCommand(f *flags) *cobra.Command {

@@ -141,7 +141,7 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 	host.Route(Gateway(n).String(), "default")
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(n)}}
 	if o.Protected {
-		s.Tunnels[0].IPsec = &IPsec{Identity: name + ".example.net", PSKFile: c.sharedKey(site)}
+		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(site)}
 	}
 	if o.Settings != nil {
 		o.Settings(name, s)
