@@ -4,6 +4,7 @@
 # make test       every test of this machine's kernel
 # make test-vm    on Debian's 6.1 kernel, with FRR as the peer (LAB=DIR names the lab)
 # make interop-ike  IKE against the real strongSwan, in the lab's VM (SCENARIOS="psk nat")
+# make interop-esp  the whole daemon and a router of strongSwan and FRR, in the lab's VM (SCENARIOS="udp")
 # make bench      CPU time per packet and Gbit/s per core, beside plain forwarding and other
 #                 encrypted tunnels (BENCH="-only tunnels")
 # make fuzz       every fuzz target, FUZZTIME each
@@ -25,7 +26,7 @@ root := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E env PATH="$$PATH")
 
 programs := dmvpnd dmvpn dmvpn-lab
 
-.PHONY: all build demo test test-vm interop-ike bench fuzz mutations generate lint install clean
+.PHONY: all build demo test test-vm interop-ike interop-esp bench fuzz mutations generate lint install clean
 all: build
 
 # Static, so that the same files run in the test VM and on any distribution.
@@ -48,6 +49,11 @@ interop-ike:
 	@tools/setup interop
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/interop ./cmd/internal/ikepeer
 	$(root) env LAB="$(LAB)" tools/interop/run $(SCENARIOS)
+
+interop-esp: build
+	@tools/setup interop vm
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/internal/interop
+	$(root) env LAB="$(LAB)" tools/interop/run -esp $(SCENARIOS)
 
 bench: build
 	@tools/setup run rivals

@@ -41,6 +41,9 @@ type settings struct {
 	keepalive time.Duration
 	cookies   bool // ask for one as soon as there is one half-open SA
 	bare      bool // nothing carries packets: IKE alone
+	trap      bool // no packet leaves without an SA, and one that wants to makes it
+	encap     bool // strongSwan forces ESP into UDP
+	raw       bool // we would have ESP without UDP
 }
 
 const (

@@ -4,7 +4,7 @@
 // roles: with us and with charon as the initiator. It makes networks of namespaces
 // and wants a kernel with ESP and GRE: tools/interop/run starts it in the lab's VM.
 //
-//	interop -old ROOT -new ROOT [-out DIR] [-j N] [-self] [-bare] [-list] [SCENARIO...]
+//	interop -old ROOT -new ROOT [-out DIR] [-j N] [-self] [-bare] [-esp] [-list] [SCENARIO...]
 //
 // ROOT are root file systems with strongSwan 5.9 and 6.0 in it. A SCENARIO may be a
 // beginning of names. -self lets strongSwan play both roles, which proves the
@@ -51,6 +51,14 @@ func we(string) program {
 	return func(at, peer place) end { return &ours{program: beside("ikepeer"), at: at, peer: peer} }
 }
 
+func daemonOurs(string) program {
+	return func(at, peer place) end { return &daemon{program: beside("dmvpnd"), at: at, peer: peer} }
+}
+
+func router(root string) program {
+	return func(at, peer place) end { return &gateway{swan: &swan{root: root, at: at, peer: peer}} }
+}
+
 // A result is a cell of the table.
 type result struct {
 	scenario *scenario
@@ -67,9 +75,14 @@ func main() {
 	workers := flag.Int("j", 4, "scenarios at a time")
 	self := flag.Bool("self", false, "strongSwan in both roles")
 	bare := flag.Bool("bare", false, "without ESP in the kernel, and without the scenarios with a NAT")
+	esp := flag.Bool("esp", false, "dmvpnd and a router of strongSwan and FRR")
 	list := flag.Bool("list", false, "name the scenarios")
 	flag.Parse()
-	chosen, err := choose(flag.Args())
+	all := scenarios()
+	if *esp {
+		all = espScenarios()
+	}
+	chosen, err := choose(all, flag.Args())
 	if *bare {
 		chosen = withoutESP(chosen)
 	}
@@ -87,7 +100,12 @@ func main() {
 		return
 	}
 	roles := []role{{"we initiate", we, strongSwan}, {"strongSwan initiates", strongSwan, we}}
-	if *self {
+	if *esp {
+		roles = []role{{"we initiate", daemonOurs, router}, {"strongSwan initiates", router, daemonOurs}}
+	}
+	if *self && *esp {
+		roles = []role{{"strongSwan with itself", router, router}}
+	} else if *self {
 		roles = []role{{"strongSwan with itself", strongSwan, strongSwan}}
 	}
 	root := func(s *scenario) string {
@@ -97,7 +115,11 @@ func main() {
 		return *old
 	}
 	if !*bare {
-		if err := warmUp(); err != nil {
+		err := warmUp()
+		if err == nil && *esp {
+			err = tun()
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "interop:", err)
 			os.Exit(2)
 		}
@@ -111,9 +133,8 @@ func main() {
 	}
 }
 
-// choose gives the scenarios whose names begin with one of the words, or all.
-func choose(words []string) ([]*scenario, error) {
-	all := scenarios()
+// choose gives those scenarios whose names begin with one of the words, or all.
+func choose(all []*scenario, words []string) ([]*scenario, error) {
 	if len(words) == 0 {
 		return all, nil
 	}

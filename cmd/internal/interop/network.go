@@ -23,6 +23,7 @@ type place struct {
 	address netip.Addr // its own
 	seen    netip.Addr // from where its packets seem to come
 	overlay netip.Addr
+	lan     netip.Prefix
 }
 
 // A network is the wires of one trial:
@@ -39,15 +40,25 @@ type network struct {
 	first, second place
 }
 
-const grePrefix = "/24"
+const (
+	grePrefix = "/24"
+	greKey    = 42 // of multipoint GRE
 
-func newNetwork(ctx context.Context, name string, nat, bare bool) (*network, error) {
+	secondAddress, secondOverlay = "192.0.2.2", "10.0.0.1"
+	lans                         = "10.10.0.0/16" // those of all
+)
+
+func newNetwork(ctx context.Context, name string, s *scenario) (*network, error) {
 	l, err := lab.New(name)
 	if err != nil {
 		return nil, err
 	}
-	w := &network{lab: l, bare: bare}
-	if err := w.build(ctx, nat); err != nil {
+	w := &network{lab: l, bare: s.both.bare}
+	err = w.build(ctx, s.nat)
+	if err == nil && !s.multipoint {
+		err = w.inside()
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -58,9 +69,9 @@ func (w *network) build(ctx context.Context, nat bool) error {
 	l := w.lab
 	l.Router("inet")
 	right := l.Node("right")
-	l.Wire(&lab.Wire{A: lab.End{Node: "right", Device: "eth0", Address: "192.0.2.2/24"}, B: lab.End{Node: "inet", Device: "right", Address: "192.0.2.1/24"}})
+	l.Wire(&lab.Wire{A: lab.End{Node: "right", Device: "eth0", Address: secondAddress + "/24"}, B: lab.End{Node: "inet", Device: "right", Address: "192.0.2.1/24"}})
 	right.Route("192.0.2.1", "default")
-	w.second = place{node: right, address: netip.MustParseAddr("192.0.2.2"), overlay: netip.MustParseAddr("10.0.0.1")}
+	w.second = place{node: right, address: netip.MustParseAddr(secondAddress), overlay: netip.MustParseAddr(secondOverlay)}
 	w.second.seen = w.second.address
 	if nat {
 		inside, gate := l.Node("inside"), l.Router("nat")
@@ -89,9 +100,12 @@ func (w *network) build(ctx context.Context, nat bool) error {
 		w.first.seen = w.first.address
 	}
 	w.first.overlay = netip.MustParseAddr("10.0.0.11")
-	if err := l.Err(); err != nil {
-		return err
-	}
+	w.first.lan, w.second.lan = netip.MustParsePrefix("10.10.1.0/24"), netip.MustParsePrefix("10.10.0.0/24")
+	return l.Err()
+}
+
+// inside makes what the SAs are for.
+func (w *network) inside() error {
 	if w.bare {
 		return errors.Join(w.first.node.AddAddress("lo", w.first.overlay.String()+"/32"), w.second.node.AddAddress("lo", w.second.overlay.String()+"/32"))
 	}
@@ -122,13 +136,18 @@ func tunnel(at, to place) error {
 }
 
 // cut takes the wire to the first place away; nobody is told.
-func (w *network) cut() error {
+func (w *network) cut() error { return w.wire(false) }
+
+// mend gives it back.
+func (w *network) mend() error { return w.wire(true) }
+
+func (w *network) wire(up bool) error {
 	for _, device := range []string{"left", "nat"} {
 		if _, err := w.lab.Get("inet").Net.LinkByName(device); err == nil {
-			return w.lab.Get("inet").SetUp(device, false)
+			return w.lab.Get("inet").SetUp(device, up)
 		}
 	}
-	return fmt.Errorf("no wire to cut")
+	return fmt.Errorf("no wire to the first place")
 }
 
 // ping sends so many pings through the tunnel, from the first to the second; all

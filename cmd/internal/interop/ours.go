@@ -145,10 +145,13 @@ func (o *ours) deleteChild(ctx context.Context) error {
 	return err
 }
 
-func (o *ours) sas() ([]ikeSA, error) {
+func (o *ours) sas() ([]ikeSA, error) { return established(o.client) }
+
+// established asks a program of ours for its SAs.
+func established(client *control.Client) ([]ikeSA, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	answer, err := o.client.IKE(ctx)
+	answer, err := client.IKE(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,13 @@ import "time"
 // A scenario is one thing that has to work between the two programs, whoever
 // initiates.
 type scenario struct {
-	name  string
-	new   bool // wants strongSwan 6.0
-	nat   bool // the initiator is behind a NAT
-	slow  bool // waits for timers of the programs
+	name string
+	new  bool // wants strongSwan 6.0
+	nat  bool // the initiator is behind a NAT
+	slow bool // waits for timers of the programs
+
+	multipoint bool // a DMVPN: each end makes its own tunnel device
+
 	both  settings
 	other func(*settings)    // what is different at the responder
 	steps func(*trial) error // what is done, and checked

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,7 @@ func TestEveryPolicyIsOneThatWeRead(t *testing.T) {
 }
 
 func TestScenariosAreChosenByTheBeginningOfTheirNames(t *testing.T) {
-	chosen, err := choose([]string{"nat-", "cookie"})
+	chosen, err := choose(scenarios(), []string{"nat-", "cookie"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,34 @@ func TestScenariosAreChosenByTheBeginningOfTheirNames(t *testing.T) {
 			t.Errorf("%s", s.name)
 		}
 	}
-	if _, err := choose([]string{"cookie", "nonsense"}); err == nil {
+	if _, err := choose(scenarios(), []string{"cookie", "nonsense"}); err == nil {
 		t.Error("nonsense is a scenario")
+	}
+}
+
+// TestEveryConfigurationOfTheDaemonIsOneThatItReads also where a scenario says it.
+func TestEveryConfigurationOfTheDaemonIsOneThatItReads(t *testing.T) {
+	at := place{overlay: netip.MustParseAddr("10.0.0.11"), lan: netip.MustParsePrefix("10.10.1.0/24")}
+	for _, s := range espScenarios() {
+		first, second := s.policies()
+		for _, policy := range []settings{first, second} {
+			folder := t.TempDir()
+			psk, path := filepath.Join(folder, "psk"), filepath.Join(folder, "dmvpn.toml")
+			if err := os.WriteFile(psk, []byte(policy.key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			content := daemonConf(policy, at, psk)
+			if err := os.WriteFile(path, content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			c, err := config.Load(path)
+			if err != nil {
+				t.Errorf("%s: %v\n%s", s.name, err, content)
+				continue
+			}
+			if _, err := ike.Connection("dmvpn0", c.Tunnels[0].IPsec, time.Now()); err != nil {
+				t.Errorf("%s: %v", s.name, err)
+			}
+		}
 	}
 }

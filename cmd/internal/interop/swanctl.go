@@ -45,11 +45,19 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 		mode, here, there = "tunnel", at.overlay.String()+"/32", peer.overlay.String()+"/32"
 	}
 	// Who asks for too much, in the scenario of cookies, comes from the second prefix.
+	from, start, encap := peer.seen.String()+", 192.0.2.0/24", "none", "no"
+	if s.trap {
+		from, start = "%any", "trap"
+	}
+	if s.encap {
+		encap = "yes"
+	}
 	files["swanctl/swanctl.conf"] = fmt.Appendf(nil, `connections {
   dmvpn {
     version = 2
     local_addrs = %s
-    remote_addrs = %s, 192.0.2.0/24
+    remote_addrs = %s
+    encap = %s
     proposals = %s
     fragmentation = yes
     rekey_time = 0
@@ -70,12 +78,13 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
         esp_proposals = %s
         rekey_time = 0
         dpd_action = clear
+        start_action = %s
       }
     }
   }
 }
-%s`, at.address, peer.seen, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
-		mode, here, s.protocol, there, s.protocol, s.esp, secrets)
+%s`, at.address, from, encap, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
+		mode, here, s.protocol, there, s.protocol, s.esp, start, secrets)
 	return files, nil
 }
 

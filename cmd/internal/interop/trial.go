@@ -32,7 +32,7 @@ func (s *scenario) run(ctx context.Context, name string, first, second program, 
 	if err := os.RemoveAll(folder); err != nil { // what an earlier run left
 		return err
 	}
-	w, err := newNetwork(ctx, name, s.nat, s.both.bare)
+	w, err := newNetwork(ctx, name, s)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
 
 	"github.com/vishvananda/netlink"
 )
@@ -27,6 +29,17 @@ func warmUp() error {
 		if err := netlink.XfrmStateAdd(&s); err != nil {
 			return fmt.Errorf("an SA in this kernel: %w: run this in the lab's VM, with tools/interop/run", err)
 		}
+	}
+	return nil
+}
+
+// tun makes the module's device file, which nobody has made that would load it on demand.
+func tun() error {
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		return nil
+	}
+	if out, err := exec.Command("modprobe", "tun").CombinedOutput(); err != nil {
+		return fmt.Errorf("modprobe tun: %w: %s", err, out)
 	}
 	return nil
 }

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+)
+
+// gateway is a DMVPN router of other people's programs: strongSwan, the kernel's ESP and
+// multipoint GRE, and FRR's nhrpd; a hub at the second place, a spoke elsewhere.
+// strongSwan has a trap for GRE to anybody, so that none leaves in clear and the first
+// packet to a peer makes the SA; nhrpd knows nothing of IPsec.
+type gateway struct {
+	*swan
+	first  bool
+	daemon []*lab.Process
+}
+
+// frrDir has FRR's programs, of the machine that the lab's VM runs on.
+const frrDir = "/usr/lib/frr"
+
+func (g *gateway) start(ctx context.Context, policy settings) error {
+	g.first = policy.first
+	policy.trap = true
+	if err := g.swan.start(ctx, policy); err != nil {
+		return err
+	}
+	if err := g.device(ctx); err != nil {
+		return err
+	}
+	return g.frr(ctx)
+}
+
+// device makes multipoint GRE with the routes that nhrpd expects.
+func (g *gateway) device(ctx context.Context) error {
+	lan := g.at.lan.Addr().Next().String() + "/24"
+	commands := []string{
+		fmt.Sprintf("link add gre1 mtu 1400 type gre key %d ttl 64 dev eth0", greKey),
+		"link set gre1 multicast on",
+		// A /32, as FRR wants it.
+		"address add " + g.at.overlay.String() + "/32 dev gre1",
+		"link set gre1 up",
+		"link add lan up type dummy",
+		"address add " + lan + " dev lan",
+	}
+	if g.first {
+		commands = append(commands,
+			"route add "+secondOverlay+" dev gre1",
+			"route add "+lans+" via "+secondOverlay+" dev gre1 onlink",
+			// nhrpd answers only whom it routes into the tunnel.
+			"route add 10.0.0.0/24 via "+secondOverlay+" dev gre1 onlink")
+	} else {
+		commands = append(commands,
+			"route add "+g.peer.overlay.String()+" dev gre1",
+			"route add "+g.peer.lan.String()+" via "+g.peer.overlay.String()+" dev gre1 onlink")
+	}
+	for _, key := range []string{"all", "default"} {
+		g.at.node.Sysctl("net/ipv4/conf/"+key+"/send_redirects", "0")
+		g.at.node.Sysctl("net/ipv6/conf/"+key+"/disable_ipv6", "1")
+	}
+	for _, c := range commands {
+		if _, err := g.at.node.Run(ctx, "ip", strings.Fields(c)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frr starts zebra and nhrpd.
+func (g *gateway) frr(ctx context.Context) error {
+	owner, err := user.Lookup("frr")
+	if err != nil {
+		return fmt.Errorf("FRR: %w", err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	run := filepath.Join(g.at.node.Dir, "frr")
+	for _, dir := range []string{run, "/run/frr"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Chown(run, uid, gid); err != nil {
+		return err
+	}
+	g.at.node.Bind("/run/frr", run)
+	role := "ip nhrp redirect"
+	if g.first {
+		role = "ip nhrp shortcut\n ip nhrp nhs " + secondOverlay + " nbma " + secondAddress
+	}
+	for _, d := range []struct{ name, conf, ready string }{
+		{"zebra", "hostname zebra\n", "zserv.api"},
+		{"nhrpd", "hostname nhrpd\ndebug nhrp all\ninterface gre1\n ip nhrp network-id 1\n ip nhrp holdtime 30\n" +
+			" ip nhrp registration no-unique\n " + role + "\n tunnel source eth0\n", "nhrpd.vty"},
+	} {
+		conf := filepath.Join(run, d.name+".conf")
+		if err := os.WriteFile(conf, []byte(d.conf), 0o644); err != nil {
+			return err
+		}
+		p, err := g.at.node.Launch(d.name, filepath.Join(frrDir, d.name), "-f", conf, "--log", "stdout")
+		if err != nil {
+			return err
+		}
+		g.daemon = append(g.daemon, p)
+		for {
+			if _, err := os.Stat(filepath.Join(run, d.ready)); err == nil {
+				break
+			}
+			select {
+			case <-p.Done():
+				return fmt.Errorf("%s does not start: %s", d.name, p.Output())
+			case <-ctx.Done():
+				return fmt.Errorf("%s does not start: %w: %s", d.name, ctx.Err(), p.Output())
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// connect waits: the first registration springs the trap, or the peer connects.
+func (g *gateway) connect(ctx context.Context) error {
+	for {
+		sas, err := g.sas()
+		if err == nil && len(sas) > 0 && len(sas[0].children) > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("charon has %s: %w", describe(sas), ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (g *gateway) transcript() string {
+	all := g.swan.transcript()
+	for _, d := range g.daemon {
+		all += "--- " + filepath.Base(d.Log) + "\n" + d.Output()
+	}
+	return all
+}
