@@ -60,9 +60,6 @@ func (i *installer) Install(c *sa.Child) error {
 	if t == nil || t.secure == nil {
 		return fmt.Errorf("esp: no protected tunnel %s", c.Peer.Connection)
 	}
-	if c.Mode != sa.Transport {
-		return fmt.Errorf("esp: %s mode: this version carries GRE in transport mode", c.Mode)
-	}
 	in, err := transform(c.Suite, c.In)
 	if err != nil {
 		return err
@@ -81,6 +78,11 @@ func (i *installer) Install(c *sa.Child) error {
 	}
 	if a.Out, err = esp.NewOutbound(esp.OutboundConfig{SPI: c.Outbound, Extended: c.Extended, Transform: out, Usage: a.Usage}); err != nil {
 		return err
+	}
+	if c.Mode == sa.Tunnel {
+		if a.Tunnel, err = tunnelMode(c.Here, c.There); err != nil {
+			return err
+		}
 	}
 	id, err := t.secure.enter(c.Peer)
 	if err != nil {
@@ -177,6 +179,18 @@ func (i *installer) unknown(spi uint32, local, remote netip.AddrPort) {
 	}
 	i.daemon.ike.Service().Hint(&sa.UnknownSPI{Local: local, Remote: remote, SPI: spi})
 }
+
+// tunnelMode is what the selectors allow: GRE from one address to one other.
+func tunnelMode(here, there []wire.Selector) (*esp.Tunnel, error) {
+	for _, list := range [][]wire.Selector{here, there} {
+		if len(list) != 1 || list[0].Start != list[0].End || list[0].Protocol != protocolGRE {
+			return nil, fmt.Errorf("esp: tunnel mode with selectors %s and %s: this version carries GRE between two addresses", here, there)
+		}
+	}
+	return esp.NewTunnel(here[0].Start, there[0].Start, protocolGRE)
+}
+
+const protocolGRE = 47
 
 // transform is a suite of IKE's with its keys as ESP has it.
 func transform(s crypto.Suite, k crypto.DirectionKeys) (esp.Transform, error) {

@@ -17,6 +17,7 @@ import (
 
 	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/ike"
+	"dmvpn/loader/esp"
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
 	"dmvpn/nhrpd"
@@ -162,6 +163,9 @@ func overhead(c config.Tunnel) int {
 	}
 	if c.Protected {
 		n += espOctets
+		if c.IPsec != nil && c.IPsec.Mode == "tunnel" {
+			n += esp.TunnelHeader
+		}
 	}
 	return n
 }

@@ -109,6 +109,9 @@ func (m *Machine) offerChild(s *ikeSA, n *negotiation, exchange bool) ([]wire.Pa
 	}
 	n.Inbound, n.Mode = spi, c.Mode
 	here, there := m.policy(s)
+	if old := s.inbound(n.Replaces); old != nil && c.Mode == Tunnel && (s.NATLocal || s.NATRemote) {
+		here, there = old.Here, old.There // which only one of us can know by itself
+	}
 	n.Here, n.There = here, there
 	var payloads []wire.Payload
 	if c.Mode == Transport {

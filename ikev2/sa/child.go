@@ -105,6 +105,9 @@ func (m *Machine) answerSelectors(s *ikeSA, n *negotiation, payloads []wire.Payl
 	if n.Mode == Transport {
 		mine, theirs = s.substituted(mine, theirs)
 	}
+	if n.Mode == Tunnel {
+		here, there = m.hidden(s, here, there, mine, theirs)
+	}
 	n.Here, n.There = narrow(mine, here), narrow(theirs, there)
 	if len(n.Here) == 0 || len(n.There) == 0 {
 		return refused(wire.TSUnacceptable, "%s and %s, the policy is %s and %s", theirs, mine, there, here)

@@ -33,6 +33,30 @@ func (m *Machine) policy(s *ikeSA) (here, there []wire.Selector) {
 	return here, there
 }
 
+// hidden is the policy of tunnel mode where a NAT is on the way, and none is configured. Unlike
+// transport mode's (section 2.23.1), its headers go through as they are: the end that is behind the
+// NAT may name itself by its own address or by the one that others see, each just one.
+func (m *Machine) hidden(s *ikeSA, here, there, mine, theirs []wire.Selector) ([]wire.Selector, []wire.Selector) {
+	c := m.connection(s)
+	if s.NATLocal && len(c.Here) == 0 {
+		here = append(here, greOf(mine)...)
+	}
+	if s.NATRemote && len(c.There) == 0 {
+		there = append(there, greOf(theirs)...)
+	}
+	return here, there
+}
+
+// greOf gives of an offer the GRE of single addresses.
+func greOf(offer []wire.Selector) (all []wire.Selector) {
+	for _, o := range offer {
+		if o.Other == nil && o.Start == o.End && (o.Protocol == 0 || o.Protocol == protocolGRE) {
+			all = append(all, host(o.Start, protocolGRE))
+		}
+	}
+	return all
+}
+
 // intersect gives what two selectors have in common.
 func intersect(a, b wire.Selector) (wire.Selector, bool) {
 	if a.Type != b.Type || a.Other != nil || b.Other != nil {

@@ -23,6 +23,8 @@ type Association struct {
 	In    *Inbound
 	Out   *Outbound
 	Usage *Usage
+	// Tunnel is that of tunnel mode; nil: transport mode.
+	Tunnel *Tunnel
 
 	path     atomic.Pointer[Path]
 	first    atomic.Pointer[time.Time] // when packets came in for the first time

@@ -87,15 +87,23 @@ func (p *Pump) greLength() int {
 	return 4
 }
 
+// tunnelLength is that of tunnel mode's header.
+func tunnelLength(a *esp.Association) int {
+	if a.Tunnel == nil {
+		return 0
+	}
+	return esp.TunnelHeader
+}
+
 // add seals a payload of GRE for a peer. What was gathered is sent when it does not go
 // together with this.
 func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos uint8, parts ...[]byte) {
-	length := s.pump.greLength()
 	octets := 0
 	for _, part := range parts {
 		octets += len(part)
 	}
-	length += octets
+	inside := s.pump.greLength() + octets
+	length := inside + tunnelLength(a)
 	size := a.Out.Sealed(length)
 	if s.count > 0 && (a != s.to || tos != s.tos || size > s.size || s.closed || s.count == underlay.MaxSegments || len(s.buf)+size > maxSegments) {
 		s.flush()
@@ -106,11 +114,15 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 		s.pump.config.Tables.CountDrop(id, tables.DropTooBig, octets)
 		return
 	}
-	b := s.pump.header(s.buf[:at], protocol)
+	b, next := s.buf[:at], uint8(protocolGRE)
+	if a.Tunnel != nil {
+		b, next = a.Tunnel.Append(b, tos, inside), esp.NextIPv4
+	}
+	b = s.pump.header(b, protocol)
 	for _, part := range parts {
 		b = append(b, part...)
 	}
-	sealed, err := a.Out.Seal(&s.scratch, b, at, protocolGRE)
+	sealed, err := a.Out.Seal(&s.scratch, b, at, next)
 	if err != nil {
 		s.pump.config.Tables.CountDrop(id, tables.DropNoSA, octets)
 		return

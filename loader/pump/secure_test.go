@@ -27,7 +27,7 @@ import (
 	"dmvpn/loader/underlay"
 )
 
-// site is one end of a protected tunnel: the whole data plane, with ESP in UDP.
+// site is one end of a protected tunnel: the whole data plane, with ESP in UDP and by itself.
 //
 //	near  dmvpn0 10.0.0.11 ⋯ w0 192.0.2.11 ═══════ w1 192.0.2.1 ⋯ dmvpn0 10.0.0.1  far
 type site struct {
@@ -37,6 +37,7 @@ type site struct {
 	database *esp.Database
 	pump     *Pump
 	udp      *underlay.UDPConn
+	raw      *underlay.ESPConn
 	at       netip.AddrPort
 	nhrp     chan string
 	unknown  chan uint32
@@ -49,6 +50,9 @@ type site struct {
 
 // SendSegments implements Segments.
 func (s *site) SendSegments(p *esp.Path, tos uint8, size int, b []byte) error {
+	if !p.Encapsulation {
+		return s.raw.SendSegments(p.Local.Addr(), p.Remote.Addr(), tos, size, b)
+	}
 	return s.udp.SendSegments(p.Local, p.Remote, tos, size, b)
 }
 
@@ -68,34 +72,39 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	check(t, s.tables.SetTunnel(tables.Tunnel{IfIndex: s.device.Index, UnderlayIfIndex: out.Index, Local: s.at.Addr(), Key: key, HasKey: true, MTU: 1400, Protected: true}))
 	s.database = esp.NewDatabase(rand.Reader, nil)
 	s.udp = must(underlay.OpenUDP(underlay.UDPConfig{Local: s.at, Device: device, Encapsulation: true}))(t)
+	s.raw = must(underlay.OpenESP(underlay.Config{Local: s.at.Addr(), Device: device}))(t)
 	config := Config{Tunnel: s.device.Index, Header: header, MTU: 1400, Queue: s.device.Queue, Tables: s.tables, Protected: true, MSSClamp: true, ESP: s,
 		Secure: func(_ *esp.Association, b []byte) { s.nhrp <- string(b) }}
 	if change != nil {
 		change(&config)
 	}
 	s.pump = New(config)
-	opener := NewOpener(OpenerConfig{Database: s.database, Tables: s.tables,
-		Elsewhere: func(_ *esp.Association, _, remote netip.AddrPort) { s.moved <- remote },
-		Unknown:   func(spi uint32, _, _ netip.AddrPort) { s.unknown <- spi }})
+	opener := func() *Opener {
+		return NewOpener(OpenerConfig{Database: s.database, Tables: s.tables,
+			Elsewhere: func(_ *esp.Association, _, remote netip.AddrPort) { s.moved <- remote },
+			Unknown:   func(spi uint32, _, _ netip.AddrPort) { s.unknown <- spi }})
+	}
 	s.running.Go(func() {
 		if err := s.pump.Run(); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the pump ended: %v", err)
 		}
 	})
-	s.running.Go(func() { s.receive(opener) })
+	s.running.Go(func() { s.receive(s.udp, opener()) })
+	s.running.Go(func() { s.receive(s.raw, opener()) })
 	t.Cleanup(func() {
 		check(t, s.device.Queue.SetReadDeadline(time.Unix(1, 0)))
 		check(t, s.udp.Close())
+		check(t, s.raw.Close())
 		s.running.Wait()
 		check(t, s.device.Close())
 	})
 	return s
 }
 
-func (s *site) receive(o *Opener) {
+func (s *site) receive(c interface{ ReadBatch(*underlay.Batch) error }, o *Opener) {
 	batch := underlay.NewBatch(16)
 	for {
-		if err := s.udp.ReadBatch(batch); err != nil {
+		if err := c.ReadBatch(batch); err != nil {
 			if !errors.Is(err, os.ErrClosed) {
 				s.t.Errorf("the receiver ended: %v", err)
 			}
@@ -167,11 +176,33 @@ func (s *site) drops() string {
 	return strings.Join(out, " ")
 }
 
+// wrapped changes how two ends wrap packets: in UDP or not, in either mode.
+func wrapped(t *testing.T, near, far *site, a, b *esp.Association, inUDP, tunnelMode bool) {
+	t.Helper()
+	for i, s := range []*site{near, far} {
+		x, other := []*esp.Association{a, b}[i], []*site{far, near}[i]
+		s.database.Move(x.In.SPI, esp.Path{Local: s.at, Remote: other.at, Encapsulation: inUDP})
+		if tunnelMode {
+			x.Tunnel = must(esp.NewTunnel(s.at.Addr(), other.at.Addr(), protocolGRE))(t)
+		}
+	}
+}
+
 // TCP with large segments crosses whole, both ways, in GSO packets in and out, and
-// nothing is dropped.
+// nothing is dropped, however ESP is wrapped.
 func TestProtectedTunnelCarriesTCP(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		inUDP, tunnelMode bool
+	}{{"transport mode in UDP", true, false}, {"transport mode", false, false}, {"tunnel mode in UDP", true, true}, {"tunnel mode", false, true}} {
+		t.Run(c.name, func(t *testing.T) { carriesTCP(t, c.inUDP, c.tunnelMode) })
+	}
+}
+
+func carriesTCP(t *testing.T, inUDP, tunnelMode bool) {
 	near, far, pid, _ := newSites(t, nil)
 	a, b := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+	wrapped(t, near, far, a, b, inUDP, tunnelMode)
 	var l net.Listener
 	netnstest.In(t, pid, func() { l = must(net.Listen("tcp4", "10.0.0.1:5001"))(t) })
 	defer l.Close()
@@ -217,6 +248,9 @@ func TestProtectedTunnelCarriesTCP(t *testing.T) {
 		if got := x.In.Stats(); got.Packets < uint64(len(data)/1400) || got.Integrity+got.Replayed+got.Malformed != 0 {
 			t.Errorf("ESP received: %+v", got)
 		}
+	}
+	if n := near.raw.Counters().Received + far.raw.Counters().Received; (n == 0) != inUDP {
+		t.Errorf("%d packets came without UDP", n)
 	}
 	if a.Received().IsZero() {
 		t.Error("the association does not know that packets came")

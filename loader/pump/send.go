@@ -121,7 +121,10 @@ func (p *Pump) learn(id tables.PeerID) {
 	}
 	mtu := path - p.config.Header.Overhead()
 	if a := p.secured.find(id); a != nil {
-		mtu = a.Out.Fits(path-ipHeader-udpHeader) - p.greLength()
+		if mtu = path - ipHeader; a.Path().Encapsulation {
+			mtu -= udpHeader
+		}
+		mtu = a.Out.Fits(mtu) - tunnelLength(a) - p.greLength()
 	}
 	mtu = max(mtu, smallestMTU)
 	if mtu >= p.mtu(peer) || p.config.Tables.SetMTU(id, mtu) != nil {

@@ -85,18 +85,45 @@ func (o *Opener) Open(b []byte, tos uint8, local, remote netip.AddrPort) {
 	if a.Arrived(o.now, remote, o.scratch.Newest) && o.config.Elsewhere != nil {
 		o.config.Elsewhere(a, local, remote)
 	}
-	switch next {
-	case esp.NextNone: // a dummy (RFC 4303, section 2.6)
+	if next == esp.NextNone { // a dummy (RFC 4303, section 2.6)
 		if o.config.Dummies != nil {
 			o.config.Dummies.Add(1)
 		}
-	case protocolGRE:
-		if reason := o.enter(owner, payload, tos, a); reason != tables.DropNone {
-			t.CountDrop(owner.Peer, reason, len(payload))
-		}
-	default:
-		t.CountDrop(owner.Peer, tables.DropInnerProtocol, len(payload))
+		return
 	}
+	gre, tos, reason := unwrap(a, next, payload, tos)
+	if reason == tables.DropNone {
+		reason = o.enter(owner, gre, tos, a)
+	}
+	if reason != tables.DropNone {
+		t.CountDrop(owner.Peer, reason, len(payload))
+	}
+}
+
+// unwrap takes tunnel mode's header off, and gives GRE with the TOS octet that it came with.
+func unwrap(a *esp.Association, next uint8, b []byte, outer uint8) (gre []byte, tos uint8, reason tables.Reason) {
+	if a.Tunnel == nil {
+		if next != protocolGRE {
+			return nil, 0, tables.DropInnerProtocol
+		}
+		return b, outer, tables.DropNone
+	}
+	if next != esp.NextIPv4 {
+		return nil, 0, tables.DropInnerProtocol
+	}
+	b, tos, err := a.Tunnel.Take(b)
+	switch err {
+	case nil:
+	case esp.ErrSelectors:
+		return nil, 0, tables.DropSpoofed
+	default:
+		return nil, 0, tables.DropInnerHeader
+	}
+	ecn, ok := ecnExit(tos, outer)
+	if !ok {
+		return nil, 0, tables.DropECN
+	}
+	return b, tos&^3 | ecn, tables.DropNone
 }
 
 func reasonOf(err error) tables.Reason {

@@ -74,9 +74,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
 		u.IPsec = &ipsec
 	}
-	if u.Protected = t.protection(u.IPsec); u.Protected && u.IPsec != nil && u.IPsec.Mode != DefaultMode {
-		t.doc.failInherited(join(t.path, "ipsec"), "mode", fmt.Sprintf("%q does not carry a protected tunnel", u.IPsec.Mode), `write "transport", or leave it out`)
-	}
+	u.Protected = t.protection(u.IPsec)
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
 	}

@@ -67,6 +67,8 @@ func TestESPByItself(t *testing.T) {
 			}
 			return nil
 		}, "ESP in UDP", inUDP, raw},
+		{"tunnel mode", func(string) []string { return []string{`mode = "tunnel"`} }, "ESP in UDP", inUDP, raw},
+		{"tunnel mode, raw", func(string) []string { return []string{`mode = "tunnel"`, `encapsulation = "raw"`} }, "raw ESP", raw, inUDP},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			net := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
@@ -100,5 +102,27 @@ func TestESPByItself(t *testing.T) {
 				t.Errorf("TCP: %+v", r)
 			}
 		})
+	}
+}
+
+// TestTunnelModeBehindANAT: the inner addresses are those that the spoke has behind its NAT,
+// and ESP goes in UDP whatever is configured.
+//
+//	host1 ── spoke1 ── nat1 ── internet ── hub ── host0
+func TestTunnelModeBehindANAT(t *testing.T) {
+	c := protected(t, cloud.Options{Spokes: 1, NATs: []cloud.NAT{{Spokes: []int{1}}}, Settings: func(_ string, s *cloud.Settings) {
+		s.Tunnels[0].IPsec.Lines = []string{`mode = "tunnel"`, `encapsulation = "raw"`}
+	}})
+	without(t, c, "raw ESP", isRawESP)
+	ctx := t.Context()
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	ping(t, c.Hosts[0], 0)
+	for _, node := range []string{"hub", "spoke1"} {
+		peer := map[string]string{"hub": "spoke1.example.net", "spoke1": "hub.example.net"}[node]
+		_, err := c.Dmvpn(ctx, node, "ike", "rekey", peer, "--child")
+		check(t, err)
+		ping(t, c.Hosts[0], 0)
+		ping(t, c.HubHost, 1)
 	}
 }
