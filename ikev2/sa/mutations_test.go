@@ -99,7 +99,7 @@ func (s subject) run(t *testing.T, n int) {
 		f.end()
 	}
 	alone := heap()
-	threads(32)
+	settle()
 	// What is there after some messages is there after many.
 	done := map[string]int{}
 	for i := range min(n/10, 10_000) {
@@ -233,12 +233,14 @@ var foreign = []wire.Payload{
 	&wire.Notify{Type: wire.AuthenticationFailed}, &wire.Notify{Type: wire.QuickCrashDetection, Data: make([]byte, 32)},
 }
 
-// threads makes the runtime start n threads, which it keeps: they are on the heap, a few
-// KiB each, and those that it starts in the hour that this takes are no growth of ours.
-func threads(n int) {
+// settle makes the runtime have what it keeps for itself on the heap and would otherwise
+// come by in the hour that this takes, which is no growth of ours: threads, a few KiB each,
+// and a full cache of what goroutines wait with, 128 for each processor.
+func settle() {
+	const threads, waiters = 32, 1024
 	var all, done sync.WaitGroup
-	all.Add(n)
-	for range n {
+	all.Add(threads)
+	for range threads {
 		done.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
@@ -246,5 +248,12 @@ func threads(n int) {
 			all.Wait()
 		})
 	}
+	done.Wait()
+	gate := make(chan struct{})
+	for range waiters {
+		done.Go(func() { <-gate })
+	}
+	time.Sleep(100 * time.Millisecond) // until they wait; how many do does not matter
+	close(gate)
 	done.Wait()
 }
