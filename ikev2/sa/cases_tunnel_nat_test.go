@@ -42,10 +42,10 @@ func TestCasesTunnelNAT(t *testing.T) {
 		}
 		agree("at first")
 		w.A.Rekey(w.A.SA())
-		w.Run(time.Second)
+		w.Run(20 * time.Second)
 		agree("after a rekey of A")
 		w.B.Rekey(w.B.SA())
-		w.Run(time.Second)
+		w.Run(20 * time.Second)
 		agree("after a rekey of B")
 		w.Flows()
 	}})
