@@ -32,9 +32,10 @@ type Want struct {
 type wantKey struct {
 	connection, host string
 	port             uint16
+	identity         auth.Identity
 }
 
-func (w Want) key() wantKey { return wantKey{w.Connection, w.Host, w.Port} }
+func (w Want) key() wantKey { return wantKey{w.Connection, w.Host, w.Port, w.Identity} }
 
 // want is one of them, and how far it has come.
 type want struct {
@@ -124,7 +125,7 @@ func (s *Service) connect(ctx context.Context, now time.Time, x *want, to netip.
 
 func (s *Service) disconnect(ctx context.Context, now time.Time, x *want) {
 	if x.remote.IsValid() {
-		s.handle(ctx, now, &sa.Disconnect{Connection: x.Connection, Remote: netip.AddrPortFrom(x.remote, x.Port)})
+		s.handle(ctx, now, &sa.Disconnect{Connection: x.Connection, Remote: netip.AddrPortFrom(x.remote, x.Port), Identity: x.Identity})
 	}
 }
 
@@ -188,7 +189,7 @@ func (s *Service) found(ctx context.Context, now time.Time, x *want, all []netip
 // failed looks a name up again whose address did not answer.
 func (s *Service) failed(ctx context.Context, now time.Time, f *sa.Failed) {
 	for _, x := range s.wants {
-		if x.Connection != f.Connection || x.remote != f.Remote.Addr() {
+		if x.Connection != f.Connection || x.remote != f.Remote.Addr() || f.Identity.Type != 0 && x.Identity != f.Identity {
 			continue
 		}
 		x.reason, x.retry = f.Reason, f.Retry

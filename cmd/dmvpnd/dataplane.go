@@ -70,12 +70,14 @@ func (d *dataPlane) Fallback(nextHop netip.Addr) error {
 
 // Traffic implements nhrpd.DataPlane.
 func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {
-	id, ok := d.tables.ID(d.tunnel, at(e))
-	if !ok {
-		return engine.Traffic{}
-	}
+	id, _ := d.tables.ID(d.tunnel, at(e))
+	return d.traffic(id)
+}
+
+// traffic is that of a peer; nothing for 0, which is nobody.
+func (d *dataPlane) traffic(id tables.PeerID) engine.Traffic {
 	s, err := d.tables.Stats(id)
-	if err != nil {
+	if id == 0 || err != nil {
 		return engine.Traffic{}
 	}
 	return engine.Traffic{
@@ -86,6 +88,11 @@ func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {
 
 // Admitted implements nhrpd.DataPlane.
 func (d *dataPlane) Admitted() map[engine.Endpoint][]netip.Addr {
+	return d.admitted(func(tables.PeerID) bool { return true })
+}
+
+// admitted is Admitted of some peers.
+func (d *dataPlane) admitted(of func(tables.PeerID) bool) map[engine.Endpoint][]netip.Addr {
 	byID := map[tables.PeerID][]netip.Addr{}
 	for _, n := range d.tables.NextHops() {
 		if n.Tunnel == d.tunnel {
@@ -94,7 +101,7 @@ func (d *dataPlane) Admitted() map[engine.Endpoint][]netip.Addr {
 	}
 	out := map[engine.Endpoint][]netip.Addr{}
 	for _, p := range d.tables.Peers() {
-		if p.Tunnel == d.tunnel {
+		if p.Tunnel == d.tunnel && of(p.ID) {
 			out[engine.Endpoint{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}] = byID[p.ID]
 		}
 	}

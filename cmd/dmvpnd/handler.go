@@ -20,7 +20,7 @@ func (h handler) Up(p sa.Peer) {
 		return
 	}
 	t.daemon.quietly("IPsec", t.secure.up(p, h.daemon.installer.database.Current(p.ID)))
-	t.service.Secured(endpointOf(p.Remote))
+	t.service.Secured(endpointOf(p.Identity.Name(), p.Remote))
 }
 
 // Down implements ikev2.Handler.
@@ -31,8 +31,8 @@ func (h handler) Down(p sa.Peer, reason string) {
 	}
 }
 
-// Moved implements ikev2.Handler: NHRP finds the peer at its new endpoint when it
-// registers there; until then it has both.
+// Moved implements ikev2.Handler: the peer stays what it is to NHRP, which finds it at its
+// new endpoint when it registers there.
 func (h handler) Moved(p sa.Peer, _ netip.AddrPort) {
 	if t := h.daemon.tunnel(p.Connection); t != nil && t.secure != nil {
 		t.daemon.quietly("IPsec", t.secure.up(p, h.daemon.installer.database.Current(p.ID)))
@@ -66,16 +66,6 @@ func (d *daemon) tunnelOf(p *pump.Pump) *tunnel {
 	return nil
 }
 
-// isServer says whether an address is a server's, which IKE is wanted of all the time.
-func (t *tunnel) isServer(a netip.Addr) bool {
-	for _, n := range t.config.NHS {
-		if n.NBMA == a.String() {
-			return true
-		}
-	}
-	return false
-}
-
 func (t *tunnel) currentPump() *pump.Pump {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +74,5 @@ func (t *tunnel) currentPump() *pump.Pump {
 
 // deliver hands NHRP in that came out of ESP.
 func (t *tunnel) deliver(from netip.AddrPort, identity string, packet []byte) {
-	e := endpointOf(from)
-	e.Identity = identity
-	t.service.Deliver(engine.Packet{From: e, Data: packet})
+	t.service.Deliver(engine.Packet{From: endpointOf(identity, from), Data: packet})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dmvpn/cmd/internal/control"
+	"dmvpn/loader/tables"
 	"dmvpn/nhrpd/engine"
 )
 
@@ -113,36 +114,48 @@ type about struct {
 	since time.Time
 }
 
-// endpoints says what each endpoint is to us. A server is one even if it
+// endpoints says what each endpoint is to us, by its key. A server is one even if it
 // registered with us too, and so on down.
 func endpoints(s engine.Snapshot) map[engine.Endpoint]about {
 	out := map[engine.Endpoint]about{}
 	for _, t := range s.Told {
-		out[t.To.Place()] = about{kind: control.PeerAdmitted}
+		out[t.To.Key()] = about{kind: control.PeerAdmitted}
 	}
 	for _, x := range s.Shortcuts {
 		a := about{kind: control.PeerShortcut, nat: x.Claimed, since: x.Created}
-		if old, ok := out[x.To.Place()]; ok && old.kind == a.kind && old.since.Before(a.since) {
+		if old, ok := out[x.To.Key()]; ok && old.kind == a.kind && old.since.Before(a.since) {
 			a.since = old.since
 		}
-		out[x.To.Place()] = a
+		out[x.To.Key()] = a
 	}
 	for _, b := range s.Bindings {
 		if b.Prefix == host(b.Protocol) {
-			out[b.To.Place()] = about{kind: control.PeerRegistered, nat: b.Claimed, since: b.Created}
+			out[b.To.Key()] = about{kind: control.PeerRegistered, nat: b.Claimed, since: b.Created}
 		}
 	}
 	for _, n := range s.Servers {
 		if answers(n.State) {
-			out[n.To.Place()] = about{kind: control.PeerNHS, since: n.Since}
+			out[n.To.Key()] = about{kind: control.PeerNHS, since: n.Since}
 		}
 	}
 	for _, e := range s.Accepted {
-		if _, ok := out[e.Place()]; !ok {
-			out[e.Place()] = about{kind: control.PeerAdmitted}
+		if _, ok := out[e.Key()]; !ok {
+			out[e.Key()] = about{kind: control.PeerAdmitted}
 		}
 	}
 	return out
+}
+
+// namesOf are the keys by which NHRP may have a peer, the best one last.
+func (t *tunnel) namesOf(p tables.Peer) []engine.Endpoint {
+	names := []engine.Endpoint{{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}}
+	if t.secure == nil {
+		return names
+	}
+	if identity := t.secure.nameOf(p.ID); identity != "" {
+		names = append(names, engine.Endpoint{Identity: identity})
+	}
+	return names
 }
 
 // Peers implements control.Source.
@@ -151,9 +164,11 @@ func (s *source) Peers(ctx context.Context) ([]control.Peer, error) {
 		known, hops := endpoints(snapshot), t.nextHops()
 		var out []control.Peer
 		for _, p := range t.peers() {
-			a, ok := known[engine.Endpoint{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}]
-			if !ok {
-				a.kind = control.PeerAdopted
+			a := about{kind: control.PeerAdopted}
+			for _, by := range t.namesOf(p) {
+				if x, ok := known[by]; ok {
+					a = x
+				}
 			}
 			traffic, err := t.traffic(p.ID)
 			if err != nil {

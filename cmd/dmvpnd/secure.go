@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"dmvpn/cmd/internal/ike"
-	"dmvpn/ikev2"
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd/engine"
 )
@@ -17,67 +16,45 @@ import (
 var errNoSA = errors.New("no IPsec SA yet")
 
 // secure is the data plane of a protected tunnel, as nhrpd wants it, over what IKE has
-// with the same endpoints. What NHRP binds takes effect while there is an SA: until
-// then, and when it is lost, packets go by way of the hub. Its methods are called by the
-// loops of NHRP and of IKE.
+// with the same peers. What NHRP binds takes effect while there is an SA: until then, and
+// when it is lost, packets go by way of the hub. Its methods are called by the loops of
+// NHRP and of IKE.
 type secure struct {
 	tunnel *tunnel
 	plain  *dataPlane
 
-	mu       sync.Mutex
-	ends     map[engine.Endpoint]*end
-	ids      map[tables.PeerID]*end // those that have a place in the tables
-	servers  int                    // next hops that are servers'
+	mu sync.Mutex
+	directory
 	fallback netip.Addr
 
 	sources sources
 }
 
-// end is one endpoint, as NHRP and as IKE knows it.
-type end struct {
-	at       engine.Endpoint
-	id       tables.PeerID              // 0: none yet
-	hops     map[netip.Addr]engine.Bind // bound by NHRP
-	server   int                        // of hops, those that are a server's
-	admitted bool
-	asked    bool // IKE is asked for an SA
-
-	peer     uint64 // IKE's; 0: none
-	identity string
-	up       bool
-	children int // Child SAs that are installed
-}
-
 func newSecure(t *tunnel, plain *dataPlane) *secure {
-	return &secure{tunnel: t, plain: plain, ends: map[engine.Endpoint]*end{}, ids: map[tables.PeerID]*end{}}
+	return &secure{tunnel: t, plain: plain, directory: newDirectory()}
 }
 
 // endpointOf is where NHRP sees a peer of IKE's. IKE's own ports stand for no port: they
 // are no NAT's.
-func endpointOf(a netip.AddrPort) engine.Endpoint {
-	e := engine.Endpoint{NBMA: a.Addr().Unmap()}
+func endpointOf(identity string, a netip.AddrPort) engine.Endpoint {
+	e := engine.Endpoint{NBMA: a.Addr().Unmap(), Identity: identity}
 	if a.Port() != ike.Port && a.Port() != ike.PortNATT {
 		e.Port = a.Port()
 	}
 	return e
 }
 
-func (s *secure) end(at engine.Endpoint) *end {
-	at = at.Place()
-	e := s.ends[at]
-	if e == nil {
-		e = &end{at: at, hops: map[netip.Addr]engine.Bind{}}
-		s.ends[at] = e
-	}
-	return e
-}
-
-// admit gives the end its place in the tables.
+// admit gives the end its place in the tables: that of a run before, if nobody else has
+// taken it.
 func (s *secure) admit(e *end) error {
 	if e.id != 0 {
 		return nil
 	}
-	id, err := s.plain.tables.Admit(s.plain.tunnel, at(e.at), netip.Addr{}, 0)
+	admit := s.plain.tables.Admit
+	if id, ok := s.plain.tables.ID(s.plain.tunnel, at(e.at)); ok && s.ids[id] != nil {
+		admit = s.plain.tables.AdmitAnew
+	}
+	id, err := admit(s.plain.tunnel, at(e.at), netip.Addr{}, 0)
 	if e.id = id; id != 0 {
 		s.ids[id] = e
 	}
@@ -86,61 +63,18 @@ func (s *secure) admit(e *end) error {
 
 // tidy forgets an end that nobody knows any more.
 func (s *secure) tidy(e *end) error {
-	if len(e.hops) > 0 || e.admitted || e.up || e.children > 0 {
+	s.ask(e)
+	if e.wanted() || e.met() {
 		return nil
 	}
-	delete(s.ends, e.at)
-	if !s.known(e.identity) {
-		s.tunnel.authorizer.left(e.identity)
-	}
-	s.release(e)
+	s.forget(e)
+	s.tunnel.authorizer.left(e.identity)
 	if e.id == 0 {
 		return nil
 	}
-	delete(s.ids, e.id)
 	s.sources.gone(e.id)
 	s.tunnel.currentPump().Secure(e.id, nil)
-	return s.plain.tables.Dismiss(s.plain.tunnel, at(e.at))
-}
-
-// known says that an end is the identity's.
-func (s *secure) known(identity string) bool {
-	for _, e := range s.ends {
-		if e.identity == identity {
-			return true
-		}
-	}
-	return false
-}
-
-// ask makes IKE want the end.
-func (s *secure) ask(e *end) {
-	if e.asked || s.tunnel.isServer(e.at.NBMA) {
-		return // that IKE is wanted of the servers stands from the start
-	}
-	e.asked = true
-	s.tunnel.daemon.ike.Service().Connect(s.want(e))
-}
-
-// release takes ask back when NHRP does not want the end any more.
-func (s *secure) release(e *end) {
-	if !e.asked || len(e.hops) > 0 || e.admitted {
-		return
-	}
-	e.asked = false
-	s.tunnel.daemon.ike.Service().Disconnect(s.want(e))
-}
-
-// want goes to port 4500 from ours, the mapping that a NAT before us has for the hub.
-func (s *secure) want(e *end) ikev2.Want {
-	w := ikev2.Want{Connection: s.tunnel.config.Name, Host: e.at.NBMA.String(), Port: ike.PortNATT}
-	if e.at.Port != 0 {
-		w.Port = e.at.Port
-	}
-	s.tunnel.mu.Lock()
-	w.Local = netip.AddrPortFrom(s.tunnel.underlay.Address, ike.PortNATT)
-	s.tunnel.mu.Unlock()
-	return w
+	return s.plain.tables.Remove(e.id)
 }
 
 // Bind implements nhrpd.DataPlane.
@@ -148,37 +82,26 @@ func (s *secure) Bind(b engine.Bind) error {
 	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	nextHop, to := b.NextHop, b.To.Place()
-	for _, other := range s.ends {
-		if _, ok := other.hops[nextHop]; ok && other.at != to {
-			s.drop(other, nextHop)
-			defer func() { s.tunnel.daemon.quietly("dismiss", s.tidy(other)) }()
-		}
-	}
-	e := s.end(to)
-	s.drop(e, nextHop)
-	if e.hops[nextHop] = b; b.Server {
-		e.server++
-		s.servers++
-	}
+	e := s.want(b.To)
+	before := s.hops[b.NextHop]
+	s.bind(e, b)
 	s.ask(e)
+	if before != nil && before != e {
+		defer func() { s.tunnel.daemon.quietly("dismiss", s.tidy(before)) }()
+	}
 	if !e.up {
-		return s.plain.Unbind(nextHop) // it goes by way of the hub, not to where it was
+		return s.plain.Unbind(b.NextHop) // it goes by way of the hub, not to where it was
 	}
-	return s.bind(e, nextHop)
+	return s.effect(e, b.NextHop)
 }
 
-// drop takes a next hop off an end.
-func (s *secure) drop(e *end, nextHop netip.Addr) {
-	if e.hops[nextHop].Server {
-		e.server--
-		s.servers--
+// effect makes packets to a next hop go to its end.
+func (s *secure) effect(e *end, hop netip.Addr) error {
+	b := e.hops[hop]
+	if err := s.plain.tables.Describe(e.id, hop, int(b.MTU)); err != nil {
+		return err
 	}
-	delete(e.hops, nextHop)
-}
-
-func (s *secure) bind(e *end, nextHop netip.Addr) error {
-	if err := s.plain.Bind(e.hops[nextHop]); err != nil {
+	if err := s.plain.tables.Bind(s.plain.tunnel, hop, e.id); err != nil {
 		return err
 	}
 	return s.settleFallback()
@@ -193,12 +116,8 @@ func (s *secure) Unbind(nextHop netip.Addr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.plain.Unbind(nextHop)
-	for _, e := range s.ends {
-		if _, ok := e.hops[nextHop]; ok {
-			s.drop(e, nextHop)
-			s.release(e)
-			err = errors.Join(err, s.tidy(e))
-		}
+	if e := s.unbind(nextHop); e != nil {
+		err = errors.Join(err, s.tidy(e))
 	}
 	return err
 }
@@ -208,8 +127,8 @@ func (s *secure) Unbind(nextHop netip.Addr) error {
 func (s *secure) Admit(from engine.Endpoint, _ netip.Addr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.end(from)
-	e.admitted = true
+	e := s.want(from)
+	e.admitted[from.Key()] = from
 	s.ask(e)
 	return nil
 }
@@ -218,12 +137,15 @@ func (s *secure) Admit(from engine.Endpoint, _ netip.Addr) error {
 func (s *secure) Dismiss(from engine.Endpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.ends[from.Place()]
+	e := s.find(from)
 	if e == nil {
-		return s.plain.Dismiss(from) // of a run before
+		if id, ok := s.plain.tables.ID(s.plain.tunnel, at(from)); ok && s.ids[id] == nil { // of a run before
+			return s.plain.tables.Remove(id)
+		}
+		return nil
 	}
-	e.admitted = false
-	s.release(e)
+	delete(e.admitted, from.Key())
+	s.unclaim(e, from)
 	return s.tidy(e)
 }
 
@@ -236,23 +158,29 @@ func (s *secure) Fallback(nextHop netip.Addr) error {
 }
 
 // Traffic implements nhrpd.DataPlane.
-func (s *secure) Traffic(e engine.Endpoint) engine.Traffic { return s.plain.Traffic(e) }
+func (s *secure) Traffic(by engine.Endpoint) engine.Traffic {
+	s.mu.Lock()
+	var id tables.PeerID
+	if e := s.find(by); e != nil {
+		id = e.id
+	}
+	s.mu.Unlock()
+	return s.plain.traffic(id)
+}
 
-// Admitted implements nhrpd.DataPlane: what stands in the tables, from a run before
-// too, and what waits for an SA.
+// Admitted implements nhrpd.DataPlane: what NHRP wants, and what stands in the tables from
+// a run before.
 func (s *secure) Admitted() map[engine.Endpoint][]netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := s.plain.Admitted()
-	for at, e := range s.ends {
-		if len(e.hops) == 0 && !e.admitted {
-			continue
+	out := s.plain.admitted(func(id tables.PeerID) bool { return s.ids[id] == nil })
+	for e := range s.all {
+		for _, by := range e.admitted {
+			out[by] = out[by]
 		}
-		var hops []netip.Addr
-		for hop := range e.hops {
-			hops = append(hops, hop)
+		for hop, b := range e.hops {
+			out[b.To] = append(out[b.To], hop)
 		}
-		out[at] = hops
 	}
 	return out
 }

@@ -99,7 +99,7 @@ func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
 	if e == nil {
 		return false
 	}
-	if s.serves(e) {
+	if e.server > 0 {
 		return true
 	}
 	hop := source
@@ -116,24 +116,7 @@ func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
 		return s.servers > 0
 	}
 	o := s.ids[owner]
-	return o == e || o != nil && (o.peer != 0 && o.peer == e.peer || s.serves(o))
-}
-
-// serves says whether an end is a server's, as NHRP has it, which may know it by another
-// endpoint than IKE does.
-func (s *secure) serves(e *end) bool {
-	if e.server > 0 {
-		return true
-	}
-	if e.peer == 0 {
-		return false
-	}
-	for _, o := range s.of(e.peer) {
-		if o.server > 0 {
-			return true
-		}
-	}
-	return false
+	return o == e || o != nil && o.server > 0
 }
 
 func (s *secure) nameOf(id tables.PeerID) string {

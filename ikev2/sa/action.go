@@ -42,6 +42,7 @@ type Moved struct {
 type Failed struct {
 	Connection string
 	Remote     netip.AddrPort
+	Identity   auth.Identity // who was wanted; zero: whom the connection lets in
 	Reason     string
 	Retry      time.Time
 }

@@ -28,11 +28,13 @@ type Connect struct {
 	Once bool
 }
 
-// Disconnect takes a Connect back, and deletes the IKE SAs with peers at the remote
-// address (and port, unless it is 0) that no other Connect wants.
+// Disconnect takes a Connect of the same identity back, and deletes the IKE SAs that no
+// other Connect wants: what it led to, wherever that is by now, and those with peers at the
+// remote address (and port, unless it is 0), of its identity if it has one.
 type Disconnect struct {
 	Connection string
 	Remote     netip.AddrPort
+	Identity   auth.Identity
 }
 
 // Terminate deletes an IKE SA by its number (Info.ID) or, with Child, one Child SA

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"dmvpn/ikev2/auth"
 	"dmvpn/ikev2/wire"
 )
 
@@ -14,7 +15,7 @@ import (
 func (m *Machine) connect(in *Connect) {
 	c := m.connections[in.Connection]
 	if c == nil {
-		m.do(&Failed{Connection: in.Connection, Remote: in.Remote, Reason: "there is no connection of that name"})
+		m.do(&Failed{Connection: in.Connection, Remote: in.Remote, Identity: in.Identity, Reason: "there is no connection of that name"})
 		return
 	}
 	for _, w := range m.index.wantsAt[in.Remote.Addr()] {
@@ -133,7 +134,7 @@ func (m *Machine) lostBy(s *ikeSA, reason string) {
 			m.retry(w, m.at(m.pause(1)))
 			continue
 		}
-		f := &Failed{Connection: w.Connect.Connection, Remote: w.Connect.Remote, Reason: reason}
+		f := &Failed{Connection: w.Connect.Connection, Remote: w.Connect.Remote, Identity: w.Connect.Identity, Reason: reason}
 		if w.Connect.Once {
 			m.dropWant(w)
 		} else {
@@ -168,13 +169,22 @@ func (m *Machine) disconnect(in *Disconnect) {
 	matches := func(a netip.AddrPort) bool {
 		return a.Addr() == in.Remote.Addr() && (in.Remote.Port() == 0 || sameEnd(a, in.Remote))
 	}
+	var led []*ikeSA
 	for _, w := range slices.Clone(m.index.wantsAt[in.Remote.Addr()]) {
-		if w.Connect.Connection == in.Connection && matches(w.Connect.Remote) {
+		if w.Connect.Connection == in.Connection && w.Connect.Identity == in.Identity && matches(w.Connect.Remote) {
+			if s := m.SAs[w.SA]; s != nil {
+				led = append(led, s)
+			}
 			m.dropWant(w)
 		}
 	}
 	for _, s := range slices.Clone(m.index.at[in.Remote.Addr()]) {
-		if s.Connection != in.Connection || !matches(s.Remote) || m.wanted(s) {
+		if s.Connection == in.Connection && matches(s.Remote) && m.meant(s, in.Identity) && !slices.Contains(led, s) {
+			led = append(led, s)
+		}
+	}
+	for _, s := range led {
+		if m.wanted(s) {
 			continue
 		}
 		switch s.Stage {
@@ -184,6 +194,17 @@ func (m *Machine) disconnect(in *Disconnect) {
 			m.endSoon(s, "not wanted any more")
 		}
 	}
+}
+
+// meant says whether an SA is, or is to be, with the peer of an identity; zero: any.
+func (m *Machine) meant(s *ikeSA, i auth.Identity) bool {
+	switch {
+	case i.Type == 0:
+		return true
+	case s.Stage == connecting:
+		return s.Initial != nil && s.Initial.Identity == i
+	}
+	return i.Equal(s.RemoteID)
 }
 
 // endSoon deletes an IKE SA when the exchange that is out has ended.

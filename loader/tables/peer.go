@@ -28,6 +28,11 @@ func (e Endpoint) key(tunnel int) nbmaKey {
 	return nbmaKey{NBMA: toAddress(e.NBMA), TunnelIfIndex: uint32(tunnel), Port: e.Port}
 }
 
+// key is where the peer is.
+func (v peerValue) key() nbmaKey {
+	return nbmaKey{NBMA: v.NBMA, TunnelIfIndex: v.TunnelIfIndex, Port: v.Port}
+}
+
 func (v peerValue) peer(id PeerID) Peer {
 	return Peer{
 		ID: id, Tunnel: int(v.TunnelIfIndex), Endpoint: Endpoint{fromAddress(v.NBMA), v.Port},
@@ -40,18 +45,36 @@ func (v peerValue) peer(id PeerID) Peer {
 // An invalid protocol address leaves what was known; mtu 0 is the tunnel's. A
 // new peer gets the lowest free id and counters that begin at 0.
 func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) (PeerID, error) {
-	if !from.NBMA.IsValid() || from.NBMA.IsUnspecified() || from.NBMA.IsMulticast() {
-		return 0, fmt.Errorf("tables: peer address %s of tunnel %d is not a unicast address", from.NBMA, tunnel)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := from.key(tunnel)
-	id, known := t.ids[key]
+	id, known := t.ids[from.key(tunnel)]
+	return t.admit(tunnel, from, protocol, mtu, id, known)
+}
+
+// AdmitAnew is Admit of a peer that is another one than whoever is at the endpoint, who
+// stays a peer and is not found by the endpoint any more.
+func (t *Tables) AdmitAnew(tunnel int, from Endpoint, protocol netip.Addr, mtu int) (PeerID, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.admit(tunnel, from, protocol, mtu, 0, false)
+}
+
+func unicast(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast()
+}
+
+// admit writes the peer with an id, or with one that is free if it is not known. t.mu is
+// held.
+func (t *Tables) admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int, id PeerID, known bool) (PeerID, error) {
+	if !unicast(from.NBMA) {
+		return 0, fmt.Errorf("tables: peer address %s of tunnel %d is not a unicast address", from.NBMA, tunnel)
+	}
 	if !known {
 		if id = t.lowestFree(); id == 0 {
 			return 0, fmt.Errorf("tables: peer %s of tunnel %d: %w (all %d are in use)", from.NBMA, tunnel, ErrFull, t.limit-1)
 		}
 	}
+	key := from.key(tunnel)
 	value := peerValue{
 		NBMA: key.NBMA, Protocol: toAddress(protocol), TunnelIfIndex: key.TunnelIfIndex,
 		Flags: flagPeerUp, MTU: uint32(mtu), Port: from.Port,
@@ -83,26 +106,6 @@ func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) 
 	return id, nil
 }
 
-// SetMTU sets the MTU of the peer, 0 for the tunnel's: inner packets above it
-// are too big. Admit sets it anew.
-func (t *Tables) SetMTU(id PeerID, mtu int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	value, ok := t.peers[id]
-	if !ok {
-		return fmt.Errorf("tables: MTU of peer %d: %w", id, ErrUnknown)
-	}
-	if value.MTU == uint32(mtu) {
-		return nil
-	}
-	value.MTU = uint32(mtu)
-	if err := t.peer.Put(uint32(id), value); err != nil {
-		return fmt.Errorf("tables: write %s: %w", MapPeer, err)
-	}
-	t.peers[id] = value
-	return nil
-}
-
 // lowestFree gives the lowest id that is not taken, 0 if there is none.
 func (t *Tables) lowestFree() PeerID {
 	for id := t.free; id < t.limit; id++ {
@@ -127,6 +130,16 @@ func (t *Tables) Dismiss(tunnel int, from Endpoint) error {
 	return nil
 }
 
+// Remove is Dismiss by id. One that is no peer's is no error.
+func (t *Tables) Remove(id PeerID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.peers[id]; ok {
+		return t.remove(id)
+	}
+	return nil
+}
+
 // remove takes the peer out in the order that Dismiss names. t.mu is held.
 func (t *Tables) remove(id PeerID) error {
 	value := t.peers[id]
@@ -144,14 +157,12 @@ func (t *Tables) remove(id PeerID) error {
 			return err
 		}
 	}
-	key := nbmaKey{NBMA: value.NBMA, TunnelIfIndex: value.TunnelIfIndex, Port: value.Port}
-	if err := absent(t.nbma.Delete(key)); err != nil {
-		return fmt.Errorf("tables: delete from %s: %w", MapNBMA, err)
+	if err := t.unplace(value.key(), id); err != nil {
+		return err
 	}
 	if err := t.peer.Put(uint32(id), peerValue{}); err != nil {
 		return fmt.Errorf("tables: write %s: %w", MapPeer, err)
 	}
-	delete(t.ids, key)
 	delete(t.peers, id)
 	delete(t.inGo, id)
 	t.free = min(t.free, id)

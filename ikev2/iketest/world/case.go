@@ -177,7 +177,7 @@ func (w *World) finish() {
 	w.mayBreak, w.rules, w.began, w.Horizon = true, nil, false, horizon
 	for _, e := range w.Ends {
 		for _, c := range e.wants {
-			e.Input(&sa.Disconnect{Connection: c.Connection, Remote: c.Remote})
+			e.Input(&sa.Disconnect{Connection: c.Connection, Remote: c.Remote, Identity: c.Identity})
 		}
 		w.Settle()
 	}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"dmvpn/cmd/internal/ike"
+	"dmvpn/ikev2"
+	"dmvpn/ikev2/auth"
+)
+
+// ask makes IKE want an end as long as NHRP does, and where NHRP says that it is. That IKE
+// is wanted of the servers stands from the start.
+func (s *secure) ask(e *end) {
+	before := e.asked
+	e.asked = nil
+	if e.wanted() && e.server == 0 {
+		w := s.wish(e)
+		e.asked = &w
+	}
+	if before != nil && e.asked != nil && sameWish(*before, *e.asked) {
+		return
+	}
+	// The new wish first: an SA that serves both stays.
+	service := s.tunnel.daemon.ike.Service()
+	if e.asked != nil {
+		service.Connect(*e.asked)
+	}
+	if before != nil {
+		service.Disconnect(*before)
+	}
+}
+
+// sameWish says whether two wishes are one to IKE; our address it follows by itself.
+func sameWish(a, b ikev2.Want) bool {
+	return a.Host == b.Host && a.Port == b.Port && a.Identity == b.Identity
+}
+
+// wish goes to port 4500 from ours, the mapping that a NAT before us has for the hub.
+func (s *secure) wish(e *end) ikev2.Want {
+	w := ikev2.Want{Connection: s.tunnel.config.Name, Host: e.hint.NBMA.String(), Port: ike.PortNATT}
+	if e.hint.Port != 0 {
+		w.Port = e.hint.Port
+	}
+	// One that no configuration can name is anybody: its end comes by its name all the same.
+	if who, err := auth.ParseIdentity(e.identity); e.identity != "" && err == nil {
+		w.Identity = who
+	}
+	s.tunnel.mu.Lock()
+	w.Local = netip.AddrPortFrom(s.tunnel.underlay.Address, ike.PortNATT)
+	s.tunnel.mu.Unlock()
+	return w
+}
