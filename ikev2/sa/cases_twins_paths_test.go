@@ -76,6 +76,25 @@ func TestCasesTwinsAndPaths(t *testing.T) {
 			w.Count("A INIT→", 1)
 			w.True(w.A.Machine.Counters().Attempts == 0, "West's attempt has ended")
 		}},
+		Case{Name: "a want ends what it led to, wherever that is, and nobody else's", Options: alone, Run: func(w *World) {
+			nat := w.NAT("203.0.113.1", w.B)
+			hint := netip.AddrPortFrom(nat.Outside, 501) // not where B comes from
+			w.A.Input(&sa.Connect{Connection: "t", Local: w.A.Endpoint(), Remote: hint, Identity: w.B.Identity()})
+			w.B.Connect(w.A)
+			w.Deliver("B INIT→", "A INIT←", "B AUTH→", "A AUTH←")
+			begun(w)
+			w.MayBreak()
+			for _, other := range []auth.Identity{{}, identityOf("c.test")} {
+				w.A.Input(&sa.Disconnect{Connection: "t", Remote: hint, Identity: other})
+				w.A.Input(&sa.Disconnect{Connection: "t", Remote: w.A.IKE().Peer.Remote, Identity: identityOf("c.test")})
+			}
+			w.Settle()
+			w.Never("A D→")
+			w.True(w.A.Downs == 0, "others' wants end nothing")
+			w.A.Input(&sa.Disconnect{Connection: "t", Remote: hint, Identity: w.B.Identity()})
+			w.Deliver("A D→", "B D←")
+			w.EndIKE(0)
+		}},
 		Case{Name: "twin-both-behind-nat", Options: alone, Ways: both(""), Run: func(w *World) {
 			nonces(w)
 			began := w.Now

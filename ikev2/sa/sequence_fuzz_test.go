@@ -44,6 +44,7 @@ func FuzzSequence(f *testing.F) {
 			e.ledger.Full = false
 			for _, remote := range r.wanted[i] {
 				e.input(&sa.Disconnect{Connection: "tunnel", Remote: remote})
+				e.input(&sa.Disconnect{Connection: "tunnel", Remote: remote, Identity: r.address[1-i].Config.Connections[0].Local})
 			}
 			e.reimport()
 			e.desert()

@@ -158,7 +158,11 @@ func stepWant(r *ride, x, y, z byte) {
 		r.address[i].Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 10 + z%100}), 500)
 		r.input(i, &sa.Readdressed{Old: old, New: r.address[i].Address.Addr()})
 	case 15:
-		r.input(i, &sa.Disconnect{Connection: "tunnel", Remote: there})
+		d := &sa.Disconnect{Connection: "tunnel", Remote: there}
+		if z&1 != 0 {
+			d.Identity = r.address[1-i].Config.Connections[0].Local
+		}
+		r.input(i, d)
 	}
 }
 

@@ -38,7 +38,7 @@ func (e *End) Want(to *End) {
 // Unwant takes Connect or Want back.
 func (e *End) Unwant(to *End) {
 	e.world.mayBreak = true
-	e.Input(&sa.Disconnect{Connection: e.Connection().Name, Remote: to.endpoint()})
+	e.Input(&sa.Disconnect{Connection: e.Connection().Name, Remote: to.endpoint(), Identity: to.Identity()})
 }
 
 // Rekey asks the end to rekey a Child SA.
