@@ -14,6 +14,8 @@ import (
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/sa"
 	"dmvpn/loader/kernel"
+	"dmvpn/loader/pump"
+	"dmvpn/loader/underlay"
 )
 
 // makeIKE makes IKE for the tunnels that have it, with the keys that their
@@ -41,6 +43,8 @@ func (d *daemon) makeIKE(u *undo) error {
 	if protected {
 		d.installer = newInstaller(d)
 		k.Installer, k.Handler = d.installer, handler{d}
+		paths := pump.NewPathHints(d.installer.database)
+		k.TooBig = func(h underlay.Hint) { paths.Take(h) }
 		k.Used, k.Count, k.Raw = d.installer.used, d.installer.count, rawESP{d}
 		k.ESP = func() ike.Receiver { return d.installer.opener() }
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -142,6 +143,19 @@ func (d *Database) Find(spi uint32) *Association {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.inbound[spi]
+}
+
+// Outbound gives the association that sends with an SPI to an address, nil for none. It walks
+// all of them.
+func (d *Database) Outbound(spi uint32, remote netip.Addr) *Association {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, a := range d.inbound {
+		if a != nil && a.Out.SPI == spi && a.Path().Remote.Addr() == remote {
+			return a
+		}
+	}
+	return nil
 }
 
 // Current gives the association that a peer's packets leave by, nil for none.

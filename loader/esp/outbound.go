@@ -125,6 +125,15 @@ func (o *Outbound) Last() uint64 { return min(o.next.Load(), o.last) }
 // Reserve gives ErrExhausted from here on.
 func (o *Outbound) HandOver() (after uint64) { return min(o.next.Swap(o.last), o.last) }
 
+// recent is how many of the last sequence numbers Sent knows.
+const recent = 1 << 20
+
+// Sent says whether a sequence number with this low half was given out lately.
+func (o *Outbound) Sent(low uint32) bool {
+	last := o.next.Load()
+	return uint64(uint32(last)-low) < min(last, recent)
+}
+
 // OutboundStats are counters of an Outbound; octets are those of payloads.
 type OutboundStats struct {
 	Packets, Bytes, Refused uint64

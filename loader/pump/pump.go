@@ -129,7 +129,7 @@ func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
 func (p *Pump) Run() error {
 	buf := make([]byte, queueBuffer)
 	s := newSealer(p)
-	read, err := reader(p.config.Queue, func() { s.flush() })
+	read, err := reader(p.config.Queue, s.settle)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	length := inside + tunnelLength(a)
 	size := a.Out.Sealed(length)
 	if s.count > 0 && (a != s.to || tos != s.tos || size > s.size || s.closed || s.count == underlay.MaxSegments || len(s.buf)+size > maxSegments) {
-		s.flush()
+		s.settle()
 	}
 	start := len(s.buf)
 	at := start + a.Out.Front()
@@ -134,6 +134,16 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	s.buf = s.buf[:start+len(sealed)]
 	s.count++
 	s.octets += octets
+}
+
+// settle sends what was gathered. What is above the path's MTU is lost: the next packets of
+// that size are answered.
+func (s *sealer) settle() {
+	id, count, octets := s.id, s.count, s.octets
+	if s.flush() {
+		s.pump.config.Tables.CountDrops(id, tables.DropTooBig, count, octets)
+		s.pump.learn(id)
+	}
 }
 
 // flush sends what was gathered; true says that it was above the path's MTU, and lost.

@@ -4,19 +4,10 @@ package pump
 
 import (
 	"errors"
-	"net/netip"
-	"time"
 
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
 )
-
-// mtuLifetime is how long a lowered MTU holds, as the kernel's own does.
-const mtuLifetime = 10 * time.Minute
-
-// smallestMTU is what no ICMP lowers below: 552, the kernel's own bound, less
-// the headers of GRE with a key.
-const smallestMTU = 524
 
 // sendAll sends the packet to the peer: as it is, cut into segments where it is
 // GSO, into fragments where it is above the MTU and may be cut. What may not is
@@ -106,70 +97,4 @@ func (p *Pump) transmit(peer tables.Peer, packet inner) (tooBig bool) {
 		p.config.Tables.CountSent(peer.ID, len(packet.b))
 	}
 	return false
-}
-
-// learn lowers the peer's MTU to what the kernel knows of the path, for ten
-// minutes, so that BPF finds GSO packets too big as well.
-func (p *Pump) learn(id tables.PeerID) {
-	peer, ok := p.config.Tables.Peer(id)
-	if !ok {
-		return
-	}
-	path, err := p.conn.Load().PathMTU(peer.Endpoint.NBMA)
-	if err != nil {
-		return
-	}
-	mtu := path - p.config.Header.Overhead()
-	if a := p.secured.find(id); a != nil {
-		if mtu = path - ipHeader; a.Path().Encapsulation {
-			mtu -= udpHeader
-		}
-		mtu = a.Out.Fits(mtu) - tunnelLength(a) - p.greLength()
-	}
-	mtu = max(mtu, smallestMTU)
-	if mtu >= p.mtu(peer) || p.config.Tables.SetMTU(id, mtu) != nil {
-		return
-	}
-	before := peer.MTU
-	p.raising.Lock()
-	defer p.raising.Unlock()
-	if old := p.raise[id]; old != nil {
-		old.Reset(mtuLifetime)
-		return
-	}
-	p.raise[id] = time.AfterFunc(mtuLifetime, func() { p.restore(peer.Endpoint, id, before) })
-}
-
-// narrow takes up that the path to a peer is narrower than what was sent: BPF does not
-// always see it, for it asks no route where packets bear a mark.
-func (p *Pump) narrow(to netip.Addr) {
-	if id, known := p.config.Tables.ID(p.config.Tunnel, tables.Endpoint{NBMA: to}); known && !p.config.Protected {
-		p.learn(id)
-	}
-}
-
-// restore gives the peer its MTU back, unless the id is another's by now.
-func (p *Pump) restore(endpoint tables.Endpoint, id tables.PeerID, mtu int) {
-	p.raising.Lock()
-	delete(p.raise, id)
-	p.raising.Unlock()
-	if now, ok := p.config.Tables.ID(p.config.Tunnel, endpoint); ok && now == id {
-		_ = p.config.Tables.SetMTU(id, mtu) // gone meanwhile, which is as good
-	}
-}
-
-// forget gives every peer its MTU back: the next daemon learns anew.
-func (p *Pump) forget() {
-	p.raising.Lock()
-	var restore []func()
-	for id, timer := range p.raise {
-		if timer.Stop() {
-			restore = append(restore, func() { _ = p.config.Tables.SetMTU(id, 0) })
-		}
-	}
-	clear(p.raise)
-	p.raising.Unlock()
-	for _, f := range restore {
-		f()
-	}
 }

@@ -33,6 +33,8 @@ type Config struct {
 	ESP func() Receiver
 	// Raw opens sockets of ESP without UDP; nil: there are none.
 	Raw RawSockets
+	// TooBig takes what ICMP says of packets that were too big, ESP or IKE; nil: nobody.
+	TooBig func(underlay.Hint)
 	// Used gives what the Child SA with an inbound SPI has carried, both ways; nil: nobody
 	// counts.
 	Used func(inbound uint32) (packets, octets uint64)

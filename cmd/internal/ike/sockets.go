@@ -45,6 +45,7 @@ type sockets struct {
 	kernelESP bool
 	esp       func() Receiver
 	raw       RawSockets
+	tooBig    func(underlay.Hint)
 	failed    func(error)
 	log       zerolog.Logger
 	service   *ikev2.Service
@@ -63,7 +64,7 @@ type pair struct {
 }
 
 func newSockets(c Config) *sockets {
-	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
+	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, tooBig: c.TooBig, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
 }
 
 // Listen opens the sockets of an endpoint, or counts one more use of them.
@@ -154,10 +155,22 @@ func (s *sockets) read(c conn, n int) {
 		}
 		s.distribute(b.Datagrams, packets)
 		for _, h := range b.Hints {
-			if h.Err != unix.EMSGSIZE && h.Remote.Port() != 0 {
-				s.service.Hint(&sa.Unreachable{Local: h.Local, Remote: h.Remote})
-			}
+			s.take(h)
 		}
+	}
+}
+
+// take takes what ICMP says of something that was sent.
+func (s *sockets) take(h underlay.Hint) {
+	switch {
+	case h.Err == unix.EMSGSIZE:
+		if s.tooBig != nil {
+			s.tooBig(h)
+		}
+	case h.Remote.Port() == 0: // ESP without UDP
+		s.service.Hint(&sa.Unreachable{Local: netip.AddrPortFrom(h.Local.Addr(), Port), Remote: netip.AddrPortFrom(h.Remote.Addr(), Port)})
+	default:
+		s.service.Hint(&sa.Unreachable{Local: h.Local, Remote: h.Remote})
 	}
 }
 

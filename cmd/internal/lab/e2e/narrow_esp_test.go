@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// TestAPathThatGetsNarrowUnderESP: a router between spoke and hub takes 1400 octets only,
+// from one moment on. TCP goes on, both ends' daemons know, and the hosts are told.
+//
+//	host1 ── spoke1 ─── internet ─── hub ── host0
+//	               1400         1400
+func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
+	const path = 1400
+	for _, way := range []struct {
+		name  string
+		lines []string
+		mtu   int // inside
+	}{
+		{"in UDP", nil, 1330},
+		{"raw", []string{`encapsulation = "raw"`}, 1338},
+		{"tunnel mode, raw", []string{`encapsulation = "raw"`, `mode = "tunnel"`}, 1318},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
+				s.Tunnels[0].IPsec.Lines = way.lines
+			}})
+			ctx := t.Context()
+			toHub, err := c.Hosts[0].Talk(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4001))
+			check(t, err)
+			toSpoke, err := c.HubHost.Talk(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4002))
+			check(t, err)
+			moreBlocks := func() {
+				t.Helper()
+				a, b := toHub.Blocks(), toSpoke.Blocks()
+				until(t, c, 3*patience, func() error {
+					if toHub.Blocks() < a+20 || toSpoke.Blocks() < b+20 {
+						return fmt.Errorf("%d blocks to the hub, %d to the spoke", toHub.Blocks()-a, toSpoke.Blocks()-b)
+					}
+					return nil
+				})
+			}
+			moreBlocks()
+			for node, nbma := range map[string]netip.Addr{"spoke1": cloud.NBMA(1), "hub": cloud.HubNBMA()} {
+				gateway := nbma.As4()
+				gateway[3] = 254
+				_, err := c.Internet.Run(ctx, "sh", "-ec", fmt.Sprintf("ip route replace %s/24 dev %s proto kernel scope link src %s mtu %d",
+					netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gateway), path))
+				check(t, err)
+			}
+			moreBlocks()
+			for _, node := range []string{"spoke1", "hub"} {
+				until(t, c, patience, func() error {
+					return c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
+						peers, err := client.Peers(ctx)
+						if err == nil && (len(peers) != 1 || peers[0].MTU != way.mtu) {
+							err = fmt.Errorf("%s has the peers %+v", node, peers)
+						}
+						return err
+					})
+				})
+			}
+			for from, to := range map[string]netip.Addr{"host1": cloud.Host(0), "host0": cloud.Host(1)} {
+				route, err := c.Get(from).Run(ctx, "ip", "route", "get", to.String())
+				check(t, err)
+				if !strings.Contains(route, fmt.Sprintf(" mtu %d ", way.mtu)) {
+					t.Errorf("%s was not told: %s", from, route)
+				}
+			}
+			if a, b := toHub.Stop(), toSpoke.Stop(); a.Err != nil || b.Err != nil {
+				t.Errorf("TCP: %+v, %+v", a, b)
+			}
+		})
+	}
+}
