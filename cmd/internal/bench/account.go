@@ -47,6 +47,21 @@ func (a *account) used() (time.Duration, error) {
 }
 
 func (a *account) sum() (sum time.Duration, err error) {
+	if sum, err = a.processes(); err != nil {
+		return 0, err
+	}
+	for _, c := range a.soft {
+		t, err := c.softirq()
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
+}
+
+// processes gives the time of the processes alone, since they began.
+func (a *account) processes() (sum time.Duration, err error) {
 	for _, pid := range a.pids {
 		// CPUCLOCK_SCHED of the whole process: the scheduler's account in nanoseconds.
 		const whole = 2
@@ -55,13 +70,6 @@ func (a *account) sum() (sum time.Duration, err error) {
 			return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 		}
 		sum += time.Duration(t.Nano())
-	}
-	for _, c := range a.soft {
-		t, err := c.softirq()
-		if err != nil {
-			return 0, err
-		}
-		sum += t
 	}
 	return sum, nil
 }

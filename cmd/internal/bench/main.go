@@ -30,19 +30,23 @@ func main() {
 	handshakes := flag.Int("handshakes", 200, "IKE handshakes a turn; 0: none")
 	sas := flag.Int("sas", 10000, "IKE SAs of which the memory is measured")
 	tunnels := flag.Int("tunnels", 5, "how often each encrypted tunnel has its turn; 0: none")
+	floods := flag.Int("floods", 5, "how often each kind of bogus packets has its turn; 0: none")
 	turn := flag.Duration("turn", 3*time.Second, "length of a turn of an encrypted tunnel")
 	var t tools
 	flag.StringVar(&t.dmvpnd, "dmvpnd", beside("dmvpnd"), "our daemon")
 	flag.StringVar(&t.wireguard, "wireguard", "", "wireguard-go, which tools/wireguard-go makes")
 	flag.StringVar(&t.strongswan, "strongswan", "", "root file system with strongSwan, which tools/interop/root makes")
-	only := flag.String("only", "", "the one thing to measure: encapsulation, decapsulation, hairpin, tunnels or ike")
+	only := flag.String("only", "", "the one thing to measure: encapsulation, decapsulation, hairpin, tunnels, floods or ike")
 	flag.Parse()
 	var err error
-	if *only != "tunnels" && *only != "ike" {
+	if *only != "tunnels" && *only != "floods" && *only != "ike" {
 		err = run(*peers, *rounds, *packets, *cpu, *tcp, *only)
 	}
 	if err == nil && *tunnels > 0 && (*only == "" || *only == "tunnels") {
 		err = tunnelTable(*tunnels, *turn, t)
+	}
+	if err == nil && *floods > 0 && (*only == "" || *only == "floods") {
+		err = floodTable(*floods, *cpu, *turn, t)
 	}
 	if err == nil && *handshakes > 0 && (*only == "" || *only == "ike") {
 		err = ikeTable(*rounds, *handshakes, *sas)

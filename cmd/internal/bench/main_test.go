@@ -20,13 +20,19 @@ func TestEveryPathIsProved(t *testing.T) {
 	}
 }
 
-// TestEveryTunnelIsProved runs ours and the others' in small.
-func TestEveryTunnelIsProved(t *testing.T) {
-	const tree = "../../.."
+// ours builds our daemon.
+func ours(t *testing.T) string {
+	t.Helper()
 	dmvpnd := filepath.Join(t.TempDir(), "dmvpnd")
 	if out, err := exec.Command("go", "build", "-o", dmvpnd, "../../dmvpnd").CombinedOutput(); err != nil {
 		t.Fatalf("build dmvpnd: %v\n%s", err, out)
 	}
+	return dmvpnd
+}
+
+// TestEveryTunnelIsProved runs ours and the others' in small.
+func TestEveryTunnelIsProved(t *testing.T) {
+	const tree = "../../.."
 	made := func(tool string, args ...string) string {
 		var said bytes.Buffer
 		make := exec.Command(filepath.Join(tree, tool), args...)
@@ -37,8 +43,15 @@ func TestEveryTunnelIsProved(t *testing.T) {
 		}
 		return strings.TrimSpace(string(path))
 	}
-	all := tools{dmvpnd: dmvpnd, wireguard: made("tools/wireguard-go"), strongswan: made("tools/interop/root", "trixie")}
+	all := tools{dmvpnd: ours(t), wireguard: made("tools/wireguard-go"), strongswan: made("tools/interop/root", "trixie")}
 	if err := tunnelTable(1, 300*time.Millisecond, all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryFloodIsProved floods in small.
+func TestEveryFloodIsProved(t *testing.T) {
+	if err := floodTable(1, runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}); err != nil {
 		t.Fatal(err)
 	}
 }

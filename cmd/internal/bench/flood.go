@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/lab"
+)
+
+const (
+	floodRate  = 50_000 // packets a second
+	floodBurst = 64     // that come at once
+	// floodLimit is how much CPU time a packet may take that a program can judge.
+	floodLimit = 1500 * time.Nanosecond
+	// floodKept is how much of its rate traffic must keep.
+	floodKept = 0.9
+)
+
+// A flood is one kind of bogus ESP that comes in at a gateway.
+type flood struct {
+	lab.Bogus
+	bogus, idle *generator
+	sent        uint64
+	perPacket   []float64 // CPU time of all that has to do with one, µs, a value a round
+	kept        []float64 // of the rate of TCP alone
+}
+
+// arena is a course with our tunnel on it, whose gateway b is flooded.
+type arena struct {
+	*entry
+	device int // index of b's wan0
+	kinds  []*flood
+	alone  []float64 // TCP without a flood, Gbit/s
+}
+
+// floodTable measures what bogus packets cost, and what they leave of TCP's rate, in turns.
+func floodTable(rounds, cpu int, d time.Duration, t tools) (err error) {
+	l, err := newLab()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	ctx := context.Background()
+	a, err := newArena(ctx, l, t)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	before, err := a.drops(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Bogus ESP, %d a second, at one end of an encrypted tunnel, %d rounds of %v a turn\n\n", floodRate, rounds, d)
+	for range rounds {
+		if err := a.round(ctx, cpu, d); err != nil {
+			return err
+		}
+	}
+	after, err := a.drops(ctx)
+	if err != nil {
+		return err
+	}
+	return a.report(before, after)
+}
+
+func newArena(ctx context.Context, l *lab.Lab, t tools) (*arena, error) {
+	c := newCourse(l, "flood")
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	a := &arena{entry: &entry{name: "dmvpnd", port: 4500, course: c, rival: &dmvpnd{course: c, program: t.dmvpnd}}}
+	if err := a.launch(ctx); err != nil {
+		return nil, err
+	}
+	genuine, err := a.genuine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wan, err := c.b.Net.LinkByName("wan0")
+	if err != nil {
+		return nil, err
+	}
+	a.device = wan.Attrs().Index
+	for _, bogus := range lab.Bogi {
+		f := &flood{Bogus: bogus}
+		a.kinds = append(a.kinds, f)
+		of := frame{data: bogus.Frame(genuine, 0)}
+		clear(of.data[ethernetLength+10 : ethernetLength+12]) // the generator fills it in
+		if f.bogus, err = newGenerator(of, 1, xdpPass); err == nil {
+			f.idle, err = newGenerator(of, 1, xdpDrop)
+		}
+		if err != nil {
+			a.close()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *arena) close() {
+	for _, f := range a.kinds {
+		for _, g := range []*generator{f.bogus, f.idle} {
+			if g != nil {
+				g.close()
+			}
+		}
+	}
+}
+
+// genuine is an ESP packet that has come to b.
+func (a *arena) genuine(ctx context.Context) ([]byte, error) {
+	to := netip.MustParseAddr(gatewayB)
+	capture, err := a.course.b.Capture("wan0", func(f lab.Frame) bool { return !f.Outgoing && lab.IsESP(f.Data, to) })
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.course.hostA.Run(ctx, "ping", "-c", "3", "-i", "0.1", hostAddressB)
+	frames := capture.Close()
+	if err != nil || len(frames) == 0 {
+		return nil, errors.Join(errors.New("no ESP came to the gateway"), err)
+	}
+	return frames[len(frames)-1].Data, nil
+}
+
+// round measures each kind once: by itself, and beside TCP.
+func (a *arena) round(ctx context.Context, cpu int, d time.Duration) error {
+	for _, f := range a.kinds {
+		used, err := a.cost(f, cpu, d)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		f.perPacket = append(f.perPacket, used.Seconds()*1e6/float64(perTurn(d)))
+	}
+	for _, f := range a.kinds {
+		alone, err := a.rate(ctx, d)
+		if err != nil {
+			return err
+		}
+		stop := make(chan struct{})
+		ended := make(chan error)
+		go func() { ended <- a.send(f, f.bogus, 1<<62, stop) }()
+		under, err := a.rate(ctx, d)
+		close(stop)
+		if err := errors.Join(err, <-ended); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		a.alone = append(a.alone, alone)
+		f.kept = append(f.kept, under/alone)
+	}
+	return nil
+}
+
+// rate gives TCP's Gbit/s.
+func (a *arena) rate(ctx context.Context, d time.Duration) (float64, error) {
+	t, err := iperf(ctx, a.course.hostA, a.course.hostB, way{hostAddressA, hostAddressB}, nil, d)
+	return float64(t.octets) * 8 / float64(d.Nanoseconds()), err
+}
+
+func perTurn(d time.Duration) int { return int(d.Seconds()*floodRate) / floodBurst * floodBurst }
+
+// cost gives the CPU time that a turn of one kind takes, all of the receipt and of the
+// daemon, without what makes the packets.
+func (a *arena) cost(f *flood, cpu int, d time.Duration) (time.Duration, error) {
+	c, err := newClock(cpu)
+	if err != nil {
+		return 0, err
+	}
+	var took [2]time.Duration
+	for i, g := range []*generator{f.idle, f.bogus} {
+		err := a.course.b.Do(func() error {
+			if err := pin(cpu); err != nil {
+				return err
+			}
+			daemon, err := openAccount(a.processes()[1:])
+			if err != nil {
+				return err
+			}
+			idle, err := daemon.processes()
+			if err != nil {
+				return err
+			}
+			start, err := c.now()
+			if err != nil {
+				return err
+			}
+			if err := a.sendHere(f, g, perTurn(d), nil); err != nil {
+				return err
+			}
+			end, err := c.now()
+			if err != nil {
+				return err
+			}
+			time.Sleep(100 * time.Millisecond) // the daemon is done
+			used, err := daemon.processes()
+			took[i] = end - start + used - idle
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return took[1] - took[0], nil
+}
+
+// send lets packets come in at the rate, n of them or until it is told to stop.
+func (a *arena) send(f *flood, g *generator, n int, stop <-chan struct{}) error {
+	return a.course.b.Do(func() error { return a.sendHere(f, g, n, stop) })
+}
+
+// sendHere is send by a thread that is in the namespace.
+func (a *arena) sendHere(f *flood, g *generator, n int, stop <-chan struct{}) error {
+	begin := time.Now()
+	for sent := 0; sent < n; sent += floodBurst {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := g.send(a.device, floodBurst); err != nil {
+			return err
+		}
+		if g == f.bogus {
+			f.sent += floodBurst
+		}
+		time.Sleep(time.Until(begin.Add(time.Duration(sent+floodBurst) * time.Second / floodRate)))
+	}
+	return nil
+}
+
+// drops are what b has counted, by reason; what a full socket lost by the name of the
+// socket's counter.
+func (a *arena) drops(ctx context.Context) (map[string]uint64, error) {
+	client := control.NewClient(filepath.Join(a.course.b.Dir, "run", "default", "control.sock"))
+	defer client.Close()
+	sum := map[string]uint64{}
+	all, err := client.Drops(ctx)
+	for _, d := range all {
+		sum[d.Reason] += d.Packets
+	}
+	return sum, err
+}
+
+// report prints a table as docs/bench.md has it, and fails where a packet was not counted.
+func (a *arena) report(before, after map[string]uint64) error {
+	fmt.Printf("| | CPU of one | TCP keeps of its rate |\n| --- | --- | --- |\n")
+	want := map[string]uint64{}
+	for _, f := range a.kinds {
+		early := ""
+		if f.Early {
+			early = ", ends in BPF"
+		}
+		middle, low, high := ratios(f.kept)
+		fmt.Printf("| %s%s | %.2f µs | %.2f (%.2f … %.2f) |\n", f.Name, early, median(f.perPacket), middle, low, high)
+		want[f.Reason] += f.sent
+	}
+	fmt.Printf("\nExpected: at most %.1f µs where it ends in BPF, and %.2f of TCP's rate. TCP alone has %.2f Gbit/s. Proof:", float64(floodLimit.Nanoseconds())/1000, floodKept, median(a.alone))
+	var err error
+	for _, reason := range []string{"unknown-spi", "truncated", "replay", "integrity"} {
+		counted := after[reason] - before[reason]
+		fmt.Printf(" %s %d of %d;", reason, counted, want[reason])
+		if counted < want[reason]*floodCounted/100 {
+			err = errors.Join(err, fmt.Errorf("of %d packets %d are counted as %s", want[reason], counted, reason))
+		}
+	}
+	fmt.Printf("\n\n")
+	return err
+}
+
+// floodCounted is how many of a hundred must be counted as what they are: a socket that is
+// full loses others, which the kernel counts.
+const floodCounted = 90
