@@ -35,7 +35,7 @@ const (
 // ErrStopped says that the service's loop has ended.
 var ErrStopped = errors.New("nhrp: the service has stopped")
 
-// Config is what a Service is made of. Every field but Allowed is needed.
+// Config is what a Service is made of. Every field but Allowed and Secured is needed.
 type Config struct {
 	Engine    engine.Config
 	Random    func() uint64
@@ -45,6 +45,7 @@ type Config struct {
 	Resolver  Resolver
 	State     State
 	Allowed   func(identity string) (engine.Allowance, bool) // as engine.Env has it; may be nil
+	Secured   func(engine.Endpoint) bool                     // likewise
 	Log       zerolog.Logger
 }
 
@@ -95,7 +96,7 @@ func New(c Config) *Service {
 		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
 		saved: make(chan error, 1), inLookup: map[string]bool{}, wanted: newWanted(),
 	}
-	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random, Allowed: c.Allowed})
+	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random, Allowed: c.Allowed, Secured: c.Secured})
 	return s
 }
 

@@ -75,7 +75,7 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
 		}
 		m.setEntries(r, wire.ExtensionNATAddress, public...)
 	}
-	m.announce(r, wire.ProbeReplier)
+	m.announce(r, wire.ProbeReplier, asksForProbes(p))
 	m.count("answered")
 	m.send(in.From, r)
 }

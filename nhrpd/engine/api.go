@@ -91,7 +91,8 @@ type (
 	// Secured says that packets to and from the endpoint are protected from now on:
 	// what was tried before was lost.
 	Secured struct{ To Endpoint }
-	// Unsecured says that they are no longer: packets to the endpoint go by the hub.
+	// Unsecured says that an SA with the endpoint is gone. Where Env.Secured says that it was
+	// the last, packets to the endpoint go by the hub.
 	Unsecured struct{ To Endpoint }
 	// Stop asks for an orderly end: purge what was registered.
 	Stop struct{}
@@ -212,7 +213,7 @@ type Config struct {
 	Idle           time.Duration // an unused shortcut lives this long; default 5 min
 	IdleBytes      uint64        // less than this within Idle, both ways, is no use
 	Probe          time.Duration // how long a peer may be silent while we send; 0: no probes are sent, shortcuts are taken at once
-	Keepalive      time.Duration // a path that was not probed for so long is; 0: never
+	ProbeIdle      time.Duration // a path that was not probed for so long is; 0: never
 	Limits         Limits
 }
 

@@ -57,6 +57,7 @@ const (
 const (
 	pathTries    = 6
 	silentTries  = 3
+	mostTries    = 8
 	firstProbe   = 50 * time.Millisecond // to the second; doubled from one to the next
 	longestProbe = 800 * time.Millisecond
 	restingLook  = 5           // times Probe, at a path that carries nothing

@@ -326,7 +326,7 @@ func (m *Machine) resume() {
 	m.fresh = nil
 	for _, p := range m.paths.All() {
 		if !m.tidyPath(p) && p.State != PathUnsecured && !m.secure(p.Endpoint) {
-			m.pathUnsecured(p.Endpoint)
+			m.awaitSA(p)
 		}
 	}
 	const reason = "no longer configured"

@@ -12,6 +12,7 @@ import (
 
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/nhrptest"
+	"dmvpn/nhrpd/wire"
 )
 
 // fuzzLimits are small enough to be reached.
@@ -52,16 +53,19 @@ type fuzzed struct {
 	c        *nhrptest.Cloud
 	captured [][]byte
 	packets  [][]byte // that the machines sent
+	probes   int      // of them
 	mangle   []mutation
 	mangled  int // packets that will be
 	stimuli  int // inputs from outside
 	long     int // steps that take minutes
 	reimport bool
-	log      []string
+	// unsecured are addresses with which there is no SA.
+	unsecured map[netip.Addr]bool
+	log       []string
 }
 
 func newFuzzed(t *testing.T, captured [][]byte, b []byte) *fuzzed {
-	x := &fuzzed{t: t, captured: captured, script: &script{b: b}}
+	x := &fuzzed{t: t, captured: captured, script: &script{b: b}, unsecured: map[netip.Addr]bool{}}
 	how := x.octet()
 	x.reimport = how&1 != 0
 	x.c = nhrptest.NewCloud(uint64(how), x.reimport, func(hub, s1, s2 *engine.Config) {
@@ -71,6 +75,9 @@ func newFuzzed(t *testing.T, captured [][]byte, b []byte) *fuzzed {
 				c.Authentication = "test1234"
 			}
 			c.Unique = how&4 != 0
+			if how&32 != 0 {
+				c.Probe, c.ProbeIdle = 200*time.Millisecond, 30*time.Second
+			}
 		}
 		if how&8 != 0 {
 			s1.NHS[0].NBMA = "hub.example"
@@ -80,6 +87,12 @@ func newFuzzed(t *testing.T, captured [][]byte, b []byte) *fuzzed {
 		}
 	})
 	x.c.Silent = true
+	if how&64 != 0 {
+		for _, n := range x.c.Nodes {
+			n.Secured = func(e engine.Endpoint) bool { return !x.unsecured[e.NBMA] }
+			n.Start(n.Kill())
+		}
+	}
 	x.c.Names["hub.example"] = []netip.Addr{x.c.H.NBMA}
 	x.c.Mangle = x.onTheWay
 	x.c.Run(time.Second)
@@ -89,6 +102,9 @@ func newFuzzed(t *testing.T, captured [][]byte, b []byte) *fuzzed {
 // onTheWay keeps what is sent for later, and mutates what the script says.
 func (x *fuzzed) onTheWay(data []byte) []byte {
 	x.packets = append(x.packets, data)
+	if p, err := wire.Decode(data); err == nil && p.Type.Probe() {
+		x.probes++
+	}
 	if x.mangled == 0 {
 		return data
 	}
@@ -114,8 +130,12 @@ func (x *fuzzed) check() {
 	}
 	// Each machine has its own timers; beyond them, it answers.
 	elapsed := int(x.c.Now.Sub(nhrptest.Start) / time.Second)
-	if most := 64*(x.stimuli+1) + 3*elapsed; len(x.packets) > most {
-		x.fail("%d packets were sent after %d inputs and %d s", len(x.packets), x.stimuli, elapsed)
+	if most := 64*(x.stimuli+1) + 3*elapsed; len(x.packets)-x.probes > most {
+		x.fail("%d packets were sent after %d inputs and %d s", len(x.packets)-x.probes, x.stimuli, elapsed)
+	}
+	// Each machine tries a path six times in 3.4 s at the most, and has 8 of them.
+	if most := 64*(x.stimuli+1) + 3*2*8*2*elapsed; x.probes > most {
+		x.fail("%d probes were sent after %d inputs and %d s", x.probes, x.stimuli, elapsed)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestGoldenSpoke(t *testing.T) {
 			w := nhrptest.New(1)
 			n := w.Add("S", x.self, engine.Config{
 				Address: prefix(x.address), HoldingTime: time.Minute, Shortcut: true, Networks: []netip.Prefix{prefix(x.lan)},
-				NHS: []engine.NHS{nhs},
+				NHS: []engine.NHS{nhs}, Probe: 200 * time.Millisecond,
 			})
 			ids := map[wire.Type]uint32{} // of our latest requests
 			var answered []*wire.Packet
@@ -50,6 +50,8 @@ func TestGoldenSpoke(t *testing.T) {
 					}
 					p := decode(t, s.Data)
 					switch p.Type {
+					case wire.ProbeRequest:
+						t.Errorf("FRR is probed: %v", p)
 					case wire.RegistrationRequest:
 						if p.CIEs[0].PrefixLength == wire.HostPrefix { // FRR is not sent the networks' answer
 							ids[wire.RegistrationReply] = p.RequestID

@@ -114,7 +114,7 @@ func (m *Machine) miscounted() error {
 		if p.Shortcuts == 0 && !m.servedBy(e) {
 			errs = append(errs, fmt.Errorf("nothing takes the path to %v", e))
 		}
-		if len(p.Asked) > pathTries {
+		if len(p.Asked) > mostTries {
 			errs = append(errs, fmt.Errorf("%d probes to %v", len(p.Asked), e))
 		}
 	}

@@ -98,7 +98,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 	case Secured:
 		m.secured(in.To)
 	case Unsecured:
-		m.pathUnsecured(in.To)
+		m.unsecured(in.To)
 	case Stop:
 		m.stop()
 	case Tick:

@@ -194,20 +194,26 @@ func (m *Machine) loseServers(e Endpoint, reason string) {
 	}
 }
 
-// pathSecured and pathUnsecured follow what becomes of the SAs with an endpoint.
-func (m *Machine) pathSecured(e Endpoint) {
-	for _, p := range m.pathsTo(e) {
-		if p.State != PathDirect {
+// pathsSecured tries the paths that an SA which has come up makes possible. It may be with
+// another port than we know its peer by.
+func (m *Machine) pathsSecured() {
+	for _, p := range m.paths.All() {
+		if p.State == PathUnsecured && m.secure(p.Endpoint) {
 			p.Lost = 0
 			m.tryPath(p)
 		}
 	}
 }
 
-func (m *Machine) pathUnsecured(e Endpoint) {
-	m.loseServers(e, noSA)
-	for _, p := range m.pathsTo(e) {
-		m.awaitSA(p)
+// unsecured takes packets back to the hub that no SA protects any more.
+func (m *Machine) unsecured(e Endpoint) {
+	if !m.secure(e) {
+		m.loseServers(e, noSA)
+	}
+	for _, p := range m.paths.All() {
+		if p.State != PathUnsecured && !m.secure(p.Endpoint) {
+			m.awaitSA(p)
+		}
 	}
 }
 

@@ -8,9 +8,10 @@ import (
 	"dmvpn/nhrpd/wire"
 )
 
-// announce says in a packet of ours that we answer Probe Requests.
-func (m *Machine) announce(p *wire.Packet, who wire.Probe) {
-	if m.cfg.Probe == 0 {
+// announce says in a packet of ours that we answer Probe Requests; in a reply, if the
+// request did so.
+func (m *Machine) announce(p *wire.Packet, who wire.Probe, asked bool) {
+	if m.cfg.Probe == 0 || !asked {
 		return
 	}
 	own, _ := p.Private()
@@ -18,6 +19,12 @@ func (m *Machine) announce(p *wire.Packet, who wire.Probe) {
 	if p.SetPrivate(own) != nil {
 		m.count("encode-failed")
 	}
+}
+
+// asksForProbes says whether who made a request announced that it answers Probe Requests.
+func asksForProbes(request *wire.Packet) bool {
+	own, ok := request.Private()
+	return ok && own.Probe == wire.ProbeRequester
 }
 
 // answersProbes says whether the system that made a reply announced that it answers
@@ -111,16 +118,24 @@ func (m *Machine) probePause(p *path) instant {
 	return min(firstProbe<<(len(p.Asked)-1), longestProbe)
 }
 
+// probeTries is how many probes are sent before a path is given up: of one that fell silent
+// few, but more with each time that this was so lately, for it may be loss.
+func (m *Machine) probeTries(p *path) int {
+	switch {
+	case !p.Silent:
+		return pathTries
+	case m.now-p.Since >= pathSettled:
+		return silentTries
+	}
+	return min(silentTries+p.Lost, mostTries)
+}
+
 // pathsDue does what is to be done about paths by now.
 func (m *Machine) pathsDue() {
 	for {
 		_, p, ok := m.paths.Due(m.now)
 		if !ok {
 			return
-		}
-		tries := pathTries
-		if p.Silent {
-			tries = silentTries
 		}
 		switch {
 		case !m.local.IsValid():
@@ -130,7 +145,7 @@ func (m *Machine) pathsDue() {
 			m.lookAt(p)
 		case len(p.Asked) == 0:
 			m.tryPath(p)
-		case len(p.Asked) < tries:
+		case len(p.Asked) < m.probeTries(p):
 			m.sendProbe(p)
 		default:
 			m.losePath(p, noAnswer)
@@ -148,7 +163,7 @@ func (m *Machine) lookAt(p *path) {
 	sent, received := t.Sent > p.Sent, t.Received > p.Received
 	p.Sent, p.Received = t.Sent, t.Received
 	p.Asked, p.Silent = nil, sent && !received
-	if p.Silent || m.cfg.Keepalive > 0 && m.now-p.Answered >= m.cfg.Keepalive {
+	if p.Silent || m.cfg.ProbeIdle > 0 && m.now-p.Answered >= m.cfg.ProbeIdle {
 		m.sendProbe(p)
 		return
 	}
@@ -156,8 +171,8 @@ func (m *Machine) lookAt(p *path) {
 	if !sent && !received {
 		p.Next = m.now + restingLook*m.cfg.Probe
 	}
-	if m.cfg.Keepalive > 0 {
-		p.Next = min(p.Next, p.Answered+m.cfg.Keepalive)
+	if m.cfg.ProbeIdle > 0 {
+		p.Next = min(p.Next, p.Answered+m.cfg.ProbeIdle)
 	}
 	m.paths.Put(p.Endpoint.Key(), p, p.Next)
 }

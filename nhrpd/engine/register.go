@@ -224,7 +224,7 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 			Protocol: network.Masked().Addr(),
 		})
 	}
-	m.announce(p, wire.ProbeRequester)
+	m.announce(p, wire.ProbeRequester, true)
 	r.Tries++
 	r.Next = m.now + pause(r.Tries)
 	if s.Up && r == s.own() && r.Until > m.now {

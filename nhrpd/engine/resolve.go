@@ -107,7 +107,7 @@ func (m *Machine) sendRequest(q *request) {
 	p.RequestID = q.ID
 	p.Flags = wire.FlagRouter | wire.FlagAuthoritative | wire.FlagSourceStable | wire.FlagNAT
 	p.CIEs = []wire.CIE{{HoldingTime: m.holdingSeconds(), MTU: m.cfg.MTU}}
-	m.announce(p, wire.ProbeRequester)
+	m.announce(p, wire.ProbeRequester, true)
 	q.Tries++
 	q.Next = m.now + pause(q.Tries)
 	m.requests.Put(q.ID, q, q.Next)

@@ -52,6 +52,9 @@ var (
 	}
 )
 
+// fuzzTypes are the packet types.
+var fuzzTypes = []wire.Type{1, 2, 3, 4, 5, 6, 7, 8, wire.ProbeRequest, wire.ProbeReply}
+
 // fuzzIdentities are whom IKE names, nobody for the most part.
 var fuzzIdentities = []string{"", "s1", "", "s2", ""}
 
@@ -64,6 +67,10 @@ var seedScripts = [][]byte{
 	{8, 7, 1, 1, 100, 7, 0, 1, 100, 8, 2, 4, 1, 5, 8, 1, 2, 1, 5, 2, 1},
 	{16, 9, 1, 1, 5, 9, 2, 0, 1, 5, 10, 1, 3, 10, 0, 1, 1, 9},
 	{0, 3, 1, 2, 11, 1, 0, 6, 2, 3, 1, 2, 1, 5, 12, 0, 3, 0, 9, 1, 13, 0, 2, 3, 0},
+	// Probes: a shortcut that is tried and cut, forged probes, an SA that comes and goes.
+	{32, 3, 1, 2, 0, 1, 2, 7, 1, 2, 1, 3, 1, 2, 8, 1, 9, 7, 0, 0, 0, 1, 20, 3, 1, 2, 0, 0, 100},
+	{33, 3, 1, 2, 0, 0, 50, 5, 1, 1, 0, 9, 5, 2, 1, 1, 5, 3, 1, 5, 0, 8, 1, 5, 0, 0, 200},
+	{100, 3, 1, 2, 0, 0, 50, 12, 1, 0, 2, 2, 1, 0, 50, 12, 1, 0, 2, 2, 0, 3, 1, 2, 4, 0, 100, 9, 1, 1, 3, 0, 100},
 	{3, 13, 2, 0, 1, 2, 3, 4, 13, 1, 0, 2, 4, 3, 2, 5, 60, 6, 1, 2, 9, 1},
 }
 
@@ -131,7 +138,12 @@ func (x *fuzzed) step() {
 	case 12:
 		n := pick(x.script, x.c.Nodes)
 		n.Input(engine.Resolved{Name: "hub.example", Addresses: []netip.Addr{pick(x.script, fuzzNBMA), pick(x.script, fuzzNBMA)}})
-		n.Input(engine.Secured{To: engine.Endpoint{NBMA: pick(x.script, fuzzNBMA)}})
+		at := engine.Endpoint{NBMA: pick(x.script, fuzzNBMA)}
+		if x.unsecured[at.NBMA] = x.octet()&1 != 0; x.unsecured[at.NBMA] {
+			n.Input(engine.Unsecured{To: at})
+		} else {
+			n.Input(engine.Secured{To: at})
+		}
 	case 13: // packet after packet, each from another address
 		data := x.rewrite(pick(x.script, x.packets))
 		for i := range x.octet() % 64 {
@@ -165,6 +177,12 @@ func (x *fuzzed) deliver(n *nhrptest.Node, from netip.Addr, data []byte) {
 // heal gives addresses, routes and wires back.
 func (x *fuzzed) heal() {
 	x.c.Cut = func(a, b netip.Addr) bool { return false }
+	for a := range x.unsecured {
+		x.unsecured[a] = false
+		for _, n := range x.c.Nodes {
+			n.Input(engine.Secured{To: engine.Endpoint{NBMA: a}})
+		}
+	}
 	for i, n := range x.c.Nodes {
 		n.Move(fuzzNBMA[i].String())
 		n.SetKernel(append(slices.Clone(n.Kernel[:3]), nhrptest.Route{Prefix: n.Config.Networks[0]}))
@@ -243,7 +261,7 @@ func (x *fuzzed) rewriteField(p *wire.Packet) {
 	}
 	switch field {
 	case 0:
-		p.Type = wire.Type(x.octet()%8 + 1)
+		p.Type = pick(x.script, fuzzTypes)
 	case 1:
 		p.Flags ^= 1 << (x.octet() % 16)
 	case 2:

@@ -65,7 +65,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 		}
 	}
 	m.answerNAT(in, r)
-	m.announce(r, wire.ProbeReplier)
+	m.announce(r, wire.ProbeReplier, asksForProbes(p))
 	m.send(in.From, r)
 }
 
