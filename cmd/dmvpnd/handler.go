@@ -28,6 +28,7 @@ func (h handler) Down(p sa.Peer, reason string) {
 	if t := h.daemon.tunnel(p.Connection); t != nil && t.secure != nil {
 		t.log.Info().Stringer("peer", p.Identity).Stringer("remote", p.Remote).Str("reason", reason).Msg("IPsec is down")
 		t.daemon.quietly("IPsec", t.secure.down(p))
+		t.service.Unsecured(endpointOf(p.Identity.Name(), p.Remote))
 	}
 }
 

@@ -38,13 +38,17 @@ func (s *source) Shortcuts(ctx context.Context) ([]control.Shortcut, error) {
 		for _, x := range snapshot.Shortcuts {
 			state := control.ShortcutIdle
 			switch {
+			case x.Path == engine.PathTried:
+				state = control.ShortcutProbing
+			case x.Path == engine.PathLost, x.Path == engine.PathUnsecured:
+				state = control.ShortcutByHub
 			case x.Refreshing:
 				state = control.ShortcutRefreshing
 			case x.InUse:
 				state = control.ShortcutInUse
 			}
 			out = append(out, control.Shortcut{
-				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, State: state,
+				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, State: state, Reason: x.Reason,
 				Route: x.Route, Active: x.Active, Created: x.Created, Expires: x.Expires,
 			})
 		}

@@ -126,6 +126,14 @@ func (s *secure) path(to engine.Endpoint) (*esp.Association, error) {
 	return nil, errNoSA
 }
 
+// secured says whether there is an SA with an endpoint.
+func (s *secure) secured(at engine.Endpoint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(at)
+	return e != nil && e.up
+}
+
 // identity is who IKE says that an association's packets are from.
 func (s *secure) identity(a *esp.Association) string {
 	s.mu.Lock()

@@ -87,9 +87,10 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	}
 	plain := &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
 	var plane nhrpd.DataPlane = plain
+	var secured func(engine.Endpoint) bool
 	if c.Protected {
 		t.secure = newSecure(t, plain)
-		plane = t.secure
+		plane, secured = t.secure, t.secure.secured
 		if err := t.standUnreachable(); err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 		DataPlane: plane,
 		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
-		Allowed: t.authorizer.lookup(),
+		Allowed: t.authorizer.lookup(), Secured: secured,
 	})
 	if err := t.connect(under); err != nil {
 		return err
@@ -184,6 +185,7 @@ func machine(c config.Tunnel, mtu int) engine.Config {
 		Tunnel: c.Name, Address: c.Address, Networks: c.Networks, Authentication: c.Authentication,
 		HoldingTime: c.HoldingTime, Unique: c.Unique, Redirect: c.Redirect, Shortcut: c.Shortcut,
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
+		Probe: c.Probe, ProbeIdle: c.ProbeIdle,
 	}
 	for _, n := range c.NHS {
 		e.NHS = append(e.NHS, engine.NHS{NBMA: n.NBMA, Protocol: n.Protocol, Routes: n.Routes, Priority: n.Priority})

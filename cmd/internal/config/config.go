@@ -49,6 +49,8 @@ type Tunnel struct {
 	HoldingTime    time.Duration // whole seconds
 	Idle           time.Duration
 	IdleBytes      uint64
+	Probe          time.Duration // 0: never
+	ProbeIdle      time.Duration // at least so often; 0: never
 	Unique         bool
 	MSSClamp       bool
 	IPsec          *IPsec // nil: none
@@ -91,6 +93,8 @@ const (
 	DefaultHoldingTime = 7200 * time.Second
 	DefaultIdle        = 5 * time.Minute
 	DefaultIdleBytes   = 16384
+	DefaultProbe       = 200 * time.Millisecond
+	DefaultProbeIdle   = 30 * time.Second
 )
 
 // Load reads a file. An error in its content is of type Errors; one of reading

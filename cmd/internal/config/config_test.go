@@ -36,7 +36,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Authentication: "test1234",
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
 			Redirect:       true, Shortcut: false,
-			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Unique: true, MSSClamp: false,
+			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, MSSClamp: false,
 			NHS: []NHS{
 				{NBMA: "192.0.2.1", Protocol: netip.MustParseAddr("10.0.0.1"), Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},
 				{NBMA: "hub2.example.net", Priority: 2},
@@ -66,7 +66,7 @@ nbma = "192.0.2.1"
 		t.Fatal(err)
 	}
 	hub := Tunnel{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.1/24"), Underlay: Underlay{Device: "eth0"},
-		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, MSSClamp: true}
+		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, MSSClamp: true}
 	spoke := hub
 	spoke.Name, spoke.Address, spoke.HasKey = "dmvpn1", netip.MustParsePrefix("10.0.1.2/24"), true
 	spoke.Redirect, spoke.Shortcut, spoke.NHS = false, true, []NHS{{NBMA: "192.0.2.1"}}

@@ -22,6 +22,9 @@ const (
 	maxHoldingTime    = 65535 * time.Second // CIE holding time, 16 bits
 	minIdle           = time.Second
 	maxIdle           = 24 * time.Hour
+	minProbe          = 50 * time.Millisecond
+	maxProbe          = time.Minute
+	maxProbeIdle      = time.Hour
 )
 
 func readTunnels(root *table, ipsec IPsec, keys bool) []Tunnel {
@@ -69,6 +72,8 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	if n, ok := t.number("idle-bytes", 0, math.MaxInt64); ok {
 		u.IdleBytes = uint64(n)
 	}
+	u.Probe = t.period("probe", minProbe, maxProbe, DefaultProbe)
+	u.ProbeIdle = t.period("probe-idle", minProbe, maxProbeIdle, DefaultProbeIdle)
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {

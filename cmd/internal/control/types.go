@@ -134,6 +134,8 @@ const (
 	ShortcutInUse      = "in use"
 	ShortcutIdle       = "idle"
 	ShortcutRefreshing = "refreshing" // asked for again, no answer yet; used meanwhile
+	ShortcutProbing    = "probing"    // no probe was answered yet; packets go by the hub
+	ShortcutByHub      = "by the hub" // Reason says why
 )
 
 // NHS is one next hop server of GET /v1/nhs.
@@ -163,7 +165,8 @@ type Shortcut struct {
 	NBMA    netip.Addr   `json:"nbma"`
 	Port    uint16       `json:"port,omitempty"`
 	State   string       `json:"state"`
-	Route   bool         `json:"route"`           // installed; else the routed path has this next hop anyway
+	Reason  string       `json:"reason,omitempty"`
+	Route   bool         `json:"route"`           // wanted; else the routed path has this next hop anyway
 	Active  time.Time    `json:"active,omitzero"` // when it last carried something
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"`

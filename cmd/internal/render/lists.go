@@ -66,10 +66,10 @@ func NHS(w io.Writer, now time.Time, servers []control.NHS) error {
 
 // Shortcuts writes GET /v1/shortcuts.
 func Shortcuts(w io.Writer, now time.Time, shortcuts []control.Shortcut) error {
-	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "STATE", "AGE", "EXPIRES")
+	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "STATE", "AGE", "EXPIRES", "REASON")
 	for _, s := range shortcuts {
 		t.add(s.Tunnel, host(s.Prefix), address(s.NextHop), endpoint(s.NBMA, s.Port), s.State,
-			since(now, s.Created), until(now, s.Expires))
+			since(now, s.Created), until(now, s.Expires), s.Reason)
 	}
 	return t.write(w, "no shortcut: everything goes by way of the hub")
 }

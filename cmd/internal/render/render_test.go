@@ -117,6 +117,9 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 			return Shortcuts(w, now, []control.Shortcut{{
 				Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"), State: control.ShortcutInUse,
 				Created: ago(20 * time.Second), Expires: in(7180 * time.Second),
+			}, {
+				Tunnel: "dmvpn0", Prefix: pfx("10.10.3.0/24"), NextHop: addr("10.0.0.13"), NBMA: addr("203.0.113.12"), Port: 50000, State: control.ShortcutByHub,
+				Reason: "no answer to probes", Created: ago(90 * time.Second), Expires: in(7110 * time.Second),
 			}})
 		},
 	} {
