@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type site struct {
 	nhrp     chan string
 	unknown  chan uint32
 	moved    chan netip.AddrPort
+	dummies  atomic.Uint64
 	running  sync.WaitGroup
 	seen     [][]byte // what the opener was handed, if record
 	record   bool
@@ -80,7 +82,7 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	}
 	s.pump = New(config)
 	opener := func() *Opener {
-		return NewOpener(OpenerConfig{Database: s.database, Tables: s.tables,
+		return NewOpener(OpenerConfig{Database: s.database, Tables: s.tables, Dummies: &s.dummies,
 			Elsewhere: func(_ *esp.Association, _, remote netip.AddrPort) { s.moved <- remote },
 			Unknown:   func(spi uint32, _, _ netip.AddrPort) { s.unknown <- spi }})
 	}
