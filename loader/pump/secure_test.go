@@ -411,3 +411,21 @@ func TestWhoComesFromElsewhereIsTold(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 }
+
+func TestWhoComesWithoutUDPIsTold(t *testing.T) {
+	near, far, _, _ := newSites(t, nil)
+	a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+	near.database.Move(a.In.SPI, esp.Path{Local: near.at, Remote: far.at})
+	datagram(t)
+	select {
+	case got := <-far.moved:
+		if want := netip.AddrPortFrom(near.at.Addr(), 0); got != want {
+			t.Errorf("told of %s", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	if d := far.drops(); d != "" {
+		t.Errorf("dropped: %s", d)
+	}
+}
