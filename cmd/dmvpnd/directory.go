@@ -149,9 +149,11 @@ func (d *directory) place(e *end, at engine.Endpoint) {
 	}
 }
 
-// bind and unbind note which next hops NHRP wants of whom.
+// bind and unbind note which next hops NHRP wants of whom. An end that was bound is admitted
+// until Dismiss: what is on its way when the next hop goes needs the SA still.
 func (d *directory) bind(e *end, b engine.Bind) {
 	d.unbind(b.NextHop)
+	e.admitted[b.To.Key()] = b.To
 	if e.hops[b.NextHop] = b; b.Server {
 		e.server++
 		d.servers++

@@ -71,7 +71,6 @@ func TestWhoIsWantedByPlaceAndByIdentityIsOne(t *testing.T) {
 	d := newDirectory()
 	here := place(natted, 4501)
 	byPlace, byName := bound(&d, hop2, here), bound(&d, hop3, known("s2", natted, 4501))
-	byPlace.admitted[here.Key()] = here
 	if byPlace == byName {
 		t.Fatal("nobody has said yet that they are one")
 	}
@@ -98,7 +97,11 @@ func TestWhoIsWantedByPlaceAndByIdentityIsOne(t *testing.T) {
 	delete(e.admitted, here.Key())
 	d.unclaim(e, here)
 	d.unbind(hop3)
-	if d.find(here) != nil || e.wanted() {
+	if d.find(here) != nil || !e.wanted() {
+		t.Errorf("nobody has dismissed it by its identity: %+v", e)
+	}
+	delete(e.admitted, engine.Endpoint{Identity: "s2"})
+	if e.wanted() {
 		t.Errorf("left: %+v", e)
 	}
 	d.forget(e)

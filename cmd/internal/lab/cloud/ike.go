@@ -44,7 +44,8 @@ func (c *Cloud) Secured(ctx context.Context, node, with string) (control.IKESA, 
 }
 
 // OnlySecured is nil when a node has one IKE SA with each of these, with one Child SA,
-// and none with anybody else.
+// and none with anybody else. What is half-open counts not: where both began at once, the
+// one that was slower left it so, and it goes by itself.
 func (c *Cloud) OnlySecured(ctx context.Context, node string, with ...string) error {
 	all, err := c.IKE(ctx, node)
 	if err != nil {
@@ -52,6 +53,9 @@ func (c *Cloud) OnlySecured(ctx context.Context, node string, with ...string) er
 	}
 	there, children := map[string]int{}, map[string]int{}
 	for _, s := range all.SAs {
+		if s.State == control.IKEHalfOpen {
+			continue
+		}
 		there[s.RemoteID]++
 		children[s.RemoteID] += len(s.Children)
 	}
