@@ -4,7 +4,6 @@ package main
 
 import (
 	"net/netip"
-	"time"
 
 	"dmvpn/ikev2"
 	"dmvpn/loader/tables"
@@ -27,14 +26,7 @@ type end struct {
 	up       bool
 	children int // Child SAs that are installed
 
-	failure failure
-}
-
-// failure is why there is no SA with an end.
-type failure struct {
-	at     netip.AddrPort // that was tried
-	reason string         // "": none that is known
-	since  time.Time
+	trouble trouble
 }
 
 // wanted says whether NHRP wants the end.

@@ -44,6 +44,9 @@ func (h handler) Moved(p sa.Peer, _ netip.AddrPort) {
 func (h handler) Failed(f sa.Failed) {
 	if t := h.daemon.tunnel(f.Connection); t != nil {
 		t.log.Warn().Stringer("remote", f.Remote).Str("reason", f.Reason).Time("retry", f.Retry).Msg("no IPsec")
+		if t.secure != nil {
+			t.secure.failed(f)
+		}
 	}
 }
 

@@ -48,12 +48,22 @@ func (s *source) Shortcuts(ctx context.Context) ([]control.Shortcut, error) {
 				state = control.ShortcutInUse
 			}
 			out = append(out, control.Shortcut{
-				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, State: state, Reason: x.Reason,
+				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, State: state, Reason: t.why(x),
 				Route: x.Route, Active: x.Active, Created: x.Created, Expires: x.Expires,
 			})
 		}
 		return out, nil
 	})
+}
+
+// why says why packets do not take a shortcut, "" if they do.
+func (t *tunnel) why(x engine.ShortcutInfo) string {
+	if x.Path == engine.PathUnsecured && t.secure != nil {
+		if reason := t.secure.why(x.To); reason != "" {
+			return reason
+		}
+	}
+	return x.Reason
 }
 
 // NHRP implements control.Source: what is configured, what was registered, what

@@ -86,7 +86,7 @@ func (s *secure) up(p sa.Peer, a *esp.Association) error {
 	if err := s.moved(e, endpointOf("", p.Remote)); err != nil {
 		return err
 	}
-	e.up, e.failure = true, failure{}
+	e.up, e.trouble = true, trouble{}
 	s.tunnel.currentPump().Secure(e.id, a)
 	for hop := range e.hops {
 		err = errors.Join(err, s.effect(e, hop))
@@ -104,6 +104,9 @@ func (s *secure) down(p sa.Peer) (err error) {
 		return nil
 	}
 	e.up = false
+	if e.asked != nil {
+		e.tried(destination(*e.asked))
+	}
 	for hop := range e.hops {
 		err = errors.Join(err, s.plain.Unbind(hop))
 	}

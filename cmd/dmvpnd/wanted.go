@@ -25,7 +25,9 @@ func (s *secure) ask(e *end) {
 	// The new wish first: an SA that serves both stays.
 	service := s.tunnel.daemon.ike.Service()
 	if e.asked != nil {
-		service.Connect(*e.asked)
+		if service.Connect(*e.asked); !e.up {
+			e.tried(destination(*e.asked))
+		}
 	}
 	if before != nil {
 		service.Disconnect(*before)
@@ -35,6 +37,12 @@ func (s *secure) ask(e *end) {
 // sameWish says whether two wishes are one to IKE; our address it follows by itself.
 func sameWish(a, b ikev2.Want) bool {
 	return a.Host == b.Host && a.Port == b.Port && a.Identity == b.Identity
+}
+
+// destination is where a wish of ours is sent.
+func destination(w ikev2.Want) netip.AddrPort {
+	a, _ := netip.ParseAddr(w.Host) // it was made of one
+	return netip.AddrPortFrom(a, w.Port)
 }
 
 // wish goes to port 4500 from ours, the mapping that a NAT before us has for the hub.

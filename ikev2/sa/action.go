@@ -47,6 +47,9 @@ type Failed struct {
 	Retry      time.Time
 }
 
+// NoAnswer is the Reason of a Failed or a Down after silence.
+const NoAnswer = "the peer does not answer"
+
 // Report is for the log.
 type Report struct {
 	Level   Level

@@ -253,7 +253,7 @@ func (t *initiate) initRefused(m *Machine, s *ikeSA, payloads []wire.Payload) er
 
 // unanswered ends an attempt whose request was repeated often enough.
 func (t *initiate) unanswered(m *Machine, s *ikeSA) {
-	reason := "the peer does not answer"
+	reason := NoAnswer
 	if r := s.Initial.Refusal; r != "" {
 		reason = "the peer says " + r
 	}

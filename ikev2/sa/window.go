@@ -101,7 +101,7 @@ func (m *Machine) repeat(s *ikeSA) {
 			t.unanswered(m, s)
 			return
 		}
-		m.die(s, "the peer does not answer")
+		m.die(s, NoAnswer)
 		return
 	}
 	o.Repeats++

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/vishvananda/netlink"
 )
@@ -40,4 +41,17 @@ func (n *Node) Plug(device, bridge string) {
 	if err != nil {
 		n.lab.fail("node %s: %s into bridge %s: %w", n.Name, device, bridge, err)
 	}
+}
+
+// Isolate keeps a device of a bridge from sending to other isolated ones, as access
+// networks do with their subscribers: what is left to it is the bridge's own node.
+func (n *Node) Isolate(device string) error {
+	link, err := n.Net.LinkByName(device)
+	if err == nil {
+		err = n.Net.LinkSetIsolated(link, true)
+	}
+	if err != nil {
+		return fmt.Errorf("node %s: isolate %s: %w", n.Name, device, err)
+	}
+	return nil
 }

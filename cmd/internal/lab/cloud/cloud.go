@@ -132,7 +132,7 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 	case k == 0:
 		c.uplink(o, site, NBMA(n), o.SpokeDelay)
 	default:
-		c.behind(site, k, n)
+		c.behind(o, site, k, n)
 	}
 	c.Wire(&lab.Wire{
 		A: lab.End{Node: name, Device: LAN, Address: Gateway(n).String() + "/24"},

@@ -14,6 +14,8 @@ import (
 type NAT struct {
 	Spokes []int // their numbers
 	Ports  lab.Ports
+	// Isolated spokes do not reach each other but by the Internet.
+	Isolated bool
 }
 
 // privateSide is a NAT's device towards its spokes; towards the Internet it is Underlay.
@@ -50,12 +52,17 @@ func (c *Cloud) nat(o Options, k int) *lab.Node {
 }
 
 // behind joins a spoke to its NAT.
-func (c *Cloud) behind(site *lab.Node, k, n int) {
+func (c *Cloud) behind(o Options, site *lab.Node, k, n int) {
 	nat := c.NATs[k-1]
 	c.Wire(&lab.Wire{
 		A: lab.End{Node: site.Name, Device: Underlay, Address: Private(k, n).String() + "/24"},
 		B: lab.End{Node: nat.Name, Device: site.Name},
 	})
 	nat.Plug(site.Name, privateSide)
+	if o.NATs[k-1].Isolated && c.Err() == nil {
+		if err := nat.Isolate(site.Name); err != nil {
+			c.Fail(err)
+		}
+	}
 	site.Route(privateGateway(k).String(), "default")
 }

@@ -3,10 +3,15 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
@@ -43,5 +48,176 @@ func TestDirectWaysThroughNATs(t *testing.T) {
 			until(t, c, patience, func() error { return shortened(c, t, from, to) })
 			spotless(t, "while the way changed", stream.Stop())
 		})
+	}
+}
+
+// byHub is nil when packets from one spoke's network to another's go by the hub, and the
+// spoke says that nothing comes from the other's address, and since when.
+func byHub(c *cloud.Cloud, t *testing.T, from, to int, silent netip.Addr) error {
+	t.Helper()
+	spoke := c.Spokes[from-1].Name
+	out, err := c.Dmvpn(t.Context(), spoke, "shortcut")
+	if err != nil {
+		return err
+	}
+	reason := fmt.Sprintf(`by the hub .* no answer from %s:\d+ since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d`, regexp.QuoteMeta(silent.String()))
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, cloud.Network(to).String()) && regexp.MustCompile(reason).MatchString(line) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: no reason %q in\n%s", spoke, reason, out)
+}
+
+// TestWithoutADirectWayTheHubStays: where NATs or a network let nothing through directly,
+// packets go by the hub, none is lost, and both spokes say why.
+func TestWithoutADirectWayTheHubStays(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		nats   []cloud.NAT
+		silent [2]netip.Addr // spoke 2 as spoke 1 tries it, and the other way round
+	}{
+		{"behind two NATs with a port for each destination",
+			[]cloud.NAT{{Spokes: []int{1}, Ports: lab.PortPerDestination}, {Spokes: []int{2}, Ports: lab.PortPerDestination}},
+			[2]netip.Addr{cloud.NATAddress(2), cloud.NATAddress(1)}},
+		{"one of two NATs has a port for each destination",
+			[]cloud.NAT{{Spokes: []int{1}, Ports: lab.PortPerDestination}, {Spokes: []int{2}}},
+			[2]netip.Addr{cloud.NATAddress(2), cloud.NATAddress(1)}},
+		{"behind one NAT that keeps them apart",
+			[]cloud.NAT{{Spokes: []int{1, 2}, Isolated: true}},
+			[2]netip.Addr{cloud.Private(1, 2), cloud.Private(1, 1)}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := guarded(t, cloud.Options{Spokes: 2, NATs: x.nats})
+			there, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 200, 200)
+			check(t, err)
+			back, err := c.Hosts[1].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4000), 200, 200)
+			check(t, err)
+			until(t, c, patience, func() error { return byHub(c, t, 1, 2, x.silent[0]) })
+			until(t, c, patience, func() error { return byHub(c, t, 2, 1, x.silent[1]) })
+			check(t, there.Run(t.Context(), time.Second))
+			if path := by(t, c.Hosts[0], cloud.Host(2)); len(path) != 4 {
+				t.Errorf("the path is %v", path)
+			}
+			spotless(t, "by the hub", there.Stop())
+			spotless(t, "by the hub, back", back.Stop())
+		})
+	}
+}
+
+// TestSpokesBehindOneNATRegisterAtOnce: each is a peer of its own.
+func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
+	const spokes = 5
+	c := protected(t, cloud.Options{Spokes: spokes, NATs: []cloud.NAT{{Spokes: []int{1, 2, 3, 4, 5}}}})
+	ctx := t.Context()
+	check(t, c.Start("hub"))
+	check(t, c.Ready(ctx, "hub"))
+	for _, s := range c.Spokes {
+		check(t, c.Start(s.Name))
+	}
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	places := map[netip.AddrPort]bool{}
+	check(t, c.Ask(ctx, "hub", func(ctx context.Context, client *control.Client) error {
+		peers, err := client.Peers(ctx)
+		for _, p := range peers {
+			if p.NBMA != cloud.NATAddress(1) || p.Kind != control.PeerRegistered {
+				t.Errorf("the hub has %+v", p)
+			}
+			places[netip.AddrPortFrom(p.NBMA, p.Port)] = true
+		}
+		return err
+	}))
+	if len(places) != spokes {
+		t.Errorf("%d spokes are at %v", spokes, places)
+	}
+	for n := 1; n <= spokes; n++ {
+		ping(t, c.HubHost, n)
+	}
+}
+
+// lasting is what a NAT's rebinding must not change of a peer.
+type lasting struct {
+	registered, shortcut time.Time
+	id                   uint32
+	received             uint64
+}
+
+// another says whether two instants are not the same one, as the daemon tells it at two times.
+func another(a, b time.Time) bool { return a.Sub(b).Abs() > 100*time.Millisecond }
+
+// TestANATForgetsItsMappings: a NAT that was restarted gives a spoke another port towards
+// everybody. Hub and spoke follow it; registration, shortcut and peers are what they were.
+func TestANATForgetsItsMappings(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}}}})
+	ctx := t.Context()
+	shortcut(t, c, 1, 2)
+	until(t, c, patience, func() error { return shortened(c, t, 1, 2) })
+	out, err := c.Hosts[1].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4000), 1000, 200)
+	check(t, err)
+	in, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4001), 1000, 200)
+	check(t, err)
+	toHub, err := c.Hosts[1].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4002), 1000, 200)
+	check(t, err)
+	// spoke2 gives where, and as what, a node has spoke 2.
+	spoke2 := func(node string) (at netip.AddrPort, l lasting) {
+		t.Helper()
+		check(t, c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
+			peers, err := client.Peers(ctx)
+			for _, p := range peers {
+				if p.Protocol == cloud.TunnelAddress(2) {
+					at, l.id, l.received, l.registered = netip.AddrPortFrom(p.NBMA, p.Port), p.ID, p.RxPackets, p.Since
+				}
+			}
+			if err != nil {
+				return err
+			}
+			list, err := client.Shortcuts(ctx)
+			for _, s := range list {
+				if s.NextHop == cloud.TunnelAddress(2) {
+					l.shortcut = s.Created
+				}
+			}
+			return err
+		}))
+		if l.id == 0 {
+			t.Fatalf("%s has no spoke 2", node)
+		}
+		return at, l
+	}
+	check(t, out.Run(ctx, time.Second))
+	nodes := []string{"hub", "spoke1"}
+	before, was := map[string]lasting{}, map[string]netip.AddrPort{}
+	for _, node := range nodes {
+		was[node], before[node] = spoke2(node)
+	}
+	check(t, c.NATs[0].NAT(cloud.Underlay, lab.PortPerDestination))
+	check(t, c.NATs[0].ForgetConnections())
+	until(t, c, patience, func() error {
+		for _, node := range nodes {
+			if at, _ := spoke2(node); at == was[node] || at.Addr() != cloud.NATAddress(1) {
+				return fmt.Errorf("%s has spoke 2 at %v still", node, at)
+			}
+		}
+		return nil
+	})
+	check(t, out.Run(ctx, time.Second))
+	for _, node := range nodes {
+		_, now := spoke2(node)
+		old := before[node]
+		if now.id != old.id || now.received <= old.received || another(now.registered, old.registered) || another(now.shortcut, old.shortcut) {
+			t.Errorf("%s: spoke 2 was %+v and is %+v", node, old, now)
+		}
+		if log := c.Daemon(node).Output(); strings.Contains(log, "is no longer registered") || strings.Contains(log, "ended:") {
+			t.Errorf("%s: something ended:\n%s", node, c.Log(node, 40))
+		}
+	}
+	check(t, shortened(c, t, 1, 2))
+	// What the NAT did not know was lost; what it let out was not.
+	spotless(t, "out of the NAT, to spoke 1", out.Stop())
+	spotless(t, "out of the NAT, to the hub", toHub.Stop())
+	r := in.Stop()
+	t.Logf("into the NAT: %v", r)
+	if r.Received == 0 || r.Duplicated > 0 || r.Lost() > 0 && r.LastLost-r.FirstLost > 1000 {
+		t.Errorf("into the NAT: %v, the last lost is %d", r, r.LastLost)
 	}
 }
