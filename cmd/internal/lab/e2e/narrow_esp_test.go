@@ -13,6 +13,13 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
+// gatewayOf is the Internet's address on the wire of an underlay address.
+func gatewayOf(nbma netip.Addr) [4]byte {
+	gateway := nbma.As4()
+	gateway[3] = 254
+	return gateway
+}
+
 // TestAPathThatGetsNarrowUnderESP: a router between spoke and hub takes 1400 octets only,
 // from one moment on. TCP goes on, both ends' daemons know, and the hosts are told.
 //
@@ -23,17 +30,30 @@ func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
 	for _, way := range []struct {
 		name  string
 		lines []string
+		mark  int // by which alone the underlay is routed; 0: by its addresses
 		mtu   int // inside
 	}{
-		{"in UDP", nil, 1330},
-		{"raw", []string{`encapsulation = "raw"`}, 1338},
-		{"tunnel mode, raw", []string{`encapsulation = "raw"`, `mode = "tunnel"`}, 1318},
+		{"in UDP", nil, 0, 1330},
+		{"in UDP, with a mark", nil, 100, 1330},
+		{"raw", []string{`encapsulation = "raw"`}, 0, 1338},
+		{"raw, with a mark", []string{`encapsulation = "raw"`}, 100, 1338},
+		{"tunnel mode, raw", []string{`encapsulation = "raw"`, `mode = "tunnel"`}, 0, 1318},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
-				s.Tunnels[0].IPsec.Lines = way.lines
+			c := protected(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
+				s.Tunnels[0].IPsec.Lines, s.Tunnels[0].Mark = way.lines, way.mark
 			}})
 			ctx := t.Context()
+			ends := map[string]netip.Addr{"spoke1": cloud.NBMA(1), "hub": cloud.HubNBMA()}
+			for node, nbma := range ends {
+				if way.mark != 0 {
+					_, err := c.Get(node).Run(ctx, "sh", "-ec", fmt.Sprintf("ip route del default; ip route add default via %s table %d; ip rule add fwmark %[2]d lookup %[2]d",
+						addr(gatewayOf(nbma)), way.mark))
+					check(t, err)
+				}
+			}
+			check(t, c.StartAll(ctx))
+			until(t, c, patience, func() error { return c.AllRegistered(ctx) })
 			toHub, err := c.Hosts[0].Talk(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4001))
 			check(t, err)
 			toSpoke, err := c.HubHost.Talk(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4002))
@@ -49,11 +69,9 @@ func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
 				})
 			}
 			moreBlocks()
-			for node, nbma := range map[string]netip.Addr{"spoke1": cloud.NBMA(1), "hub": cloud.HubNBMA()} {
-				gateway := nbma.As4()
-				gateway[3] = 254
+			for node, nbma := range ends {
 				_, err := c.Internet.Run(ctx, "sh", "-ec", fmt.Sprintf("ip route replace %s/24 dev %s proto kernel scope link src %s mtu %d",
-					netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gateway), path))
+					netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gatewayOf(nbma)), path))
 				check(t, err)
 			}
 			moreBlocks()
