@@ -80,7 +80,13 @@ func TestTheWayGetsShorterEncrypted(t *testing.T) {
 
 // TestRekeysLoseNothing: 20 rekeys of Child and IKE SAs under numbered UDP and TCP.
 func TestRekeysLoseNothing(t *testing.T) {
-	c := guarded(t, cloud.Options{Spokes: 1})
+	for name, lines := range map[string][]string{"in UDP": nil, "raw, tunnel mode": {`encapsulation = "raw"`, `mode = "tunnel"`}} {
+		t.Run(name, func(t *testing.T) { rekeysLoseNothing(t, lines) })
+	}
+}
+
+func rekeysLoseNothing(t *testing.T, lines []string) {
+	c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].IPsec.Lines = lines }})
 	ctx := t.Context()
 	stream, err := c.Hosts[0].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4000), 1000, 200)
 	check(t, err)
