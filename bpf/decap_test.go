@@ -88,7 +88,7 @@ var decapCases = []packetCase{
 	{name: "drop: GRE in clear on a protected tunnel",
 		tunnel: with(flagProtected),
 		packet: received(fromSpoke(20)), to: nowhere, drop: DmvpnDropReasonDROP_CLEARTEXT, peer: spoke},
-	{name: "drop: NHRP in clear on a protected tunnel",
+	{name: "SE-01 drop: NHRP in clear on a protected tunnel",
 		tunnel: with(flagProtected),
 		packet: wrap(outer("203.0.113.99", local), gre(key, carries(0x2001)), make([]byte, 40)), to: nowhere, drop: DmvpnDropReasonDROP_CLEARTEXT},
 	{name: "drop: GRE carries Ethernet",

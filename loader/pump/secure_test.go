@@ -360,12 +360,12 @@ var secureDropCases = []secureDropCase{
 		b[0], b[1], b[2], b[3] = byte(a.Out.SPI>>24), byte(a.Out.SPI>>16), byte(a.Out.SPI>>8), byte(a.Out.SPI)
 		check(t, near.udp.SendSegments(near.at, far.at, 0, len(b), b))
 	}},
-	{"another tunnel's key inside of ESP", tables.DropUnknownTunnel, false, nil, func(t *testing.T, near, far *site, _ func(string) string) {
+	{"FW-08: another tunnel's key inside of ESP", tables.DropUnknownTunnel, false, nil, func(t *testing.T, near, far *site, _ func(string) string) {
 		join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 		near.pump.config.Header.Key = 43
 		datagram(t)
 	}},
-	{"an inner source that is another's", tables.DropSpoofed, false, func(c *Config) {
+	{"SC-12: an inner source that is another's", tables.DropSpoofed, false, func(c *Config) {
 		c.Permitted = func(_ tables.PeerID, source netip.Addr) bool { return source != netip.MustParseAddr("10.0.0.11") }
 	}, func(t *testing.T, near, far *site, _ func(string) string) {
 		join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)

@@ -28,7 +28,7 @@ func TestCasesOfForwarding(t *testing.T) {
 				}
 			}
 		}},
-		{"FW-02: the hop count goes down; at 0 error 15, but for what is ours", func(t *testing.T) {
+		{"FW-02, HD-09: the hop count goes down; at 0 error 15, but for what is ours", func(t *testing.T) {
 			b := hub(t)
 			p := resolution(s1Protocol, s1NBMA, "10.10.2.5")
 			p.HopCount = 1

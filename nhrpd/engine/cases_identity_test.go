@@ -159,7 +159,7 @@ func TestCasesOfIdentity(t *testing.T) {
 	})
 }
 
-// Spokes whose tunnels are protected, one at its own address and two behind one NAT, that
+// NA-07: spokes whose tunnels are protected, one at its own address and two behind one NAT, that
 // gives each a port.
 func TestSpokesBehindOneNATByTheirIdentities(t *testing.T) {
 	w := nhrptest.New(1)

@@ -203,7 +203,7 @@ func TestCasesOfRegistration(t *testing.T) {
 			}
 			want(t, "dismissed", b.n.Accepted[engine.Endpoint{NBMA: addr(s1NBMA)}], false)
 		}},
-		{"RR-01: the reply is the request with codes and extensions filled in, the rest byte for byte", func(t *testing.T) {
+		{"RR-01, RC-02: the reply is the request with codes and extensions filled in, the rest byte for byte", func(t *testing.T) {
 			b := hub(t)
 			p := registration(s1Protocol, s1NBMA, wire.CIE{Unused: 7, MTU: 1234, HoldingTime: 600, Preference: 3, PrefixLength: wire.HostPrefix, Protocol: addr(s1Protocol)})
 			p.SNAP, p.Flags = [5]byte{1, 2, 3, 4, 5}, 0x7FFF

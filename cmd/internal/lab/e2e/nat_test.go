@@ -37,8 +37,8 @@ func TestDirectWaysThroughNATs(t *testing.T) {
 		{"the NAT asks for it, the public one answers", []cloud.NAT{{Spokes: []int{2}}}, [2]int{2, 1}},
 		{"a NAT with a port for each destination, asked from outside", []cloud.NAT{{Spokes: []int{2}, Ports: lab.PortPerDestination}}, [2]int{1, 2}},
 		{"and asking", []cloud.NAT{{Spokes: []int{2}, Ports: lab.PortPerDestination}}, [2]int{2, 1}},
-		{"behind two NATs", []cloud.NAT{{Spokes: []int{2}}, {Spokes: []int{3}}}, [2]int{2, 3}},
-		{"behind one NAT, by their private addresses", []cloud.NAT{{Spokes: []int{2, 3}}}, [2]int{2, 3}},
+		{"NA-09: behind two NATs", []cloud.NAT{{Spokes: []int{2}}, {Spokes: []int{3}}}, [2]int{2, 3}},
+		{"NA-08: behind one NAT, by their private addresses", []cloud.NAT{{Spokes: []int{2, 3}}}, [2]int{2, 3}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			c := guarded(t, cloud.Options{Spokes: 3, NATs: x.nats})
