@@ -98,6 +98,19 @@ func TestCasesDelete(t *testing.T) {
 			w.End(0)
 			w.EndIKE(1)
 		}},
+		Case{Name: "delete-wanted", Ways: []string{"by the one that wants", "by the other"}, Run: func(w *World) {
+			w.A.Want(w.B)
+			child, by := w.A.SA(), w.A
+			if w.Way == "by the other" {
+				by = w.B
+			}
+			by.Delete(by.SA())
+			w.Run(time.Minute)
+			w.True(!child.Open(), "the old one is gone")
+			w.EndDowns(1, -1) // and there is another one
+			w.EndIKE(1)
+			w.Flows()
+		}},
 		Case{Name: "delete-bad-count", Options: Options{A: liveness}, Ways: []string{"more SPIs than octets", "more octets than SPIs", "SPIs of 8 octets", "SPI of an IKE SA", "no octets"}, Run: func(w *World) {
 			w.A.Delete(w.A.SA())
 			w.Bend("A D→ ESP", func(m *Message) {

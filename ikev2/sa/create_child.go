@@ -48,6 +48,9 @@ func (t *createChild) build(m *Machine, s *ikeSA) *request {
 	if s.Stage != established || s.Contest != 0 || t.Replaces != 0 && (old == nil || old.Stage != active && old.Stage != waiting || old.Successor != 0) {
 		return nil
 	}
+	if t.Replaces == 0 && s.usable() != nil {
+		return nil // made by the peer meanwhile
+	}
 	if len(s.Children) >= m.config.Limits.Children {
 		return t.unmade(m, s, fmt.Errorf("there are %d Child SAs already", len(s.Children)))
 	}

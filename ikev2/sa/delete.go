@@ -39,7 +39,7 @@ func (t *deleteChild) process(m *Machine, s *ikeSA, _ wire.Header, _ []wire.Payl
 func (t *deleteChild) abandon(*Machine, *ikeSA) {}
 
 // removed ends a Child SA that both sides have deleted. Late packets still come in by
-// one that was rekeyed.
+// one that was rekeyed. Where it was the last one, and the peer is wanted, another is made.
 func (m *Machine) removed(s *ikeSA, c *childSA, reason string) {
 	switch {
 	case c == nil || c.Stage == lingering:
@@ -47,6 +47,9 @@ func (m *Machine) removed(s *ikeSA, c *childSA, reason string) {
 		m.linger(s, c)
 	default:
 		m.forget(s, c, reason)
+		if slices.ContainsFunc(s.wants, func(w *want) bool { return !w.Connect.Once }) {
+			m.childFailed(s, reason)
+		}
 	}
 }
 
