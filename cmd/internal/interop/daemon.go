@@ -19,14 +19,18 @@ type daemon struct {
 	program  string // dmvpnd
 	at, peer place
 	remote   string // the peer's identity
-	first    bool
+	spoke    bool
+	spokes   int // of a hub
 	client   *control.Client
 	process  *lab.Process
 }
 
 func (d *daemon) start(ctx context.Context, policy settings) error {
 	_, d.remote = policy.names()
-	d.first = policy.first
+	d.spoke, d.spokes = policy.first || policy.third, 1
+	if policy.many {
+		d.spokes = 2
+	}
 	file := filepath.Join(d.at.node.Dir, "dmvpn.toml")
 	psk := filepath.Join(d.at.node.Dir, "psk")
 	if err := os.WriteFile(psk, []byte(policy.key), 0o600); err != nil {
@@ -75,10 +79,13 @@ encapsulation = %q
 ike = %q
 esp = %q
 `, at.overlay, grePrefix, greKey, at.lan, local, psk, encapsulation(s), s.ike, s.esp)
+	if s.tunnel {
+		c.WriteString("mode = \"tunnel\"\n")
+	}
 	if s.liveness > 0 {
 		fmt.Fprintf(&c, "dpd = %q\n", s.liveness)
 	}
-	if s.first {
+	if s.first || s.third {
 		fmt.Fprintf(&c, "\n[[tunnel.dmvpn0.nhs]]\nnbma = %q\nprotocol = %q\nroutes = [%q]\n", secondAddress, secondOverlay, lans)
 	}
 	return []byte(c.String())
@@ -116,10 +123,10 @@ func (d *daemon) registered(ctx context.Context) error {
 		return err
 	case len(s.Tunnels) != 1:
 		return fmt.Errorf("%d tunnels", len(s.Tunnels))
-	case d.first && s.Tunnels[0].NHSUp == 0:
+	case d.spoke && s.Tunnels[0].NHSUp == 0:
 		return fmt.Errorf("the hub does not answer: %v", s.Tunnels[0].Problems)
-	case !d.first && s.Tunnels[0].Registered == 0:
-		return fmt.Errorf("the spoke is not registered: %v", s.Tunnels[0].Problems)
+	case !d.spoke && s.Tunnels[0].Registered < d.spokes:
+		return fmt.Errorf("%d spokes of %d are registered: %v", s.Tunnels[0].Registered, d.spokes, s.Tunnels[0].Problems)
 	}
 	return nil
 }

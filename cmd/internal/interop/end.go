@@ -32,6 +32,8 @@ type end interface {
 // settings are the policy of an end, as both programs' configuration can say it.
 type settings struct {
 	first     bool          // it is at the first place
+	third     bool          // it is at the third place
+	many      bool          // it has several peers
 	auth      string        // psk, or the certificates: rsa, rsa-pss, ecdsa, ed25519, chain
 	key       string        // the shared key
 	ike, esp  string        // proposals, in strongSwan's notation, which is also ours
@@ -44,16 +46,22 @@ type settings struct {
 	trap      bool // no packet leaves without an SA, and one that wants to makes it
 	encap     bool // strongSwan forces ESP into UDP
 	raw       bool // we would have ESP without UDP
+	tunnel    bool // mode, not transport mode
 }
 
 const (
 	goodKey    = "lab-preshared-key-0123456789"
 	firstName  = "first.interop.example"
 	secondName = "second.interop.example"
+	thirdName  = "third.interop.example"
+	anyName    = "*.interop.example"
 )
 
 // names gives the identities of the end and of its peer.
 func (s settings) names() (local, remote string) {
+	if s.third {
+		return thirdName, secondName
+	}
 	if s.first {
 		return firstName, secondName
 	}

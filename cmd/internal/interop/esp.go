@@ -5,17 +5,36 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
+	"time"
+)
 
-	"dmvpn/cmd/internal/lab"
+const (
+	cbcESP = "aes128-sha256"
+	dead   = 2 * time.Second
 )
 
 // espScenarios lists what is tried with dmvpnd and a router of strongSwan, the kernel
-// and FRR, in the order of the table: all with traffic.
+// and FRR, in the order of the table: all with traffic, and with NHRP in the tunnel.
 func espScenarios() []*scenario {
-	return []*scenario{
-		{name: "udp-gcm", both: settings{encap: true}, steps: traffic, multipoint: true},
+	all := []*scenario{
+		{name: "udp-gcm", both: settings{encap: true}, steps: traffic},
+		{name: "udp-gcm-esn", both: settings{esp: plainESP + "-esn"}, steps: withESN},
+		{name: "udp-cbc-rekeys", both: settings{esp: cbcESP}, steps: rekeysUnderTraffic},
+		{name: "udp-tunnel-mode", both: settings{tunnel: true}, steps: traffic},
+		{name: "udp-deleted", steps: deletedAndBack},
+		{name: "udp-dead-peer", both: settings{liveness: dead}, slow: true, steps: deadAndBack},
+		{name: "udp-nat", nat: true, both: settings{raw: true}, steps: traffic},
+		{name: "raw-gcm-rekeys", both: settings{raw: true}, steps: rekeysUnderTraffic},
+		{name: "raw-cbc-esn", both: settings{raw: true, esp: cbcESP + "-esn"}, steps: withESN},
+		{name: "raw-tunnel-mode", both: settings{raw: true, tunnel: true}, steps: traffic},
+		{name: "raw-forced-into-udp", both: settings{raw: true, encap: true}, steps: traffic},
+		{name: "udp-dmvpn", three: true, steps: wholeDMVPN},
+		{name: "raw-dmvpn", three: true, both: settings{raw: true}, steps: wholeDMVPN},
 	}
+	for _, s := range all {
+		s.multipoint = true
+	}
+	return all
 }
 
 // traffic: the tunnel comes up, with NHRP in it, and carries packets of all sizes.
@@ -26,69 +45,88 @@ func traffic(t *trial) error {
 	return t.carriesAll()
 }
 
-// registered waits until NHRP stands too.
-func (t *trial) registered() (ikeSA, error) {
+// withESN: the kernel has extended sequence numbers.
+func withESN(t *trial) error {
+	if err := traffic(t); err != nil {
+		return err
+	}
 	for _, e := range []end{t.first, t.second} {
-		if err := e.connect(t.ctx); err != nil {
-			return ikeSA{}, fmt.Errorf("%s: %w", t.role(e), err)
-		}
-	}
-	return t.agreed(1, nil)
-}
-
-// carriesAll sends numbered packets both ways: small ones, ones that just fit and ones
-// that are cut into fragments inside. None is lost.
-func (t *trial) carriesAll() error {
-	first, second := t.net.first, t.net.second
-	const perSecond, each = 50, 40
-	for i, size := range []int{64, 1300, 3000} {
-		port := uint16(4000 + i)
-		there, err := first.node.Stream(second.node, netip.AddrPortFrom(second.overlay, port), perSecond, size)
-		if err != nil {
-			return err
-		}
-		back, err := second.node.Stream(first.node, netip.AddrPortFrom(first.overlay, port), perSecond, size)
-		if err != nil {
-			return err
-		}
-		err = t.until(settle, func() error {
-			if there.Received() < each || back.Received() < each {
-				return fmt.Errorf("%d octets: %d packets there, %d back", size, there.Received(), back.Received())
+		if g, ok := e.(*gateway); ok {
+			if on, err := g.extended(); err != nil || !on {
+				return fmt.Errorf("the kernel's SA has no extended sequence numbers: %w", err)
 			}
-			return nil
-		})
-		err = errors.Join(err, whole(there.Stop()), whole(back.Stop()))
-		if err != nil {
-			return fmt.Errorf("packets of %d octets: %w", size, err)
 		}
-	}
-	return t.encapsulated()
-}
-
-// whole is an error unless all of a stream arrived.
-func whole(r lab.Report) error {
-	if r.Lost() > 0 || r.Sent == 0 {
-		return errors.New(r.String())
 	}
 	return nil
 }
 
-// encapsulated is an error unless ESP went both ways as the scenario has it, and in no
-// other way.
-func (t *trial) encapsulated() error {
-	raw := t.scenario.both.raw && !t.scenario.both.encap
-	good, bad := map[bool]int{}, 0
-	for _, s := range t.watch.packets() {
-		switch {
-		case s.esp == "":
-		case (s.port == 0) == raw:
-			good[s.fromFirst]++
-		default:
-			bad++
+// rekeysUnderTraffic: Child SA and IKE SA are rekeyed by each side while numbered packets
+// go both ways, and none is lost.
+func rekeysUnderTraffic(t *trial) error {
+	sa, err := t.registered()
+	if err != nil {
+		return err
+	}
+	numbered, err := t.stream(200)
+	if err != nil {
+		return err
+	}
+	for _, child := range []bool{true, false, true} {
+		for _, by := range []end{t.first, t.second} {
+			if sa, err = t.rekey(by, sa, child); err != nil {
+				return errors.Join(fmt.Errorf("by %s, of the Child SA: %t: %w", t.role(by), child, err), numbered.stop())
+			}
 		}
 	}
-	if good[true] == 0 || good[false] == 0 || bad > 0 {
-		return fmt.Errorf("ESP on the wire: %d from the initiator and %d to it as it has to be, %d else", good[true], good[false], bad)
+	if err := numbered.stop(); err != nil {
+		return err
 	}
-	return nil
+	return t.carriesAll()
+}
+
+// deletedAndBack: each side deletes the IKE SA, and then the Child SA; what is sent
+// brings them back.
+func deletedAndBack(t *trial) error {
+	sa, err := t.registered()
+	if err != nil {
+		return err
+	}
+	for _, what := range []struct {
+		name string
+		do   func(end) error
+	}{
+		{"IKE SA", func(e end) error { return e.deleteIKE(t.ctx) }},
+		{"Child SA", func(e end) error { return e.deleteChild(t.ctx) }},
+	} {
+		for _, by := range []end{t.first, t.second} {
+			if err := what.do(by); err != nil {
+				return fmt.Errorf("delete the %s by %s: %w", what.name, t.role(by), err)
+			}
+			if sa, err = t.back(sa); err != nil {
+				return fmt.Errorf("after %s deleted the %s: %w", t.role(by), what.name, err)
+			}
+		}
+	}
+	return t.carriesAll()
+}
+
+// deadAndBack: the wire is cut, both sides find out, and are back when it is mended.
+func deadAndBack(t *trial) error {
+	sa, err := t.registered()
+	if err != nil {
+		return err
+	}
+	if err := t.net.cut(); err != nil {
+		return err
+	}
+	if err := t.gone(2 * time.Minute); err != nil {
+		return err
+	}
+	if err := t.net.mend(); err != nil {
+		return err
+	}
+	if _, err := t.back(sa); err != nil {
+		return fmt.Errorf("after the wire was mended: %w", err)
+	}
+	return t.carriesAll()
 }

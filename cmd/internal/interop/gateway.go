@@ -21,7 +21,7 @@ import (
 // packet to a peer makes the SA; nhrpd knows nothing of IPsec.
 type gateway struct {
 	*swan
-	first  bool
+	spoke  bool
 	daemon []*lab.Process
 }
 
@@ -29,7 +29,7 @@ type gateway struct {
 const frrDir = "/usr/lib/frr"
 
 func (g *gateway) start(ctx context.Context, policy settings) error {
-	g.first = policy.first
+	g.spoke = policy.first || policy.third
 	policy.trap = true
 	if err := g.swan.start(ctx, policy); err != nil {
 		return err
@@ -42,37 +42,55 @@ func (g *gateway) start(ctx context.Context, policy settings) error {
 
 // device makes multipoint GRE with the routes that nhrpd expects.
 func (g *gateway) device(ctx context.Context) error {
-	lan := g.at.lan.Addr().Next().String() + "/24"
 	commands := []string{
 		fmt.Sprintf("link add gre1 mtu 1400 type gre key %d ttl 64 dev eth0", greKey),
 		"link set gre1 multicast on",
 		// A /32, as FRR wants it.
 		"address add " + g.at.overlay.String() + "/32 dev gre1",
 		"link set gre1 up",
-		"link add lan up type dummy",
-		"address add " + lan + " dev lan",
 	}
-	if g.first {
+	if g.spoke {
 		commands = append(commands,
 			"route add "+secondOverlay+" dev gre1",
 			"route add "+lans+" via "+secondOverlay+" dev gre1 onlink",
 			// nhrpd answers only whom it routes into the tunnel.
 			"route add 10.0.0.0/24 via "+secondOverlay+" dev gre1 onlink")
 	} else {
+		// nhrpd takes no prefixes from spokes.
 		commands = append(commands,
-			"route add "+g.peer.overlay.String()+" dev gre1",
-			"route add "+g.peer.lan.String()+" via "+g.peer.overlay.String()+" dev gre1 onlink")
+			"route add "+firstOverlay+" dev gre1",
+			"route add "+firstLAN+" via "+firstOverlay+" dev gre1 onlink",
+			"route add "+thirdOverlay+" dev gre1",
+			"route add "+thirdLAN+" via "+thirdOverlay+" dev gre1 onlink")
 	}
 	for _, key := range []string{"all", "default"} {
 		g.at.node.Sysctl("net/ipv4/conf/"+key+"/send_redirects", "0")
 		g.at.node.Sysctl("net/ipv6/conf/"+key+"/disable_ipv6", "1")
 	}
-	for _, c := range commands {
-		if _, err := g.at.node.Run(ctx, "ip", strings.Fields(c)...); err != nil {
+	if !g.spoke {
+		if err := g.redirects(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	batch := filepath.Join(g.at.node.Dir, "device.ip")
+	if err := os.WriteFile(batch, []byte(strings.Join(commands, "\n")+"\n"), 0o644); err != nil {
+		return err
+	}
+	_, err := g.at.node.Run(ctx, "ip", "-batch", batch)
+	return err
+}
+
+// redirects lets nhrpd know what the hub forwards from the tunnel back into it, of which it
+// tells the sender: the rule of FRR's manual.
+func (g *gateway) redirects(ctx context.Context) error {
+	_, err := g.at.node.Run(ctx, "nft", `table ip dmvpn {
+    set seen { type ipv4_addr . ipv4_addr; flags dynamic; timeout 60s; }
+    chain forward {
+        type filter hook forward priority filter;
+        iifname "gre1" oifname "gre1" update @seen { ip saddr . ip daddr limit rate 10/minute burst 1 packets } log group 1 snaplen 128 queue-threshold 1
+    }
+}`)
+	return err
 }
 
 // frr starts zebra and nhrpd.
@@ -93,13 +111,14 @@ func (g *gateway) frr(ctx context.Context) error {
 		return err
 	}
 	g.at.node.Bind("/run/frr", run)
-	role := "ip nhrp redirect"
-	if g.first {
+	role, global := "ip nhrp redirect", "nhrp nflog-group 1\n"
+	if g.spoke {
+		global = ""
 		role = "ip nhrp shortcut\n ip nhrp nhs " + secondOverlay + " nbma " + secondAddress
 	}
 	for _, d := range []struct{ name, conf, ready string }{
 		{"zebra", "hostname zebra\n", "zserv.api"},
-		{"nhrpd", "hostname nhrpd\ndebug nhrp all\ninterface gre1\n ip nhrp network-id 1\n ip nhrp holdtime 30\n" +
+		{"nhrpd", "hostname nhrpd\ndebug nhrp all\n" + global + "interface gre1\n ip nhrp network-id 1\n ip nhrp holdtime 30\n" +
 			" ip nhrp registration no-unique\n " + role + "\n tunnel source eth0\n", "nhrpd.vty"},
 	} {
 		conf := filepath.Join(run, d.name+".conf")

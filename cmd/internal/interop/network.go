@@ -33,11 +33,13 @@ type place struct {
 //	inside 10.99.2.22 ── nat 203.0.113.22 ┘
 //
 // Who initiates is left, or inside where a NAT has to be on the way; who responds
-// is right. GRE runs between them, 10.0.0.11 to 10.0.0.1.
+// is right. GRE runs between them, 10.0.0.11 to 10.0.0.1. In a DMVPN right is the hub, and
+// there may be another spoke, far 203.0.113.22, 10.0.0.12.
 type network struct {
 	lab           *lab.Lab
 	bare          bool // there is no GRE: nothing goes through
 	first, second place
+	third         place // another spoke, where the scenario has one
 }
 
 const (
@@ -45,6 +47,8 @@ const (
 	greKey    = 42 // of multipoint GRE
 
 	secondAddress, secondOverlay = "192.0.2.2", "10.0.0.1"
+	firstOverlay, firstLAN       = "10.0.0.11", "10.10.1.0/24"
+	thirdOverlay, thirdLAN       = "10.0.0.12", "10.10.2.0/24"
 	lans                         = "10.10.0.0/16" // those of all
 )
 
@@ -55,7 +59,11 @@ func newNetwork(ctx context.Context, name string, s *scenario) (*network, error)
 	}
 	w := &network{lab: l, bare: s.both.bare}
 	err = w.build(ctx, s.nat)
-	if err == nil && !s.multipoint {
+	switch {
+	case err != nil:
+	case s.multipoint:
+		err = w.sites(s.three)
+	default:
 		err = w.inside()
 	}
 	if err != nil {
@@ -99,10 +107,38 @@ func (w *network) build(ctx context.Context, nat bool) error {
 		w.first = place{node: left, address: netip.MustParseAddr("198.51.100.11")}
 		w.first.seen = w.first.address
 	}
-	w.first.overlay = netip.MustParseAddr("10.0.0.11")
-	w.first.lan, w.second.lan = netip.MustParsePrefix("10.10.1.0/24"), netip.MustParsePrefix("10.10.0.0/24")
+	w.first.overlay = netip.MustParseAddr(firstOverlay)
 	return l.Err()
 }
+
+// sites makes the LANs of a DMVPN, and the other spoke.
+func (w *network) sites(three bool) error {
+	w.first.lan, w.second.lan = netip.MustParsePrefix(firstLAN), netip.MustParsePrefix("10.10.0.0/24")
+	all := []*place{&w.first, &w.second}
+	if three {
+		l := w.lab
+		far := l.Node("far")
+		l.Wire(&lab.Wire{A: lab.End{Node: "far", Device: "eth0", Address: "203.0.113.22/24"}, B: lab.End{Node: "inet", Device: "far", Address: "203.0.113.1/24"}})
+		far.Route("203.0.113.1", "default")
+		w.third = place{node: far, address: netip.MustParseAddr("203.0.113.22"), overlay: netip.MustParseAddr(thirdOverlay), lan: netip.MustParsePrefix(thirdLAN)}
+		w.third.seen = w.third.address
+		all = append(all, &w.third)
+	}
+	for _, p := range all {
+		if err := p.node.Net.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "lan"}}); err != nil {
+			return fmt.Errorf("node %s: lan: %w", p.node.Name, err)
+		}
+		p.node.Address("lan", p.gateway().String()+"/24")
+		p.node.Sysctl("net/ipv4/ip_forward", "1")
+		if err := p.node.SetUp("lan", true); err != nil {
+			return err
+		}
+	}
+	return w.lab.Err()
+}
+
+// gateway is the place's address in its LAN.
+func (p place) gateway() netip.Addr { return p.lan.Addr().Next() }
 
 // inside makes what the SAs are for.
 func (w *network) inside() error {

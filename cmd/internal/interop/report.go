@@ -41,8 +41,11 @@ func report(results []*result, roles []role) int {
 // seen is what there was to see: the ends of the packets' list and of both logs.
 func (r *result) seen() string {
 	var b strings.Builder
-	for _, name := range []string{"wire.txt", "initiator.log", "responder.log"} {
-		fmt.Fprintf(&b, "--- %s\n%s", name, tail(filepath.Join(r.folder, name), 60))
+	for _, name := range []string{"wire.txt", "initiator.log", "responder.log", "third.log"} {
+		path := filepath.Join(r.folder, name)
+		if _, err := os.Stat(path); err == nil {
+			fmt.Fprintf(&b, "--- %s\n%s", name, tail(path, 60))
+		}
 	}
 	return b.String()
 }

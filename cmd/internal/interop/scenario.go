@@ -13,6 +13,7 @@ type scenario struct {
 	slow bool // waits for timers of the programs
 
 	multipoint bool // a DMVPN: each end makes its own tunnel device
+	three      bool // with another spoke, of the hub's programs
 
 	both  settings
 	other func(*settings)    // what is different at the responder
@@ -39,7 +40,8 @@ func (s *scenario) policies() (first, second settings) {
 		}
 	}
 	second = first
-	first.first = true
+	first.first, second.many = true, s.three
+	first.many = s.three
 	if s.other != nil {
 		s.other(&second)
 	}

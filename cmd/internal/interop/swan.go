@@ -124,6 +124,23 @@ func (s *swan) sas() ([]ikeSA, error) {
 	return all, nil
 }
 
+// extended says whether all Child SAs have extended sequence numbers.
+func (s *swan) extended() (bool, error) {
+	_, events, err := vici.Call(s.socket(), "list-sas", nil, "list-sa", 10*time.Second)
+	all, extended := 0, 0
+	for _, e := range events {
+		for name := range e {
+			children := e.Section(name).Section("child-sas")
+			for id := range children {
+				if all++; children.Section(id).Text("esn") == "1" {
+					extended++
+				}
+			}
+		}
+	}
+	return all > 0 && all == extended, err
+}
+
 func (s *swan) transcript() string {
 	b, err := os.ReadFile(filepath.Join(s.run(), "charon.log"))
 	if err != nil {

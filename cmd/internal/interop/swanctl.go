@@ -20,7 +20,7 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 	local, remote := s.names()
 	localAuth, remoteAuth, secrets := "psk", "psk", ""
 	if s.auth == "psk" {
-		secrets = fmt.Sprintf("secrets {\n  ike-both {\n    id-1 = %s\n    id-2 = %s\n    secret = %q\n  }\n}\n", local, remote, s.key)
+		secrets = fmt.Sprintf("secrets {\n  ike-both {\n    id-1 = %s\n    id-2 = %s\n    id-3 = %s\n    secret = %q\n  }\n}\n", firstName, secondName, thirdName, s.key)
 	} else {
 		p, err := certificates(s.auth)
 		if err != nil {
@@ -44,10 +44,17 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 	if s.bare {
 		mode, here, there = "tunnel", at.overlay.String()+"/32", peer.overlay.String()+"/32"
 	}
+	if s.tunnel {
+		mode = "tunnel"
+	}
 	// Who asks for too much, in the scenario of cookies, comes from the second prefix.
-	from, start, encap := peer.seen.String()+", 192.0.2.0/24", "none", "no"
+	from, start, encap, window := peer.seen.String()+", 192.0.2.0/24", "none", "no", 32
 	if s.trap {
-		from, start = "%any", "trap"
+		// The window is ours: several CPUs forward, each at its own pace.
+		from, start, window = "%any", "trap", 1024
+	}
+	if s.many {
+		remote = anyName
 	}
 	if s.encap {
 		encap = "yes"
@@ -79,12 +86,13 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
         rekey_time = 0
         dpd_action = clear
         start_action = %s
+        replay_window = %d
       }
     }
   }
 }
 %s`, at.address, from, encap, s.ike, int(s.liveness/time.Second), local, localAuth, remote, remoteAuth,
-		mode, here, s.protocol, there, s.protocol, s.esp, start, secrets)
+		mode, here, s.protocol, there, s.protocol, s.esp, start, window, secrets)
 	return files, nil
 }
 

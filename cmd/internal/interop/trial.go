@@ -21,7 +21,9 @@ type trial struct {
 	scenario      *scenario
 	net           *network
 	watch         *watch
-	first, second end // who initiates the IKE SA, and who responds
+	first, second end               // who initiates the IKE SA, and who responds
+	third         end               // the other spoke; nil: none
+	wires         map[string]*watch // beside watch, by the place
 }
 
 // run starts both programs, runs the scenario and leaves what there was to see in
@@ -37,9 +39,21 @@ func (s *scenario) run(ctx context.Context, name string, first, second program, 
 		return err
 	}
 	defer func() { err = errors.Join(err, w.lab.Close()) }()
-	t := &trial{ctx: ctx, scenario: s, net: w, first: first(w.first, w.second), second: second(w.second, w.first)}
-	if t.watch, err = newWatch(w); err != nil {
+	t := &trial{ctx: ctx, scenario: s, net: w, first: first(w.first, w.second), second: second(w.second, w.first), wires: map[string]*watch{}}
+	if t.watch, err = newWatch(w.second, w.first.seen); err != nil {
 		return err
+	}
+	others := []place{}
+	if s.three {
+		t.third = second(w.third, w.second)
+		others = []place{w.first, w.third}
+	}
+	for _, p := range others {
+		wire, err := newWatch(p, p.seen)
+		if err != nil {
+			return err
+		}
+		t.wires[p.node.Name] = wire
 	}
 	defer func() { err = errors.Join(err, t.save(folder)) }()
 	mine, theirs := s.policies()
@@ -49,8 +63,20 @@ func (s *scenario) run(ctx context.Context, name string, first, second program, 
 	if err := t.first.start(ctx, mine); err != nil {
 		return fmt.Errorf("the initiator: %w", err)
 	}
+	if t.third != nil {
+		last := mine
+		last.first, last.third = false, true
+		if err := t.third.start(ctx, last); err != nil {
+			return fmt.Errorf("the other spoke: %w", err)
+		}
+	}
 	if err := s.steps(t); err != nil {
 		return err
+	}
+	for name, wire := range t.wires {
+		if wire.clear() {
+			return fmt.Errorf("GRE was on the wire of %s in clear", name)
+		}
 	}
 	if t.watch.clear() {
 		return errors.New("GRE was on the wire in clear")
@@ -63,9 +89,17 @@ func (t *trial) save(folder string) error {
 	if err := t.watch.save(filepath.Join(folder, "wire.pcap")); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{
-		"wire.txt": t.watch.String(), "initiator.log": t.first.transcript(), "responder.log": t.second.transcript(),
-	} {
+	texts := map[string]string{"wire.txt": t.watch.String(), "initiator.log": t.first.transcript(), "responder.log": t.second.transcript()}
+	if t.third != nil {
+		texts["third.log"] = t.third.transcript()
+	}
+	for name, wire := range t.wires {
+		texts["wire-"+name+".txt"] = wire.String()
+		if err := wire.save(filepath.Join(folder, "wire-"+name+".pcap")); err != nil {
+			return err
+		}
+	}
+	for name, text := range texts {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -150,8 +184,8 @@ func (t *trial) carries(sa ikeSA) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err != nil || t.scenario.multipoint {
+		return err // dmvpnd's log has no IKE SPIs
 	}
 	for _, e := range []end{t.first, t.second} {
 		log := strings.ToLower(e.transcript())
@@ -165,8 +199,11 @@ func (t *trial) carries(sa ikeSA) error {
 }
 
 func (t *trial) role(e end) string {
-	if e == t.first {
+	switch e {
+	case t.first:
 		return "the initiator"
+	case t.third:
+		return "the other spoke"
 	}
 	return "the responder"
 }

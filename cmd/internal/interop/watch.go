@@ -14,22 +14,23 @@ import (
 	"dmvpn/ikev2/wire"
 )
 
-// A watch keeps what crosses the second place's wire.
+// A watch keeps what crosses a place's wire, the second one's if nothing else is said.
 type watch struct {
 	capture *lab.Capture
 	first   netip.Addr // where the first place's packets come from
 }
 
-func newWatch(w *network) (*watch, error) {
-	c, err := w.second.node.Capture("eth0", nil)
-	return &watch{capture: c, first: w.first.seen}, err
+func newWatch(at place, first netip.Addr) (*watch, error) {
+	c, err := at.node.Capture("eth0", nil)
+	return &watch{capture: c, first: first}, err
 }
 
 // A seen is one packet, from the first place or to it.
 type seen struct {
 	fromFirst bool
-	port      uint16 // the second place's; 0: not UDP
-	first     uint16 // the first place's, as it is seen
+	other     netip.Addr // who is not the first
+	port      uint16     // the second place's; 0: not UDP
+	first     uint16     // the first place's, as it is seen
 	message   *wire.Message
 	keepalive bool
 	esp       string // SPI
@@ -58,7 +59,10 @@ func (w *watch) decode(frame []byte) (seen, bool) {
 		return seen{}, false
 	}
 	body := ip[header:total]
-	s := seen{fromFirst: netip.AddrFrom4([4]byte(ip[12:16])) == w.first}
+	s := seen{fromFirst: netip.AddrFrom4([4]byte(ip[12:16])) == w.first, other: netip.AddrFrom4([4]byte(ip[12:16]))}
+	if s.fromFirst {
+		s.other = netip.AddrFrom4([4]byte(ip[16:20]))
+	}
 	switch ip[9] {
 	case 47:
 		s.gre = true

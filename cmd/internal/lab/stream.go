@@ -218,10 +218,13 @@ func (s *Stream) Snapshot() Report {
 }
 
 // Stop ends the stream, waits for what is on its way, and reports.
-func (s *Stream) Stop() Report {
+func (s *Stream) Stop() Report { return s.StopWithin(streamSettle) }
+
+// StopWithin is Stop where what is on its way may take so long, as in an emulated machine.
+func (s *Stream) StopWithin(settle time.Duration) Report {
 	s.send.Close()
 	<-s.stop
-	for deadline := time.Now().Add(streamSettle); time.Now().Before(deadline) && s.Snapshot().Lost() > 0; {
+	for deadline := time.Now().Add(settle); time.Now().Before(deadline) && s.Snapshot().Lost() > 0; {
 		time.Sleep(10 * time.Millisecond)
 	}
 	s.receive.Close()
