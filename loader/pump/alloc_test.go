@@ -47,11 +47,11 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	s := newSealer(p)
 
 	small := must2(parseInner(udp4("10.0.0.11", "10.0.0.1", 5000, make([]byte, 100))))
-	if n := testing.AllocsPerRun(200, func() { s.protect(id, vnet{}, small); s.flush() }); n != 0 {
+	if n := testing.AllocsPerRun(200, func() { s.protect(id, vnet{}, small); s.end() }); n != 0 {
 		t.Errorf("a packet that leaves: %v allocations", n)
 	}
 	large, v := superPacket(20, 1300)
-	if n := testing.AllocsPerRun(50, func() { s.protect(id, v, large); s.flush() }); n != 0 {
+	if n := testing.AllocsPerRun(50, func() { s.protect(id, v, large); s.end() }); n != 0 {
 		t.Errorf("a GSO packet of 20 segments that leaves: %v allocations", n)
 	}
 	o := NewOpener(OpenerConfig{Database: database, Tables: w.tables})
@@ -59,7 +59,7 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	buf := make([]byte, 0, 4096)
 	n := testing.AllocsPerRun(200, func() {
 		s.protect(id, vnet{}, small)
-		s.flush()
+		s.end()
 		o.Begin(now)
 		o.Open(append(buf[:0], to.last...), 0, at, at)
 		o.End()

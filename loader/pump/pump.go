@@ -123,13 +123,19 @@ func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
 	return p.conn.Load().Send(to, h, tosControl, packet)
 }
 
+// readsTogether is after how many reads what was gathered goes out, though more is there:
+// what is for a peer with little traffic must not wait for the others.
+const readsTogether = 64
+
 // Run reads the queue until it is closed or its read deadline passes, and gives
 // the error that says so; the descriptor stays the caller's. Another pump may
 // then take it over.
 func (p *Pump) Run() error {
 	buf := make([]byte, queueBuffer)
 	s := newSealer(p)
-	read, err := reader(p.config.Queue, s.settle)
+	reads := 0
+	flush := func() { s.end(); reads = 0 }
+	read, err := reader(p.config.Queue, flush)
 	if err != nil {
 		return err
 	}
@@ -142,6 +148,9 @@ func (p *Pump) Run() error {
 			return fmt.Errorf("pump: read the queue: %w", err)
 		case n > vnetHeader:
 			p.leave(s, parseVnet(buf), buf[vnetHeader:n])
+			if reads++; reads == readsTogether {
+				flush()
+			}
 		}
 	}
 }

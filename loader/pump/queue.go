@@ -64,7 +64,7 @@ func (s *slowSealer) send(id tables.PeerID, a *esp.Association, protocol uint16,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealer.add(id, a, protocol, tos, packet)
-	if s.sealer.flush() {
+	if s.sealer.flush(s.sealer.batch(a)) {
 		return underlay.ErrTooBig
 	}
 	return nil

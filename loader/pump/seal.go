@@ -50,23 +50,56 @@ func (s *secured) find(id tables.PeerID) *esp.Association {
 	return s.peer[id]
 }
 
-// sealer puts packets into ESP and gathers those of one peer and size, so that the kernel
-// takes them at once. It belongs to one goroutine.
+// sealer puts packets into ESP and gathers those of one association and size, of several
+// associations at a time, so that the kernel takes them at once. It belongs to one goroutine.
 type sealer struct {
 	pump    *Pump
 	scratch esp.Scratch
-	buf     []byte     // packets one behind the other
 	segment [4096]byte // room for one segment of a GSO packet
-	to      *esp.Association
-	id      tables.PeerID
-	tos     uint8
-	size    int  // of each packet in buf
-	count   int  // packets
-	octets  int  // of inner packets
-	closed  bool // a shorter one was the last
+	batches [sealBatches]batch
+	waiting int // of batches, those that hold something
+	oldest  int // the one that makes room for another association
 }
 
-func newSealer(p *Pump) *sealer { return &sealer{pump: p, buf: make([]byte, 0, sealBuffer)} }
+// sealBatches is how many associations packets are gathered of at the same time.
+const sealBatches = 8
+
+// batch is packets of one association that leave together. Packets of one association are
+// never in two: they leave in the order of their sequence numbers.
+type batch struct {
+	buf    []byte // packets one behind the other
+	to     *esp.Association
+	id     tables.PeerID
+	tos    uint8
+	size   int  // of each packet in buf
+	count  int  // packets; 0: to is nobody
+	octets int  // of inner packets
+	closed bool // a shorter one was the last
+}
+
+func newSealer(p *Pump) *sealer { return &sealer{pump: p} }
+
+// batch gives the association's, else an empty one.
+func (s *sealer) batch(a *esp.Association) *batch {
+	var empty *batch
+	for i := range s.batches {
+		switch b := &s.batches[i]; {
+		case b.count == 0 && empty == nil:
+			empty = b
+		case b.count > 0 && b.to == a:
+			return b
+		}
+	}
+	if empty == nil {
+		empty = &s.batches[s.oldest]
+		s.oldest = (s.oldest + 1) % sealBatches
+		s.settle(empty)
+	}
+	if empty.buf == nil {
+		empty.buf = make([]byte, 0, sealBuffer)
+	}
+	return empty
+}
 
 // header appends the GRE header, RFC 2890.
 func (p *Pump) header(b []byte, protocol uint16) []byte {
@@ -105,16 +138,17 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	inside := s.pump.greLength() + octets
 	length := inside + tunnelLength(a)
 	size := a.Out.Sealed(length)
-	if s.count > 0 && (a != s.to || tos != s.tos || size > s.size || s.closed || s.count == underlay.MaxSegments || len(s.buf)+size > maxSegments) {
-		s.settle()
+	g := s.batch(a)
+	if g.count > 0 && (tos != g.tos || size > g.size || g.closed || g.count == underlay.MaxSegments || len(g.buf)+size > maxSegments) {
+		s.settle(g)
 	}
-	start := len(s.buf)
+	start := len(g.buf)
 	at := start + a.Out.Front()
-	if at+length+esp.Back+16 > cap(s.buf) {
+	if at+length+esp.Back+16 > cap(g.buf) {
 		s.pump.config.Tables.CountDrop(id, tables.DropTooBig, octets)
 		return
 	}
-	b, next := s.buf[:at], uint8(protocolGRE)
+	b, next := g.buf[:at], uint8(protocolGRE)
 	if a.Tunnel != nil {
 		b, next = a.Tunnel.Append(b, tos, inside), esp.NextIPv4
 	}
@@ -127,41 +161,53 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 		s.pump.config.Tables.CountDrop(id, tables.DropNoSA, octets)
 		return
 	}
-	if s.count == 0 {
-		s.to, s.id, s.tos, s.size, s.closed, s.octets = a, id, tos, len(sealed), false, 0
+	if g.count == 0 {
+		g.to, g.id, g.tos, g.size, g.closed, g.octets = a, id, tos, len(sealed), false, 0
+		s.waiting++
 	}
-	s.closed = len(sealed) < s.size
-	s.buf = s.buf[:start+len(sealed)]
-	s.count++
-	s.octets += octets
+	g.closed = len(sealed) < g.size
+	g.buf = g.buf[:start+len(sealed)]
+	g.count++
+	g.octets += octets
 }
 
-// settle sends what was gathered. What is above the path's MTU is lost: the next packets of
-// that size are answered.
-func (s *sealer) settle() {
-	id, count, octets := s.id, s.count, s.octets
-	if s.flush() {
+// end sends all that was gathered.
+func (s *sealer) end() {
+	for i := range s.batches {
+		if s.waiting == 0 {
+			return
+		}
+		s.settle(&s.batches[i])
+	}
+}
+
+// settle sends a batch. What is above the path's MTU is lost: the next packets of that size
+// are answered.
+func (s *sealer) settle(g *batch) {
+	id, count, octets := g.id, g.count, g.octets
+	if s.flush(g) {
 		s.pump.config.Tables.CountDrops(id, tables.DropTooBig, count, octets)
 		s.pump.learn(id)
 	}
 }
 
-// flush sends what was gathered; true says that it was above the path's MTU, and lost.
-func (s *sealer) flush() (tooBig bool) {
-	if s.count == 0 {
+// flush sends a batch; true says that it was above the path's MTU, and lost.
+func (s *sealer) flush(g *batch) (tooBig bool) {
+	if g.count == 0 {
 		return false
 	}
 	p := s.pump
-	err := p.config.ESP.SendSegments(s.to.Path(), s.tos, s.size, s.buf)
+	err := p.config.ESP.SendSegments(g.to.Path(), g.tos, g.size, g.buf)
 	switch {
 	case errors.Is(err, underlay.ErrTooBig):
 		tooBig = true
 	case err != nil:
-		p.config.Tables.CountDrops(s.id, tables.DropSlowPath, s.count, s.octets)
+		p.config.Tables.CountDrops(g.id, tables.DropSlowPath, g.count, g.octets)
 	default:
-		p.config.Tables.CountSentMany(s.id, s.count, s.octets)
+		p.config.Tables.CountSentMany(g.id, g.count, g.octets)
 	}
-	s.buf, s.count, s.to = s.buf[:0], 0, nil
+	g.buf, g.count, g.to = g.buf[:0], 0, nil
+	s.waiting--
 	return tooBig
 }
 
