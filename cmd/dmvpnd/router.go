@@ -18,17 +18,19 @@ type router struct {
 
 // Lookup implements engine.Routes.
 func (r *router) Lookup(destination netip.Addr) (engine.Route, bool) {
-	return r.seen(r.mirror.Lookup(destination))
+	route, ok := r.mirror.Lookup(destination)
+	return r.seen(destination, route, ok)
 }
 
 // LookupWithout implements engine.Routes.
 func (r *router) LookupWithout(destination netip.Addr) (engine.Route, bool) {
-	return r.seen(r.mirror.LookupWithout(destination))
+	route, ok := r.mirror.LookupWithout(destination)
+	return r.seen(destination, route, ok)
 }
 
 // seen turns a kernel's route into the machine's. One that says unreachable is
 // none: what it covers is not ours to offer.
-func (r *router) seen(route kernel.Route, ok bool) (engine.Route, bool) {
+func (r *router) seen(destination netip.Addr, route kernel.Route, ok bool) (engine.Route, bool) {
 	if !ok || route.Unreachable {
 		return engine.Route{}, false
 	}
@@ -36,6 +38,7 @@ func (r *router) seen(route kernel.Route, ok bool) (engine.Route, bool) {
 	if route.IfIndex == r.tunnel && !route.Local {
 		out.Tunnel, out.NextHop = true, route.NextHop
 	}
+	out.Attached = !out.Tunnel && !out.Local && route.IfIndex != 0 && route.NextHop == destination
 	return out, true
 }
 

@@ -37,7 +37,7 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 		m.refuseResolution(in, p, wire.CodeNoBinding)
 		return
 	}
-	prefix, ok := m.egress(destination)
+	prefix, stable, ok := m.egress(destination)
 	if !ok {
 		m.forwardRequest(in, p)
 		return
@@ -45,12 +45,13 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 	if m.refusesExtension(in, p) {
 		return
 	}
-	m.answer(in, p, prefix)
+	m.answer(in, p, prefix, stable)
 }
 
 // answer answers a request: the requester is admitted before the reply leaves,
-// for as long as it is told that it may send here.
-func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
+// for as long as it is told that it may send here. stable says that the destination is
+// where it is for at least that long (RFC 2332, section 5.2.2).
+func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix, stable bool) {
 	requester := m.requester(in, p)
 	if !validNBMA(requester.NBMA) || requester.NBMA == m.local || m.cfg.Address.Contains(requester.NBMA) {
 		m.drop("requester-address")
@@ -64,7 +65,11 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix) {
 	}
 	r := m.reply(p, wire.ResolutionReply)
 	r.RemovePrivate() // it speaks for the requester
-	r.Flags |= wire.FlagAuthoritative | wire.FlagDestinationStable
+	r.Flags |= wire.FlagAuthoritative
+	r.Flags &^= wire.FlagDestinationStable
+	if stable {
+		r.Flags |= wire.FlagDestinationStable
+	}
 	r.CIEs = []wire.CIE{{
 		PrefixLength: uint8(prefix.Bits()), MTU: m.cfg.MTU, HoldingTime: m.holdingSeconds(), NBMA: m.local, Protocol: m.own(),
 	}}

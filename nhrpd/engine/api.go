@@ -18,6 +18,9 @@ type Route struct {
 	Tunnel  bool       // the route leaves by this tunnel
 	Local   bool       // one of our own addresses
 	NHRP    bool       // we installed it (protocol 54)
+	// Attached says that the destination is on a link of ours other than the tunnel: no
+	// further router is between.
+	Attached bool
 }
 
 // Routes is the read-only look into the kernel's routes that the machine is handed.

@@ -24,6 +24,49 @@ func TestCasesOfResolutionReply(t *testing.T) {
 			responder, _ := r.p.Entries(r.p.Extension(wire.ExtensionResponderAddress))
 			want(t, "responder", len(responder) == 1 && responder[0].Protocol == addr(hubProtocol) && responder[0].NBMA == addr(hubNBMA), true)
 		}},
+		{"RP-03: D for what is on a link of ours, not beyond a further router", func(t *testing.T) {
+			b := hub(t)
+			beyond := nhrptest.Route{Prefix: prefix("10.20.1.0/24"), NextHop: addr("10.10.0.254")}
+			b.n.SetKernel(append(b.n.Kernel, beyond))
+			for destination, stable := range map[string]bool{"10.10.0.5": true, hubProtocol: true, "10.20.1.5": false} {
+				p := resolution(s1Protocol, s1NBMA, destination)
+				p.Flags |= wire.FlagDestinationStable // in a request it means nothing
+				want(t, destination, b.ask(s1NBMA, p).p.Flags&wire.FlagDestinationStable != 0, stable)
+			}
+		}},
+		{"RP-09: a prefix for what is on a link of ours, or the operator says is this site's; beyond a further router the host", func(t *testing.T) {
+			b := hub(t, func(c *engine.Config) {
+				c.Networks = append(c.Networks, prefix("10.20.1.0/24"), prefix("10.20.2.0/25"), prefix("10.20.4.0/22"))
+			})
+			gateway := addr("10.10.0.254")
+			for _, p := range []string{"10.20.1.0/24", "10.20.2.0/24", "10.20.3.0/24", "10.20.5.0/24", "198.18.0.0/15"} {
+				b.n.Kernel = append(b.n.Kernel, nhrptest.Route{Prefix: prefix(p), NextHop: gateway})
+			}
+			b.n.SetKernel(append(b.n.Kernel, nhrptest.Route{Prefix: prefix("10.30.0.0/16")}))
+			for destination, answer := range map[string]string{
+				"10.30.7.5":   "10.30.0.0/16",  // attached
+				"10.20.3.5":   "10.20.3.5/32",  // beyond
+				"198.18.1.1":  "198.18.1.1/32", // beyond
+				"10.20.1.5":   "10.20.1.0/24",  // beyond, configured
+				"10.20.2.5":   "10.20.2.0/25",  // configured is a part of the route
+				"10.20.2.200": "10.20.2.200/32",
+				"10.20.5.5":   "10.20.5.0/24", // the route is a part of what is configured
+			} {
+				r := b.ask(s1NBMA, resolution(s1Protocol, s1NBMA, destination))
+				want(t, destination, r.p.CIEs[0].Prefix(addr(destination)), prefix(answer))
+			}
+		}},
+		{"RP-09, PU-12: who was told a prefix hears of it when a further router comes between", func(t *testing.T) {
+			b := hub(t)
+			lan := nhrptest.Route{Prefix: prefix("10.30.1.0/24")}
+			b.n.SetKernel(append(b.n.Kernel, lan))
+			b.ask(s1NBMA, resolution(s1Protocol, s1NBMA, "10.30.1.5"))
+			lan.NextHop = addr("10.10.0.254")
+			b.n.SetKernel(append(b.n.Kernel[:len(b.n.Kernel)-1:len(b.n.Kernel)-1], lan))
+			purge := b.one()
+			want(t, "purge to", purge.to, s1NBMA)
+			want(t, "of", purge.p.CIEs[0].Prefix(purge.p.CIEs[0].Protocol), prefix("10.30.1.0/24"))
+		}},
 		{"RP-05: no match is one entry of code 12 with nothing else in it", func(t *testing.T) {
 			r := hub(t).ask(s1NBMA, resolution(s1Protocol, s1NBMA, "10.77.0.1"))
 			want(t, "to", r.to, s1NBMA)

@@ -174,7 +174,7 @@ func (m *Machine) reviewTold() {
 	for _, t := range m.told.All() {
 		var void []netip.Prefix
 		t.Answers = slices.DeleteFunc(t.Answers, func(a answer) bool {
-			p, ok := m.egress(a.Destination)
+			p, _, ok := m.egress(a.Destination)
 			if ok && p.Bits() <= a.Prefix.Bits() {
 				return false
 			}

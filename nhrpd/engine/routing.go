@@ -32,30 +32,45 @@ func (m *Machine) routed(destination netip.Addr) (Route, bool) {
 	return r, ok
 }
 
-// egress says whether we are where a destination leaves the overlay, and for
-// which prefix around it that is true as well: the widest that has no more
-// specific route inside (RFC 2332, section 6.3), never a default route.
-func (m *Machine) egress(destination netip.Addr) (netip.Prefix, bool) {
+// egress says whether we are where a destination leaves the overlay, for which prefix
+// around it that is true as well, and whether that is stable: on a link of ours (RFC 2332,
+// section 5.2.2). The prefix is the widest that has no more specific route inside, never a
+// default route; beyond a further router it is the host, but for what the operator says
+// that this site serves (section 6.3).
+func (m *Machine) egress(destination netip.Addr) (prefix netip.Prefix, stable, ok bool) {
 	r, ok := m.routed(destination)
 	if !ok || r.Tunnel && !r.Local || destination == m.local {
-		return netip.Prefix{}, false
+		return netip.Prefix{}, false, false
 	}
 	if r.Local && m.cfg.Address.Contains(destination) {
-		return host(destination), true
+		return host(destination), true, true
 	}
 	p := r.Prefix.Masked()
-	for _, n := range m.cfg.Networks {
-		if n.Contains(destination) && (r.Local || tooWide(p)) {
-			p = n.Masked()
-		}
-	}
-	if r.Local && p.IsSingleIP() {
-		return p, true
+	stable = r.Local || r.Attached && !tooWide(p)
+	network, configured := m.network(destination)
+	switch {
+	case configured && (r.Local || tooWide(p) || !r.Attached && network.Bits() > p.Bits()):
+		p = network
+	case !configured && !stable && !tooWide(p):
+		p = host(destination)
 	}
 	if tooWide(p) {
-		return netip.Prefix{}, false
+		return netip.Prefix{}, false, false
 	}
-	return m.around(p, destination), true
+	if p.IsSingleIP() {
+		return p, stable, true
+	}
+	return m.around(p, destination), stable, true
+}
+
+// network is what this site serves and has an address in.
+func (m *Machine) network(a netip.Addr) (netip.Prefix, bool) {
+	for _, n := range m.cfg.Networks {
+		if n.Contains(a) {
+			return n.Masked(), true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 // around narrows p until nothing in it, around the address, has a route of its

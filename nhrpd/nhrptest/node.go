@@ -13,7 +13,7 @@ import (
 // Route is one of the kernel's routes that NHRP did not install.
 type Route struct {
 	Prefix  netip.Prefix
-	NextHop netip.Addr // by the tunnel; invalid: on link
+	NextHop netip.Addr // invalid: on link
 	Tunnel  bool       // else the prefix is on a LAN, or the underlay
 }
 
@@ -239,9 +239,15 @@ func (n *Node) LookupWithout(a netip.Addr) (engine.Route, bool) {
 	found := false
 	for _, k := range n.Kernel {
 		if k.Prefix.Contains(a) && (!found || k.Prefix.Bits() > best.Prefix.Bits()) {
-			best, found = engine.Route{Prefix: k.Prefix, NextHop: k.NextHop, Tunnel: k.Tunnel}, true
-			if k.Tunnel && !k.NextHop.IsValid() {
+			best, found = engine.Route{Prefix: k.Prefix, Tunnel: k.Tunnel}, true
+			onLink := !k.NextHop.IsValid() && k.Prefix.Bits() > 0
+			switch {
+			case !k.Tunnel:
+				best.Attached = onLink
+			case onLink:
 				best.NextHop = a
+			default:
+				best.NextHop = k.NextHop
 			}
 		}
 	}
