@@ -47,13 +47,22 @@ func (s *source) Shortcuts(ctx context.Context) ([]control.Shortcut, error) {
 			case x.InUse:
 				state = control.ShortcutInUse
 			}
+			to := t.where(x.To)
 			out = append(out, control.Shortcut{
-				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, State: state, Reason: t.why(x),
+				Tunnel: t.config.Name, Prefix: x.Prefix, NextHop: x.NextHop, NBMA: to.NBMA, Port: to.Port, State: state, Reason: t.why(x),
 				Route: x.Route, Active: x.Active, Created: x.Created, Expires: x.Expires,
 			})
 		}
 		return out, nil
 	})
+}
+
+// where is the place of a peer: what IKE knows is newer than what NHRP does.
+func (t *tunnel) where(by engine.Endpoint) engine.Endpoint {
+	if t.secure == nil {
+		return by.Place()
+	}
+	return t.secure.where(by)
 }
 
 // why says why packets do not take a shortcut, "" if they do.
@@ -84,16 +93,18 @@ func (s *source) NHRP(ctx context.Context) ([]control.Entry, error) {
 			}
 		}
 		for _, b := range snapshot.Bindings {
+			to := t.where(b.To)
 			route := b.Prefix != host(b.Protocol)
 			add(control.Entry{
-				Prefix: b.Prefix, NextHop: b.Protocol, NBMA: b.To.NBMA, Port: b.To.Port, Claimed: b.Claimed, Type: control.EntryDynamic,
+				Prefix: b.Prefix, NextHop: b.Protocol, NBMA: to.NBMA, Port: to.Port, Claimed: b.Claimed, Type: control.EntryDynamic,
 				Flags:   flags(control.FlagRegistered, true, control.FlagUnique, b.Unique, control.FlagNAT, b.Claimed.IsValid(), control.FlagRoute, route),
 				Created: b.Created, Expires: b.Expires,
 			})
 		}
 		for _, x := range snapshot.Shortcuts {
+			to := t.where(x.To)
 			add(control.Entry{
-				Prefix: x.Prefix, NextHop: x.NextHop, NBMA: x.To.NBMA, Port: x.To.Port, Claimed: x.Claimed, Type: control.EntryDynamic,
+				Prefix: x.Prefix, NextHop: x.NextHop, NBMA: to.NBMA, Port: to.Port, Claimed: x.Claimed, Type: control.EntryDynamic,
 				Flags:   flags(control.FlagRouter, true, control.FlagUsed, x.InUse, control.FlagNAT, x.Claimed.IsValid(), control.FlagRoute, x.Route),
 				Created: x.Created, Expires: x.Expires,
 			})

@@ -61,6 +61,16 @@ func (s *secure) failedAt(f sa.Failed) (list []*end) {
 	return list
 }
 
+// where is the place of an end: where IKE met it, if it has.
+func (s *secure) where(by engine.Endpoint) engine.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.find(by); e != nil && e.met() {
+		return e.at
+	}
+	return by.Place()
+}
+
 // why says what stands between us and an endpoint that has no SA, "" if nothing does.
 func (s *secure) why(by engine.Endpoint) string {
 	s.mu.Lock()

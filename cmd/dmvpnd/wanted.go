@@ -8,6 +8,7 @@ import (
 	"dmvpn/cmd/internal/ike"
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/auth"
+	"dmvpn/ikev2/sa"
 )
 
 // ask makes IKE want an end as long as NHRP does, and where NHRP says that it is. That IKE
@@ -27,6 +28,8 @@ func (s *secure) ask(e *end) {
 	if e.asked != nil {
 		if service.Connect(*e.asked); !e.up {
 			e.tried(destination(*e.asked))
+		} else if before != nil && e.hint != e.at {
+			s.doubt(e)
 		}
 	}
 	if before != nil {
@@ -37,6 +40,14 @@ func (s *secure) ask(e *end) {
 // sameWish says whether two wishes are one to IKE; our address it follows by itself.
 func sameWish(a, b ikev2.Want) bool {
 	return a.Host == b.Host && a.Port == b.Port && a.Identity == b.Identity
+}
+
+// doubt makes IKE look whether an end is still where it was: NHRP says that it is elsewhere.
+func (s *secure) doubt(e *end) {
+	if a := s.tunnel.daemon.installer.database.Current(e.peer); a != nil {
+		p := a.Path()
+		s.tunnel.daemon.ike.Service().Hint(&sa.Unreachable{Local: p.Local, Remote: p.Remote})
+	}
 }
 
 // destination is where a wish of ours is sent.

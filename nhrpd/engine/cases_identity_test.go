@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,38 @@ func TestCasesOfIdentity(t *testing.T) {
 			long := engine.Endpoint{NBMA: addr("203.0.113.77"), Identity: strings.Repeat("x", 256)}
 			b.identified(long, claiming(registration("10.0.0.14", "203.0.113.77"), liar))
 			want(t, "reply", private(t, b.one()), wire.Private{})
+		}},
+		{"where the hub stays the way, it is asked again where the other is", func(t *testing.T) {
+			b := spoke(t, probing)
+			answer := func(request *wire.Packet, port uint16) {
+				p := reply(request, wire.ResolutionReply, s2Protocol, inside, owner(24, s2Protocol, inside))
+				p.Extensions[3], _ = p.NewEntries(wire.ExtensionNATAddress, wire.CIE{NBMA: addr(outside), Protocol: addr(s2Protocol)})
+				b.from(hubNBMA, claiming(p, wire.Private{Port: port, Identity: "s2", Probe: wire.ProbeReplier}))
+			}
+			requests := func() (list []*wire.Packet) {
+				b.indicate("10.10.2.5")
+				for _, x := range b.take() {
+					if x.p.Type == wire.ResolutionRequest {
+						list = append(list, x.p)
+					}
+				}
+				return list
+			}
+			answer(b.resolve("10.10.2.5"), 4501)
+			asked := 0
+			for range 10 {
+				b.run(8 * time.Second) // no probe is answered, and the hub redirects on
+				for _, p := range requests() {
+					asked++
+					answer(p, 4502)
+				}
+			}
+			want(t, "asked again", asked, 2)
+			want(t, "by the hub", b.direct(), false)
+			s := b.snapshot()
+			s2 := engine.Endpoint{NBMA: addr(outside), Port: 4502, Identity: "s2"}
+			want(t, "where it is", s.Shortcuts[0].To, s2)
+			want(t, "accepted there", slices.Contains(s.Accepted, s2), true)
 		}},
 		{"a spoke takes the hub's word for who the others are, and nobody else's", func(t *testing.T) {
 			b := spoke(t)

@@ -46,6 +46,7 @@ const (
 	negativeNoRoom   = 15 * time.Second
 	negativeSilence  = 30 * time.Second
 	freshShortcut    = 10 * time.Second // an indication for a younger one is late, not news
+	freshAnswer      = 30 * time.Second // one whose packets go by the hub is asked for again after that
 	lateReplies      = 64               // ids whose replies may come once more
 	answersPerTold   = 32
 	shortestRefresh  = time.Second

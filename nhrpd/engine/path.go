@@ -55,9 +55,8 @@ func (m *Machine) startPath(e Endpoint, protocol netip.Addr) {
 		m.paths.Put(e.Key(), p, p.Next)
 	}
 	p.Endpoint, p.Protocol = e, protocol
-	if p.Shortcuts++; p.Shortcuts == 1 {
-		m.admitPath(e, protocol)
-	}
+	p.Shortcuts++
+	m.admitPath(e, protocol)
 	if !ok {
 		m.tryPath(p)
 	}

@@ -185,6 +185,9 @@ func (m *Machine) admitPath(e Endpoint, protocol netip.Addr) {
 		m.makeRoom()
 		a = &acceptance{Endpoint: e}
 		m.do(Admit{From: e, Protocol: protocol, Reason: "resolved"})
+	} else if a.Endpoint != e {
+		a.Endpoint = e
+		m.do(Admit{From: e, Protocol: protocol, Reason: "it moved"})
 	}
 	a.Path = true
 	m.accepted.Put(e.Key(), a, m.acceptedUntil(a))

@@ -62,7 +62,8 @@ func (m *Machine) resolve(destination netip.Addr) {
 	}
 	_, s, refresh := m.shortcuts.Lookup(destination)
 	if refresh {
-		if m.now-s.Since < freshShortcut || !m.usable(s) {
+		// By the hub still: its peer may be elsewhere by now, with another port before it.
+		if m.now-s.Since < freshShortcut || !m.usable(s) && m.now-s.Answered < freshAnswer {
 			return
 		}
 		destination = s.Destination

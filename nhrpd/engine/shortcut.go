@@ -42,7 +42,7 @@ func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint, probe bool) {
 	}
 	s := &shortcut{
 		Destination: q.Destination, NextHop: hop, To: to, Claimed: c.NBMA, Via: r.NextHop, Probe: probe,
-		Holding: holding, Since: m.now, Until: m.now + holding,
+		Holding: holding, Since: m.now, Answered: m.now, Until: m.now + holding,
 	}
 	if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
 		s.MTU = c.MTU

@@ -47,6 +47,7 @@ type shortcut struct {
 	MTU         uint16     `json:",omitempty"`
 	Holding     instant
 	Since       instant
+	Answered    instant // last
 	Until       instant
 	Refresh     instant // when to ask again, if in use
 }

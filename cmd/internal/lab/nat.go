@@ -21,6 +21,8 @@ const (
 	KeepPorts Ports = "masquerade"
 	// PortPerDestination gives every destination another port, a "symmetric" NAT.
 	PortPerDestination Ports = "masquerade fully-random"
+	// OtherPorts keeps one port of its own choice for each inside, whatever the destination.
+	OtherPorts Ports = "meta l4proto udp masquerade to :5500-5599"
 )
 
 // NAT makes a router hide what is behind it: packets that it sends out by a device

@@ -118,3 +118,13 @@ func TestANATWithAPortPerDestination(t *testing.T) {
 		t.Errorf("it is %v to one and %v to another", a, b)
 	}
 }
+
+func TestANATWithAnotherPortThatStays(t *testing.T) {
+	one, _, _, outside := behindNAT(t, OtherPorts)
+	server, other := listen(t, outside, "198.19.1.254"), listen(t, outside, "198.19.1.253")
+	first := listen(t, one, "192.168.1.1")
+	a, b := seenFrom(t, first, server), seenFrom(t, first, other)
+	if a != b || a.Port() == 4500 {
+		t.Errorf("it is %v to one and %v to another", a, b)
+	}
+}

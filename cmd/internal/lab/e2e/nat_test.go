@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -133,6 +134,54 @@ func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
 	for n := 1; n <= spokes; n++ {
 		ping(t, c.HubHost, n)
 	}
+}
+
+// TestBehindTwoNATsTheDirectWayIsMadeAnew: nothing comes through the other's NAT from the new
+// port before the hub has told it.
+func TestBehindTwoNATsTheDirectWayIsMadeAnew(t *testing.T) {
+	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{1}}, {Spokes: []int{2}}}, Settings: func(_ string, s *cloud.Settings) {
+		s.Tunnels[0].IPsec.DPD = 3 * time.Second
+	}})
+	there, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 100, 200)
+	check(t, err)
+	back, err := c.Hosts[1].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4000), 100, 200)
+	check(t, err)
+	until(t, c, patience, func() error { return shortened(c, t, 1, 2) })
+	// The new port is one that stays, too.
+	check(t, c.NATs[1].NAT(cloud.Underlay, lab.OtherPorts))
+	check(t, c.NATs[1].ForgetConnections())
+	until(t, c, patience, func() error {
+		if shortened(c, t, 1, 2) == nil {
+			return errors.New("packets go directly still")
+		}
+		return nil
+	})
+	until(t, c, 3*time.Minute, func() error { return shortened(c, t, 1, 2) })
+	until(t, c, patience, func() error { return shortened(c, t, 2, 1) })
+	t.Logf("there: %v", there.Stop())
+	t.Logf("back: %v", back.Stop())
+}
+
+// TestAnIdleWayThroughANATGoesWithItsKeys: at both ends, wherever the NAT let it through.
+func TestAnIdleWayThroughANATGoesWithItsKeys(t *testing.T) {
+	c := guarded(t, cloud.Options{
+		Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}, Ports: lab.PortPerDestination}},
+		Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].Idle = 4 * time.Second },
+	})
+	ctx := t.Context()
+	shortcut(t, c, 1, 2)
+	until(t, c, patience, func() error { return shortened(c, t, 1, 2) })
+	for i, other := range []string{"spoke2.example.net", "spoke1.example.net"} {
+		until(t, c, 2*patience, func() error {
+			out, err := c.Dmvpn(ctx, c.Spokes[i].Name, "ike")
+			if err == nil && strings.Contains(out, other) {
+				err = fmt.Errorf("%s has %s still:\n%s", c.Spokes[i].Name, other, out)
+			}
+			return err
+		})
+		check(t, c.Registered(ctx, c.Spokes[i].Name))
+	}
+	ping(t, c.Hosts[0], 2)
 }
 
 // lasting is what a NAT's rebinding must not change of a peer.
