@@ -56,6 +56,8 @@ type Options struct {
 	// Wire may change the wire between a node (hub, spoke or NAT) and the Internet.
 	Wire func(node string, w *lab.Wire)
 	NATs []NAT // nat1, nat2, …
+	// Services are UDP ports of servers on the underlay, such as DNS: Outside lets them be.
+	Services []uint16
 }
 
 // Programs are the paths of our executables.
@@ -69,6 +71,7 @@ type Cloud struct {
 	NATs                   []*lab.Node // NATs[0] is nat1
 
 	programs Programs
+	services []uint16
 	settings map[string]*Settings
 	daemons  map[string]*lab.Process
 }
@@ -100,7 +103,7 @@ func New(o Options) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cloud{Lab: l, programs: o.Programs, settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
+	c := &Cloud{Lab: l, programs: o.Programs, services: o.Services, settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
 	c.Internet = l.Router("internet")
 	for k := range o.NATs {
 		c.NATs = append(c.NATs, c.nat(o, k+1))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // A Kind is what a frame on an underlay wire is, of what may be there.
@@ -18,6 +19,7 @@ const (
 	KindESP       Kind = "ESP"
 	KindESPinUDP  Kind = "ESP in UDP"
 	KindKeepalive Kind = "NAT keepalive"
+	KindService   Kind = "of a service outside"
 	KindICMP      Kind = "ICMP about one of these"
 	KindARP       Kind = "ARP"
 	KindND        Kind = "neighbour discovery"
@@ -39,9 +41,10 @@ const (
 // A judge says what frames are, by their octets alone. It learns which ports a NAT
 // stands for: who has spoken with port 4500 may speak with another such one.
 type judge struct {
-	inside []netip.Prefix // overlay and LANs: never an outer address
-	hosts  map[[4]byte]bool
-	mapped map[netip.AddrPort]bool
+	inside   []netip.Prefix // overlay and LANs: never an outer address
+	hosts    map[[4]byte]bool
+	mapped   map[netip.AddrPort]bool
+	services []uint16
 }
 
 // errPorts says that neither port is known for IPsec's, so far.
@@ -178,6 +181,9 @@ func (j *judge) udp(from, to netip.AddrPort, body []byte, quoted bool) (Kind, er
 			return KindIKE, nil
 		}
 		return KindIKE, ike(payload, what)
+	}
+	if slices.Contains(j.services, from.Port()) || slices.Contains(j.services, to.Port()) {
+		return KindService, nil
 	}
 	switch known := j.mapped[from] || j.mapped[to]; {
 	case from.Port() == portNATT:

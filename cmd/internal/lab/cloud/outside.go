@@ -61,8 +61,9 @@ func (c *Cloud) Outside() (*Outside, error) {
 // judge knows this cloud's addresses.
 func (c *Cloud) judge() judge {
 	j := judge{
-		inside: []netip.Prefix{netip.PrefixFrom(HubTunnel(), 8).Masked()},
-		hosts:  map[[4]byte]bool{}, mapped: map[netip.AddrPort]bool{},
+		services: c.services,
+		inside:   []netip.Prefix{netip.PrefixFrom(HubTunnel(), 8).Masked()},
+		hosts:    map[[4]byte]bool{}, mapped: map[netip.AddrPort]bool{},
 	}
 	for n := range len(c.Spokes) + 1 {
 		for _, a := range []netip.Addr{HubTunnel(), TunnelAddress(n), Gateway(n), Host(n)} {

@@ -271,7 +271,10 @@ func TestNothingGoesInClearWithoutIKE(t *testing.T) {
 	check(t, c.Start("spoke1"))
 	check(t, c.Ready(ctx, "spoke1"))
 	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
-	ping(t, c.Hosts[0], 0)
+	until(t, c, patience, func() error { // it is registered from before, its SA may be on its way
+		_, err := c.Hosts[0].Ping(cloud.Host(0), 0, 500*time.Millisecond)
+		return err
+	})
 }
 
 // TestAWithdrawnRouteLeadsNowhere: what a routing daemon withdraws, or a device that goes

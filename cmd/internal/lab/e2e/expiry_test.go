@@ -13,9 +13,10 @@ import (
 // TestAnUnusedShortcutExpiresAtBothEnds: traffic below the configured amount
 // keeps no shortcut, and not a packet of it is lost when the way changes back
 // to the hub.
-func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
+func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) { modes(t, anUnusedShortcutExpiresAtBothEnds) }
+
+func anUnusedShortcutExpiresAtBothEnds(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 4*time.Second, 1<<20
 	}})
 	// 1,000 small packets a second are 150 kB in the idle time: too little.
@@ -35,17 +36,18 @@ func TestAnUnusedShortcutExpiresAtBothEnds(t *testing.T) {
 
 // TestAShortcutInUseIsRefreshed: the holding time passes three times over, and
 // the stream neither loses a packet nor goes by the hub again.
-func TestAShortcutInUseIsRefreshed(t *testing.T) {
-	t.Parallel()
+func TestAShortcutInUseIsRefreshed(t *testing.T) { modes(t, aShortcutInUseIsRefreshed) }
+
+func aShortcutInUseIsRefreshed(t *testing.T, m mode) {
 	const holding = 9 * time.Second
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].HoldingTime = holding
 	}})
-	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, dataSize)
 	check(t, err)
 	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
 	time.Sleep(200 * time.Millisecond)
-	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
+	atHub, err := c.Hub.Capture(cloud.Underlay, m.isData)
 	check(t, err)
 	for end := time.Now().Add(3*holding + time.Second); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
 		list, err := c.Shortcuts(t.Context(), "spoke1")

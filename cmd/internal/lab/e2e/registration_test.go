@@ -14,9 +14,10 @@ import (
 )
 
 // TestASpokeRegistersAndItsLANIsReached: phase 1. The hub was told of no spoke.
-func TestASpokeRegistersAndItsLANIsReached(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2})
+func TestASpokeRegistersAndItsLANIsReached(t *testing.T) { modes(t, aSpokeRegistersAndItsLANIsReached) }
+
+func aSpokeRegistersAndItsLANIsReached(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
 	out, err := c.Dmvpn(ctx, "hub", "show", "ip", "nhrp")
 	check(t, err)
@@ -35,9 +36,10 @@ func TestASpokeRegistersAndItsLANIsReached(t *testing.T) {
 }
 
 // TestASpokeStartedBeforeItsHub: the registration is tried again.
-func TestASpokeStartedBeforeItsHub(t *testing.T) {
-	t.Parallel()
-	c := build(t, cloud.Options{Spokes: 1})
+func TestASpokeStartedBeforeItsHub(t *testing.T) { modes(t, aSpokeStartedBeforeItsHub) }
+
+func aSpokeStartedBeforeItsHub(t *testing.T, m mode) {
+	c := m.build(t, cloud.Options{Spokes: 1})
 	check(t, c.Start("spoke1"))
 	check(t, c.Ready(t.Context(), "spoke1"))
 	time.Sleep(1500 * time.Millisecond)
@@ -50,9 +52,10 @@ func TestASpokeStartedBeforeItsHub(t *testing.T) {
 }
 
 // TestAWrongPasswordDoesNotRegister: authentication is compared.
-func TestAWrongPasswordDoesNotRegister(t *testing.T) {
-	t.Parallel()
-	c := build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+func TestAWrongPasswordDoesNotRegister(t *testing.T) { modes(t, aWrongPasswordDoesNotRegister) }
+
+func aWrongPasswordDoesNotRegister(t *testing.T, m mode) {
+	c := m.build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		if node == "spoke2" {
 			s.Tunnels[0].Authentication = "wrong"
 		}
@@ -80,9 +83,10 @@ func TestAWrongPasswordDoesNotRegister(t *testing.T) {
 // TestAServerByItsName: the hub is named in the DNS, which comes to know it late.
 //
 //	spoke1 ── internet (DNS) ── hub
-func TestAServerByItsName(t *testing.T) {
-	t.Parallel()
-	c := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+func TestAServerByItsName(t *testing.T) { modes(t, aServerByItsName) }
+
+func aServerByItsName(t *testing.T, m mode) {
+	c := m.build(t, cloud.Options{Spokes: 1, Services: []uint16{dns53}, Settings: func(node string, s *cloud.Settings) {
 		if node == "spoke1" {
 			s.Tunnels[0].NHS[0].NBMA = "hub.example.net"
 		}

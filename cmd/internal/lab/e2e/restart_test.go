@@ -35,9 +35,12 @@ func TestAStoppedHubStartsAgainWithoutLoss(t *testing.T) {
 // TestAHubThatForgotEverythingIsFoundAgain: as after a reboot, hub and shortcuts
 // come back by themselves when the spokes renew their registrations.
 func TestAHubThatForgotEverythingIsFoundAgain(t *testing.T) {
-	t.Parallel()
+	modes(t, aHubThatForgotEverythingIsFoundAgain)
+}
+
+func aHubThatForgotEverythingIsFoundAgain(t *testing.T, m mode) {
 	const holding = 9 * time.Second
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].HoldingTime = holding }})
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].HoldingTime = holding }})
 	ctx := t.Context()
 	check(t, c.Teardown(ctx, "hub"))
 	until(t, c, patience, func() error { return c.Clean(ctx, "hub") })
@@ -51,9 +54,10 @@ func TestAHubThatForgotEverythingIsFoundAgain(t *testing.T) {
 
 // TestASpokeMayMove: its underlay address changes; it registers anew, the hub
 // takes the new address, and the shortcut of the other spoke heals.
-func TestASpokeMayMove(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
+func TestASpokeMayMove(t *testing.T) { modes(t, aSpokeMayMove) }
+
+func aSpokeMayMove(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].HoldingTime = 15 * time.Second
 	}})
 	ctx := t.Context()

@@ -72,25 +72,24 @@ func TestTheWayGetsShorter(t *testing.T) {
 // its own.
 //
 //	host1 ── spoke1 ═══ spoke2 ── host2 10.10.2.10 and 10.10.2.77
-func TestAShortcutServesAPrefix(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2})
+func TestAShortcutServesAPrefix(t *testing.T) { modes(t, aShortcutServesAPrefix) }
+
+func aShortcutServesAPrefix(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2})
 	second := addr([4]byte{10, 10, 2, 77})
 	check(t, c.Hosts[1].AddAddress("eth0", second.String()+"/24"))
 	shortcut(t, c, 1, 2)
-	atHub, err := c.Hub.Capture(cloud.Underlay, isData)
-	check(t, err)
-	_, err = c.Hosts[0].Ping(second, 0, patience)
-	check(t, err)
-	if n := len(atHub.Close()); n > 0 {
-		t.Errorf("%d packets to %v went by the hub: the shortcut does not serve the prefix", n, second)
+	want := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), second}
+	if hops := by(t, c.Hosts[0], second); !slices.Equal(hops, want) {
+		t.Errorf("path %v, expected %v: the shortcut does not serve the prefix", hops, want)
 	}
 }
 
 // TestATunnelAddressIsResolvedToo: spoke to spoke by their tunnel addresses.
-func TestATunnelAddressIsResolvedToo(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2})
+func TestATunnelAddressIsResolvedToo(t *testing.T) { modes(t, aTunnelAddressIsResolvedToo) }
+
+func aTunnelAddressIsResolvedToo(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2})
 	until(t, c, patience, func() error {
 		if _, err := c.Spokes[0].Ping(cloud.TunnelAddress(2), 0, time.Second); err != nil {
 			return err
@@ -117,9 +116,12 @@ func noICMPRedirects(t *testing.T, c *cloud.Cloud) {
 
 // TestWithoutRedirectEverythingGoesByTheHub: phase 1 by configuration.
 func TestWithoutRedirectEverythingGoesByTheHub(t *testing.T) {
-	t.Parallel()
+	modes(t, withoutRedirectEverythingGoesByTheHub)
+}
+
+func withoutRedirectEverythingGoesByTheHub(t *testing.T, m mode) {
 	no := false
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		if node == "hub" {
 			s.Tunnels[0].Redirect = &no
 		}

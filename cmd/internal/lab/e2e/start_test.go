@@ -69,9 +69,10 @@ func TestADeviceOfThatNameIsRefused(t *testing.T) {
 	}
 }
 
-func TestASecondDaemonIsRefused(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 1})
+func TestASecondDaemonIsRefused(t *testing.T) { modes(t, aSecondDaemonIsRefused) }
+
+func aSecondDaemonIsRefused(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 1})
 	first := c.Daemon("hub")
 	check(t, c.Start("hub"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -14,9 +14,10 @@ import (
 // and the same overlay packet in one is not taken in the other.
 //
 //	hub and spokes: dmvpn0 key 42, 10.0.0.0/24 and dmvpn1 key 43, 10.1.0.0/24
-func TestSeveralTunnelsOnOneUnderlay(t *testing.T) {
-	t.Parallel()
-	c := up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+func TestSeveralTunnelsOnOneUnderlay(t *testing.T) { modes(t, severalTunnelsOnOneUnderlay) }
+
+func severalTunnelsOnOneUnderlay(t *testing.T, m mode) {
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		second := s.Tunnels[0]
 		second.Name, second.Key, second.Networks = "dmvpn1", 43, nil
 		address := netip.MustParsePrefix(second.Address)

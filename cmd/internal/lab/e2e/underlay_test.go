@@ -21,9 +21,9 @@ var outside = netip.MustParseAddr("203.0.113.5")
 // which host0 plays the rest of the world.
 //
 //	host1 ── spoke1 ═══ hub ── host0 with 203.0.113.5
-func defaultRoute(t *testing.T, mark int) *cloud.Cloud {
+func defaultRoute(t *testing.T, m mode, mark int) *cloud.Cloud {
 	t.Helper()
-	c := build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+	c := m.build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		if node != "hub" {
 			s.Tunnels[0].NHS[0].Routes = []string{"0.0.0.0/0"}
 			s.Tunnels[0].Mark = mark
@@ -36,9 +36,10 @@ func defaultRoute(t *testing.T, mark int) *cloud.Cloud {
 
 // TestTheDefaultRouteThroughTheTunnel: the underlay's own default route stands
 // in a table of its own, which the tunnel's mark selects.
-func TestTheDefaultRouteThroughTheTunnel(t *testing.T) {
-	t.Parallel()
-	c := defaultRoute(t, 100)
+func TestTheDefaultRouteThroughTheTunnel(t *testing.T) { modes(t, theDefaultRouteThroughTheTunnel) }
+
+func theDefaultRouteThroughTheTunnel(t *testing.T, m mode) {
+	c := defaultRoute(t, m, 100)
 	ctx := t.Context()
 	for n, spoke := range c.Spokes {
 		gateway := strings.TrimSuffix(cloud.NBMA(n+1).String(), ".1") + ".254"
@@ -73,9 +74,10 @@ func TestTheDefaultRouteThroughTheTunnel(t *testing.T) {
 
 // TestRoutingRecursionIsReported: the only way to the hub becomes the tunnel
 // itself. The daemon says so; it neither loops nor ends.
-func TestRoutingRecursionIsReported(t *testing.T) {
-	t.Parallel()
-	c := defaultRoute(t, 0)
+func TestRoutingRecursionIsReported(t *testing.T) { modes(t, routingRecursionIsReported) }
+
+func routingRecursionIsReported(t *testing.T, m mode) {
+	c := defaultRoute(t, m, 0)
 	ctx := t.Context()
 	check(t, c.StartAll(ctx))
 	until(t, c, patience, func() error { return c.Registered(ctx, "spoke1") })
@@ -102,8 +104,11 @@ func TestRoutingRecursionIsReported(t *testing.T) {
 // TestRoutingRecursionTowardsANamedServer: it was resolved and never answered, so that it
 // is no peer.
 func TestRoutingRecursionTowardsANamedServer(t *testing.T) {
-	t.Parallel()
-	c := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+	modes(t, routingRecursionTowardsANamedServer)
+}
+
+func routingRecursionTowardsANamedServer(t *testing.T, m mode) {
+	c := m.build(t, cloud.Options{Spokes: 1, Services: []uint16{dns53}, Settings: func(node string, s *cloud.Settings) {
 		if node == "spoke1" {
 			s.Tunnels[0].NHS[0].Routes = []string{"0.0.0.0/0"}
 			s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, cloud.NHS{NBMA: "hub2.example.net"})
