@@ -129,7 +129,7 @@ func (i *installer) Received(spi uint32) time.Time { return i.database.Received(
 // used is what a Child SA has carried.
 func (i *installer) used(inbound uint32) (packets, octets uint64) {
 	if a := i.database.Find(inbound); a != nil {
-		return a.Usage.Used()
+		return a.Used()
 	}
 	return 0, 0
 }

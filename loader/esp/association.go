@@ -66,5 +66,11 @@ func (a *Association) Arrived(now time.Time, remote netip.AddrPort, newest bool)
 	return true
 }
 
+// Used gives the packets and octets of payload so far, of both directions.
+func (a *Association) Used() (packets, bytes uint64) {
+	in, out := a.In.Stats(), a.Out.Stats()
+	return in.Packets + out.Packets, in.Bytes + out.Bytes
+}
+
 // Usable says whether packets may leave by it.
 func (a *Association) Usable() bool { return !a.retired.Load() }

@@ -19,7 +19,7 @@ type Inbound struct {
 	check    int
 	window   *window
 
-	packets, bytes, replayed, integrity, malformed, late atomic.Uint64
+	replayed, integrity, malformed atomic.Uint64
 }
 
 // InboundConfig makes an Inbound.
@@ -50,6 +50,7 @@ func NewInbound(c InboundConfig) (*Inbound, error) {
 	i.vector, i.block, i.check = p.sizes()
 	if c.Top != 0 {
 		i.window.top = c.Top
+		i.window.hint.Store(c.Top)
 		for k := range i.window.ring {
 			i.window.ring[k] = ^uint64(0)
 		}
@@ -74,7 +75,7 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 		return nil, 0, ErrTruncated
 	}
 	number, ok := i.window.number(binary.BigEndian.Uint32(b[4:]), i.Extended)
-	if !ok || !i.window.fresh(number) {
+	if !ok || i.window.stale(number) {
 		i.replayed.Add(1)
 		return nil, 0, ErrReplayed
 	}
@@ -82,35 +83,42 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 		i.integrity.Add(1)
 		return nil, 0, err
 	}
-	ok, late := i.window.accept(number)
-	if !ok {
+	payload, next, err = trim(b[front : front+text])
+	octets := -1
+	if err == nil {
+		if octets = len(payload); !i.usage.add(octets) {
+			return nil, 0, ErrExpired
+		}
+	}
+	a := i.window.accept(number, octets)
+	if !a.ok {
 		i.replayed.Add(1)
 		return nil, 0, ErrReplayed
 	}
-	if s.Newest = !late; late {
-		i.late.Add(1)
-	}
-	payload = b[front : front+text]
-	padding, next := int(payload[text-2]), payload[text-1]
-	if text-trailerSize < padding {
+	s.Newest = a.newest
+	if err != nil {
 		i.malformed.Add(1)
+		return nil, 0, err
+	}
+	if a.first {
+		i.usage.tell(FirstPacket)
+	}
+	return payload, next, nil
+}
+
+// trim takes the trailer off a text, which has room for one (RFC 4303, section 2.4).
+func trim(text []byte) (payload []byte, next uint8, err error) {
+	end := len(text) - trailerSize
+	padding := int(text[end])
+	if padding > end {
 		return nil, 0, ErrPadding
 	}
-	for k, pad := text-trailerSize-padding, byte(1); k < text-trailerSize; k, pad = k+1, pad+1 {
-		if payload[k] != pad {
-			i.malformed.Add(1)
+	for k, pad := end-padding, byte(1); k < end; k, pad = k+1, pad+1 {
+		if text[k] != pad {
 			return nil, 0, ErrPadding
 		}
 	}
-	payload = payload[:text-trailerSize-padding]
-	if !i.usage.add(len(payload)) {
-		return nil, 0, ErrExpired
-	}
-	if i.packets.Add(1) == 1 {
-		i.usage.tell(FirstPacket)
-	}
-	i.bytes.Add(uint64(len(payload)))
-	return payload, next, nil
+	return text[:end-padding], text[end+1], nil
 }
 
 // Top is the newest sequence number that was verified.
@@ -129,5 +137,8 @@ type InboundStats struct {
 
 // Stats gives the counters.
 func (i *Inbound) Stats() InboundStats {
-	return InboundStats{i.packets.Load(), i.bytes.Load(), i.replayed.Load(), i.integrity.Load(), i.malformed.Load(), i.late.Load()}
+	w := i.window
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return InboundStats{w.packets, w.bytes, i.replayed.Load(), i.integrity.Load(), i.malformed.Load(), w.late}
 }

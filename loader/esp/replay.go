@@ -2,17 +2,24 @@
 
 package esp
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // window is an anti-replay window (RFC 4303, section 3.4.3) in the manner of RFC 6479: a
 // ring of words, of which the one that the newest number falls into is cleared as it is
-// entered, so that nothing is ever shifted.
+// entered, so that nothing is ever shifted. It counts what it accepts: atomic counters of
+// their own would cost as much as the lock.
 type window struct {
-	mu   sync.Mutex
 	size uint64
-	top  uint64 // the newest number that was verified
 	mask uint64
-	ring []uint64
+	hint atomic.Uint64 // the top, or up to 63 less: for who looks without the lock
+
+	mu                   sync.Mutex
+	top                  uint64 // the newest number that was verified
+	ring                 []uint64
+	packets, bytes, late uint64
 }
 
 func newWindow(size int) *window {
@@ -29,9 +36,7 @@ func (w *window) number(low uint32, extended bool) (uint64, bool) {
 	if !extended {
 		return uint64(low), low != 0
 	}
-	w.mu.Lock()
-	top := w.top
-	w.mu.Unlock()
+	top := w.hint.Load() // 2^32 is a multiple of 64: its high half is right
 	high, bottom := top>>32, uint32(top)-uint32(w.size)+1
 	if uint64(uint32(top)) >= w.size-1 { // the window lies within one high half
 		if low < bottom {
@@ -47,13 +52,18 @@ func (w *window) number(low uint32, extended bool) (uint64, bool) {
 	return n, n != 0
 }
 
-// fresh says whether a number is ahead of the window, or in it and not yet seen.
-func (w *window) fresh(n uint64) bool {
+// stale says whether a number is behind the window, or in it and seen. Of the newest ones
+// it does not know it: accept does.
+func (w *window) stale(n uint64) bool {
+	if n > w.hint.Load() {
+		return false
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.isFresh(n)
+	return !w.isFresh(n)
 }
 
+// isFresh says whether a number is ahead of the window, or in it and not yet seen.
 func (w *window) isFresh(n uint64) bool {
 	if n > w.top {
 		return true
@@ -61,14 +71,19 @@ func (w *window) isFresh(n uint64) bool {
 	return w.top-n < w.size && w.ring[n/64&w.mask]&(1<<(n%64)) == 0
 }
 
-// accept notes a number that was verified; false: another worker was faster with the
-// same one, or the window moved past it meanwhile. late is true if it was not the newest.
-func (w *window) accept(n uint64) (ok, late bool) {
+// accepted is what accept says of a number.
+type accepted struct{ ok, newest, first bool }
+
+// accept notes a number that was verified, with the octets of its payload, less than 0:
+// there is none. Not ok: it was seen, or the window is past it. first is the first one with
+// a payload.
+func (w *window) accept(n uint64, octets int) accepted {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if !w.isFresh(n) {
-		return false, false
+		w.mu.Unlock()
+		return accepted{}
 	}
+	a := accepted{ok: true, newest: n > w.top}
 	if n > w.top {
 		for at, steps := w.top/64, n/64-w.top/64; steps > 0; steps-- {
 			if steps > w.mask+1 { // all the ring is old
@@ -78,10 +93,19 @@ func (w *window) accept(n uint64) (ok, late bool) {
 			at++
 			w.ring[at&w.mask] = 0
 		}
+		if n/64 != w.top/64 {
+			w.hint.Store(n)
+		}
 		w.top = n
 	} else {
-		late = true
+		w.late++
 	}
 	w.ring[n/64&w.mask] |= 1 << (n % 64)
-	return true, late
+	if octets >= 0 {
+		w.packets++
+		w.bytes += uint64(octets)
+		a.first = w.packets == 1
+	}
+	w.mu.Unlock()
+	return a
 }

@@ -163,6 +163,7 @@ func TestReplayTable(t *testing.T) {
 func replayTable(t *testing.T, size int, extended bool, base uint64) {
 	w := newWindow(size)
 	w.top = base
+	w.hint.Store(base)
 	z := uint64(size)
 	for _, c := range []struct {
 		n  uint64
@@ -191,14 +192,14 @@ func replayTable(t *testing.T, size int, extended bool, base uint64) {
 		if c.ok && !known {
 			t.Errorf("%s (%#x): taken for %#x", c.of, n, got)
 		}
-		if ok := known && w.fresh(n); ok != c.ok {
-			t.Errorf("%s (%#x): fresh %t", c.of, n, ok)
+		if ok := known && w.isFresh(n); ok != c.ok || ok && w.stale(n) {
+			t.Errorf("%s (%#x): fresh %t, stale %t", c.of, n, ok, w.stale(n))
 		}
 		if !known {
 			continue
 		}
-		if ok, _ := w.accept(n); ok != c.ok {
-			t.Errorf("%s (%#x): accepted %t", c.of, n, ok)
+		if a := w.accept(n, 0); a.ok != c.ok {
+			t.Errorf("%s (%#x): accepted %t", c.of, n, a.ok)
 		}
 	}
 }

@@ -22,24 +22,24 @@ const (
 	FirstPacket     // of an Inbound: the peer has it
 )
 
-// Usage counts what an SA, or the two directions of a pair, has carried. Its zero value
-// has no limits.
+// Usage holds an SA, or the two directions of a pair, to its limits. Its zero value has
+// none.
 type Usage struct {
-	Limits Limits
+	Limits Limits // not to be changed once the SA is in use
 	// Notify is told of events, from a worker: it must not wait. nil: nobody.
 	Notify func(Event)
 
-	packets, bytes atomic.Uint64
+	packets, bytes atomic.Uint64 // counted where there is a limit
 	told           atomic.Uint32
 }
 
 // add counts, and says whether the SA may still be used.
 func (u *Usage) add(bytes int) bool {
-	if u == nil {
+	if u == nil || u.Limits == (Limits{}) {
 		return true
 	}
-	p, b := u.packets.Add(1), u.bytes.Add(uint64(bytes))
 	l := &u.Limits
+	p, b := u.packets.Add(1), u.bytes.Add(uint64(bytes))
 	if l.HardPackets != 0 && p > l.HardPackets || l.HardBytes != 0 && b > l.HardBytes {
 		u.tell(HardLimit)
 		return false
@@ -58,6 +58,3 @@ func (u *Usage) tell(e Event) {
 		u.Notify(e)
 	}
 }
-
-// Used gives the packets and octets so far.
-func (u *Usage) Used() (packets, bytes uint64) { return u.packets.Load(), u.bytes.Load() }

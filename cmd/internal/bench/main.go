@@ -36,11 +36,14 @@ func main() {
 	flag.StringVar(&t.dmvpnd, "dmvpnd", beside("dmvpnd"), "our daemon")
 	flag.StringVar(&t.wireguard, "wireguard", "", "wireguard-go, which tools/wireguard-go makes")
 	flag.StringVar(&t.strongswan, "strongswan", "", "root file system with strongSwan, which tools/interop/root makes")
-	only := flag.String("only", "", "the one thing to measure: encapsulation, decapsulation, hairpin, tunnels, floods or ike")
+	only := flag.String("only", "", "the one thing to measure: encapsulation, decapsulation, hairpin, seal, tunnels, floods or ike")
 	flag.Parse()
 	var err error
-	if *only != "tunnels" && *only != "floods" && *only != "ike" {
+	if !slices.Contains([]string{"seal", "tunnels", "floods", "ike"}, *only) {
 		err = run(*peers, *rounds, *packets, *cpu, *tcp, *only)
+	}
+	if err == nil && (*only == "" || *only == "seal") {
+		err = sealTable(*rounds, sealPasses, *cpu)
 	}
 	if err == nil && *tunnels > 0 && (*only == "" || *only == "tunnels") {
 		err = tunnelTable(*tunnels, *turn, t)

@@ -49,6 +49,13 @@ func TestEveryTunnelIsProved(t *testing.T) {
 	}
 }
 
+// TestEverySealIsProved seals and opens a few packets.
+func TestEverySealIsProved(t *testing.T) {
+	if err := sealTable(1, 2, runtime.NumCPU()-1); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestEveryFloodIsProved floods in small.
 func TestEveryFloodIsProved(t *testing.T) {
 	if err := floodTable(1, runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}); err != nil {
