@@ -23,8 +23,16 @@ func FuzzImport(f *testing.F) {
 	for _, n := range c.Nodes {
 		f.Add(n.Machine.Export())
 	}
+	c = probed(1, false, nil)
+	c.Ping(1400)
+	c.Run(45 * time.Millisecond) // and probes
+	for _, n := range c.Nodes {
+		f.Add(n.Machine.Export())
+	}
+	probingSpoke := spokeConfig()
+	probing(&probingSpoke)
 	f.Fuzz(func(t *testing.T, state []byte) {
-		for _, config := range []engine.Config{nhrptest.HubConfig(), spokeConfig()} {
+		for _, config := range []engine.Config{nhrptest.HubConfig(), spokeConfig(), probingSpoke} {
 			w := nhrptest.New(1)
 			w.Silent = true
 			n := w.Add("X", hubNBMA, config)

@@ -27,7 +27,7 @@ func probedTwice(seed uint64, reimport bool) (*nhrptest.Cloud, *nhrptest.Node) {
 }
 
 func TestServersThatDie(t *testing.T) {
-	scenario(t, "two: the other one within a second, and back", func(t *testing.T, reimport bool) *nhrptest.World {
+	scenario(t, "HU-01: two: the other one within a second, and back", func(t *testing.T, reimport bool) *nhrptest.World {
 		c, _ := probedTwice(1, reimport)
 		c.Stream(2*time.Second, 10*time.Millisecond, 100)
 		paths(t, c, "S1 H S2", "S2 H S1")

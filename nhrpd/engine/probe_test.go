@@ -56,7 +56,7 @@ func oneWay(c *nhrptest.Cloud, d time.Duration) (lost []nhrptest.Delivery, last 
 }
 
 func TestMakeBeforeBreak(t *testing.T) {
-	scenario(t, "a shortcut is taken when a probe was answered, and nothing is lost", func(t *testing.T, reimport bool) *nhrptest.World {
+	scenario(t, "SC-03: a shortcut is taken when a probe was answered, and nothing is lost", func(t *testing.T, reimport bool) *nhrptest.World {
 		c := probed(1, reimport, nil)
 		lost := c.Stream(time.Second, 10*time.Millisecond, 100)
 		want(t, "lost", len(lost), 0)
