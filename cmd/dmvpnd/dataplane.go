@@ -47,13 +47,7 @@ func (d *dataPlane) Unbind(nextHop netip.Addr) error {
 
 // Admit implements nhrpd.DataPlane.
 func (d *dataPlane) Admit(from engine.Endpoint, protocol netip.Addr) error {
-	mtu := 0
-	if id, ok := d.tables.ID(d.tunnel, at(from)); ok {
-		if p, ok := d.tables.Peer(id); ok {
-			mtu = p.MTU
-		}
-	}
-	_, err := d.tables.Admit(d.tunnel, at(from), protocol, mtu)
+	_, err := d.tables.Admit(d.tunnel, at(from), protocol, tables.KeepMTU)
 	return err
 }
 

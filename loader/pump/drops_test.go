@@ -98,7 +98,7 @@ func dropCases() []struct {
 			w.multicastOnce(t)
 		}},
 		{"above the peer's MTU and not to be cut", tables.DropTooBig, nil, func(t *testing.T, w *wire) {
-			check(t, w.tables.SetMTU(w.admit(t, peer1, "10.0.0.1"), 1000))
+			check(t, w.tables.Describe(w.admit(t, peer1, "10.0.0.1"), netip.Addr{}, 1000))
 			must(pmtu(t, unix.IP_PMTUDISC_DO).Write(make([]byte, 1200)))(t)
 		}},
 	}

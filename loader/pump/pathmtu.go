@@ -50,17 +50,16 @@ func (p *Pump) inside(a *esp.Association, path int) int {
 func (p *Pump) lower(peer tables.Peer, mtu int) {
 	id := peer.ID
 	mtu = max(mtu, smallestMTU)
-	if mtu >= p.mtu(peer) || p.config.Tables.SetMTU(id, mtu) != nil {
+	if mtu >= p.mtu(peer) || p.config.Tables.Narrow(id, mtu) != nil {
 		return
 	}
-	before := peer.MTU
 	p.raising.Lock()
 	defer p.raising.Unlock()
 	if old := p.raise[id]; old != nil {
 		old.Reset(mtuLifetime)
 		return
 	}
-	p.raise[id] = time.AfterFunc(mtuLifetime, func() { p.restore(peer.Endpoint, id, before) })
+	p.raise[id] = time.AfterFunc(mtuLifetime, func() { p.restore(id) })
 }
 
 // narrow takes up that the path to a peer is narrower than what was sent: BPF does not
@@ -71,29 +70,27 @@ func (p *Pump) narrow(to netip.Addr) {
 	}
 }
 
-// restore gives the peer its MTU back, unless the id is another's by now.
-func (p *Pump) restore(endpoint tables.Endpoint, id tables.PeerID, mtu int) {
+// restore gives the peer its MTU back.
+func (p *Pump) restore(id tables.PeerID) {
 	p.raising.Lock()
 	delete(p.raise, id)
 	p.raising.Unlock()
-	if now, ok := p.config.Tables.ID(p.config.Tunnel, endpoint); ok && now == id {
-		_ = p.config.Tables.SetMTU(id, mtu) // gone meanwhile, which is as good
-	}
+	_ = p.config.Tables.Widen(id) // another's by now is not narrow, or for itself
 }
 
 // forget gives every peer its MTU back: the next daemon learns anew.
 func (p *Pump) forget() {
 	p.raising.Lock()
-	var restore []func()
+	var narrow []tables.PeerID
 	for id, timer := range p.raise {
 		if timer.Stop() {
-			restore = append(restore, func() { _ = p.config.Tables.SetMTU(id, 0) })
+			narrow = append(narrow, id)
 		}
 	}
 	clear(p.raise)
 	p.raising.Unlock()
-	for _, f := range restore {
-		f()
+	for _, id := range narrow {
+		_ = p.config.Tables.Widen(id)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestAHintNamesAPacketOfOurs(t *testing.T) {
 		{"without UDP", false, raw, quote(0xc0ffee, 1000), true},
 		{"in UDP, which it did not go in", false, udp, quote(0xc0ffee, 1000), false},
 	} {
-		check(t, w.tables.SetMTU(id, 0))
+		check(t, w.tables.Widen(id))
 		database.Move(a.In.SPI, esp.Path{Remote: udp, Encapsulation: c.inUDP})
 		want := 0
 		if c.taken {
@@ -133,7 +133,7 @@ func TestAHintNamesAPacketOfOurs(t *testing.T) {
 func TestTheMTURisesAgain(t *testing.T) {
 	w := newWire(t)
 	p, _, id, _ := guarded(t, w)
-	check(t, w.tables.SetMTU(id, 1390)) // which the peer asked for
+	check(t, w.tables.Describe(id, netip.Addr{}, 1390)) // which the peer asked for
 	synctest.Test(t, func(t *testing.T) {
 		lower := func(mtu int) {
 			peer, _ := w.tables.Peer(id)

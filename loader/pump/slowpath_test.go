@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dmvpn/loader/netnstest"
-	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
 )
 
@@ -128,7 +127,7 @@ func pmtu(t *testing.T, discover int) *net.UDPConn {
 
 func TestWhatIsTooBigForThePeerIsAnsweredWithItsMTU(t *testing.T) {
 	w := newWire(t)
-	check(t, w.tables.SetMTU(w.admit(t, peer1, "10.0.0.1"), 1000))
+	check(t, w.tables.Describe(w.admit(t, peer1, "10.0.0.1"), netip.Addr{}, 1000))
 	c := pmtu(t, unix.IP_PMTUDISC_DO)
 	must(c.Write(make([]byte, 1200)))(t)
 	netnstest.Eventually(t, "the sender knows", func() bool {
@@ -149,7 +148,7 @@ func TestWhatIsTooBigForThePeerIsAnsweredWithItsMTU(t *testing.T) {
 
 func TestWhatMayBeCutIsCut(t *testing.T) {
 	w := newWire(t)
-	check(t, w.tables.SetMTU(w.admit(t, peer1, "10.0.0.1"), 700))
+	check(t, w.tables.Describe(w.admit(t, peer1, "10.0.0.1"), netip.Addr{}, 700))
 	c := pmtu(t, unix.IP_PMTUDISC_DONT)
 	data := bytes.Repeat([]byte("0123"), 300)
 	must(c.Write(data))(t)
@@ -177,12 +176,11 @@ func TestANarrowPathLowersThePeersMTU(t *testing.T) {
 	if got := now(); got != 1100-28 {
 		t.Errorf("MTU %d", got)
 	}
-	w.pump.restore(tables.Endpoint{NBMA: peer2}, id, 0) // the id is another's
+	w.admit(t, peer1, "10.0.0.1") // it registers again
 	if got := now(); got != 1100-28 {
-		t.Errorf("another endpoint's MTU: %d", got)
+		t.Errorf("MTU after a renewal: %d", got)
 	}
-	w.pump.learn(id)
-	w.pump.restore(tables.Endpoint{NBMA: peer1}, id, 0)
+	w.pump.restore(id)
 	if got := now(); got != 0 {
 		t.Errorf("after ten minutes: %d", got)
 	}

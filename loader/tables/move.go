@@ -7,20 +7,61 @@ import (
 	"net/netip"
 )
 
-// SetMTU sets the MTU of the peer, 0 for the tunnel's: inner packets above it
-// are too big. Admit sets it anew.
-func (t *Tables) SetMTU(id PeerID, mtu int) error {
+// narrow is a peer whose path takes less than it announces, 0 for the tunnel's MTU.
+type narrow struct{ path, announced uint32 }
+
+func (n narrow) mtu() uint32 {
+	if n.announced == 0 {
+		return n.path
+	}
+	return min(n.path, n.announced)
+}
+
+// Narrow lowers the peer's MTU to what its path takes: inner packets above it are too big,
+// whatever Admit and Describe say, until Widen.
+func (t *Tables) Narrow(id PeerID, mtu int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	value, ok := t.peers[id]
 	if !ok {
 		return fmt.Errorf("tables: MTU of peer %d: %w", id, ErrUnknown)
 	}
-	if value.MTU == uint32(mtu) {
+	n, already := t.narrow[id]
+	if !already {
+		n.announced = value.MTU
+	}
+	n.path = uint32(mtu)
+	t.narrow[id] = n
+	if value.MTU == n.mtu() {
 		return nil
 	}
-	value.MTU = uint32(mtu)
+	value.MTU = n.mtu()
 	return t.put(id, value)
+}
+
+// Widen takes Narrow back. A peer that is not narrow, or gone, is no error.
+func (t *Tables) Widen(id PeerID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, ok := t.narrow[id]
+	if !ok {
+		return nil
+	}
+	delete(t.narrow, id)
+	value := t.peers[id]
+	value.MTU = n.announced
+	return t.put(id, value)
+}
+
+// announce gives the MTU that holds for a peer that announces this one. t.mu is held.
+func (t *Tables) announce(id PeerID, mtu uint32) uint32 {
+	n, ok := t.narrow[id]
+	if !ok {
+		return mtu
+	}
+	n.announced = mtu
+	t.narrow[id] = n
+	return n.mtu()
 }
 
 // put writes the entry of a peer. t.mu is held.
@@ -88,7 +129,7 @@ func (t *Tables) Describe(id PeerID, protocol netip.Addr, mtu int) error {
 	if protocol.IsValid() {
 		value.Protocol = toAddress(protocol)
 	}
-	if value.MTU = uint32(mtu); value == t.peers[id] {
+	if value.MTU = t.announce(id, uint32(mtu)); value == t.peers[id] {
 		return nil
 	}
 	return t.put(id, value)

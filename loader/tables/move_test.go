@@ -82,3 +82,45 @@ func TestWhoComesToAnEndpointTakesIt(t *testing.T) {
 		t.Errorf("left: %+v", left)
 	}
 }
+
+func TestANarrowPeerStaysSoWhateverItAnnounces(t *testing.T) {
+	m := maps(t, 8)
+	tt := tables(t, m)
+	one := admit(t, tt, tunnelA, 1)
+	is := func(want int) {
+		t.Helper()
+		if p, ok := tt.Peer(one); !ok || p.MTU != want {
+			t.Errorf("its MTU is %d, want %d", p.MTU, want)
+		}
+	}
+	again := func(mtu int) {
+		t.Helper()
+		if id, err := tt.Admit(tunnelA, endpoint(1), hopA, mtu); err != nil || id != one {
+			t.Fatal(id, err)
+		}
+	}
+	again(1390)
+	must(t, tt.Narrow(one, 1300))
+	for _, announced := range []int{0, 1400, KeepMTU, 1380} {
+		again(announced)
+		is(1300)
+	}
+	must(t, tt.Describe(one, hopA, 1350))
+	is(1300)
+	again(1200)
+	is(1200)
+	again(1380)
+	is(1300)
+	for range 2 {
+		must(t, tt.Widen(one))
+		is(1380)
+	}
+	must(t, tt.Narrow(one, 1250))
+	must(t, tt.Dismiss(tunnelA, endpoint(1)))
+	if two := admit(t, tt, tunnelA, 2); two != one {
+		t.Fatalf("peer %d, want the id %d again", two, one)
+	}
+	is(0)
+	must(t, tt.Widen(one))
+	is(0)
+}

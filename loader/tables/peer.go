@@ -40,9 +40,12 @@ func (v peerValue) peer(id PeerID) Peer {
 	}
 }
 
+// KeepMTU leaves a peer's MTU as it is; a new peer's is the tunnel's.
+const KeepMTU = -1
+
 // Admit makes the endpoint a peer of the tunnel, or changes the protocol address
 // and the MTU of the peer that it is: GRE data from it is accepted from now on.
-// An invalid protocol address leaves what was known; mtu 0 is the tunnel's. A
+// An invalid protocol address leaves what was known, KeepMTU as well; mtu 0 is the tunnel's. A
 // new peer gets the lowest free id and counters that begin at 0.
 func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) (PeerID, error) {
 	t.mu.Lock()
@@ -77,11 +80,16 @@ func (t *Tables) admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int, 
 	key := from.key(tunnel)
 	value := peerValue{
 		NBMA: key.NBMA, Protocol: toAddress(protocol), TunnelIfIndex: key.TunnelIfIndex,
-		Flags: flagPeerUp, MTU: uint32(mtu), Port: from.Port,
+		Flags: flagPeerUp, MTU: uint32(max(mtu, 0)), Port: from.Port,
 	}
 	old := t.peers[id]
 	if known && !protocol.IsValid() {
 		value.Protocol = old.Protocol
+	}
+	if known && mtu == KeepMTU {
+		value.MTU = old.MTU
+	} else if known {
+		value.MTU = t.announce(id, uint32(mtu))
 	}
 	if known && value == old {
 		return id, nil
@@ -165,6 +173,7 @@ func (t *Tables) remove(id PeerID) error {
 	}
 	delete(t.peers, id)
 	delete(t.inGo, id)
+	delete(t.narrow, id)
 	t.free = min(t.free, id)
 	return nil
 }

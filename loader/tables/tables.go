@@ -45,13 +45,16 @@ type PeerID uint32
 type Tables struct {
 	tunnel, device, nbma, nextHop, peer, stats, drop, esp, spi *ebpf.Map
 
-	mu     sync.Mutex
-	ids    map[nbmaKey]PeerID
-	peers  map[PeerID]peerValue
-	hops   map[nextHopKey]PeerID
-	free   PeerID // no id below this is free
-	limit  PeerID // ids are below this
-	inGo   map[PeerID]*statsValue
+	mu    sync.Mutex
+	ids   map[nbmaKey]PeerID
+	peers map[PeerID]peerValue
+	hops  map[nextHopKey]PeerID
+	free  PeerID // no id below this is free
+	limit PeerID // ids are below this
+	inGo  map[PeerID]*statsValue
+
+	narrow map[PeerID]narrow
+
 	goDrop map[dropKey]*dropValue
 }
 
@@ -61,7 +64,7 @@ type Tables struct {
 func New(maps map[string]*ebpf.Map) (*Tables, error) {
 	t := &Tables{
 		ids: map[nbmaKey]PeerID{}, peers: map[PeerID]peerValue{}, hops: map[nextHopKey]PeerID{},
-		inGo: map[PeerID]*statsValue{}, goDrop: map[dropKey]*dropValue{}, free: 1,
+		inGo: map[PeerID]*statsValue{}, narrow: map[PeerID]narrow{}, goDrop: map[dropKey]*dropValue{}, free: 1,
 	}
 	for name, to := range map[string]**ebpf.Map{
 		MapTunnel: &t.tunnel, MapDevice: &t.device, MapNBMA: &t.nbma, MapNextHop: &t.nextHop,
