@@ -171,16 +171,12 @@ func endpoints(s engine.Snapshot) map[engine.Endpoint]about {
 	return out
 }
 
-// namesOf are the keys by which NHRP may have a peer, the best one last.
-func (t *tunnel) namesOf(p tables.Peer) []engine.Endpoint {
-	names := []engine.Endpoint{{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}}
+// identityOf is who a peer is, "" on a plain tunnel.
+func (t *tunnel) identityOf(id tables.PeerID) string {
 	if t.secure == nil {
-		return names
+		return ""
 	}
-	if identity := t.secure.nameOf(p.ID); identity != "" {
-		names = append(names, engine.Endpoint{Identity: identity})
-	}
-	return names
+	return t.secure.nameOf(id)
 }
 
 // Peers implements control.Source.
@@ -189,11 +185,13 @@ func (s *source) Peers(ctx context.Context) ([]control.Peer, error) {
 		known, hops := endpoints(snapshot), t.nextHops()
 		var out []control.Peer
 		for _, p := range t.peers() {
-			a := about{kind: control.PeerAdopted}
-			for _, by := range t.namesOf(p) {
-				if x, ok := known[by]; ok {
-					a = x
-				}
+			identity := t.identityOf(p.ID)
+			a, ok := known[engine.Endpoint{Identity: identity}]
+			if identity == "" || !ok {
+				a, ok = known[engine.Endpoint{NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port}]
+			}
+			if !ok {
+				a.kind = control.PeerAdopted
 			}
 			traffic, err := t.traffic(p.ID)
 			if err != nil {
@@ -206,7 +204,7 @@ func (s *source) Peers(ctx context.Context) ([]control.Peer, error) {
 			next := slices.Clone(hops[p.ID])
 			slices.SortFunc(next, netip.Addr.Compare)
 			out = append(out, control.Peer{
-				Tunnel: t.config.Name, ID: uint32(p.ID), NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port, Protocol: p.Protocol,
+				Tunnel: t.config.Name, ID: uint32(p.ID), NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port, Identity: identity, Protocol: p.Protocol,
 				NextHops: next, Kind: a.kind, NAT: a.nat, Up: p.Up, Since: a.since, MTU: mtu, Traffic: traffic,
 			})
 		}

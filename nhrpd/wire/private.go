@@ -10,8 +10,9 @@ import (
 )
 
 // Private is our own vendor-private extension. It says of the system that its
-// packet speaks for (the client in a registration and its reply, the responder
-// in a Resolution Reply) what NHRP has no field for. The zero value of a field
+// packet speaks for (the client in a registration and its reply, the requester in
+// a Resolution Request, the responder in its reply) what NHRP has no field for. Port
+// and Identity are a server's word, never the system's own. The zero value of a field
 // means that it is not given.
 //
 // Layout, all numbers in network byte order:
@@ -24,7 +25,7 @@ import (
 // Elements that are not known are stepped over, and so is what a newer version
 // adds. Those with the top bit of the type set are for hubs among each other.
 type Private struct {
-	Port     uint16 // type 1: UDP source port that the sender observed
+	Port     uint16 // type 1: UDP source port that the server observed
 	Identity string // type 2: authenticated IKE identity, at most 255 octets
 	MTU      uint16 // type 3: of the tunnel, in octets
 	Group    string // type 4: nhrp.group, at most 255 octets

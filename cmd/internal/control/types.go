@@ -65,6 +65,7 @@ type Peer struct {
 	ID       uint32       `json:"id"` // index of dmvpn_peer and dmvpn_stats
 	NBMA     netip.Addr   `json:"nbma"`
 	Port     uint16       `json:"port,omitempty"`     // UDP port, absent for plain GRE
+	Identity string       `json:"identity,omitempty"` // that IKE authenticated, absent where packets travel in clear
 	Protocol netip.Addr   `json:"protocol,omitzero"`  // overlay address
 	NextHops []netip.Addr `json:"next_hops,omitzero"` // overlay next hops that lead to it
 	Kind     string       `json:"kind"`

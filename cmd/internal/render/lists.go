@@ -13,7 +13,7 @@ import (
 
 // Peers writes GET /v1/peers.
 func Peers(w io.Writer, now time.Time, peers []control.Peer) error {
-	t := newTable("TUNNEL", ">ID", "NBMA", "PROTOCOL", "KIND", "STATE", "UP", ">MTU", ">RX", ">TX", "LAST RX", "LAST TX")
+	t := newTable("TUNNEL", ">ID", "NBMA", "PROTOCOL", "KIND", "STATE", "UP", ">MTU", ">RX", ">TX", "LAST RX", "LAST TX", "IDENTITY")
 	for _, p := range peers {
 		state := "down"
 		if p.Up {
@@ -24,7 +24,7 @@ func Peers(w io.Writer, now time.Time, peers []control.Peer) error {
 			nbma += " (NAT, " + p.NAT.String() + ")"
 		}
 		t.add(p.Tunnel, count(uint64(p.ID)), nbma, address(p.Protocol), p.Kind, state, since(now, p.Since),
-			count(uint64(p.MTU)), octets(p.RxBytes), octets(p.TxBytes), since(now, p.RxLast), since(now, p.TxLast))
+			count(uint64(p.MTU)), octets(p.RxBytes), octets(p.TxBytes), since(now, p.RxLast), since(now, p.TxLast), p.Identity)
 	}
 	return t.write(w, "no peer")
 }

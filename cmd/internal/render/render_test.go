@@ -46,7 +46,7 @@ var (
 	peers = []control.Peer{
 		{
 			Tunnel: "dmvpn0", ID: 1, NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), NextHops: []netip.Addr{addr("10.0.0.1")},
-			Kind: control.PeerNHS, Up: true, Since: ago(12*time.Minute + 33*time.Second), MTU: 1400,
+			Identity: "hub.example.net", Kind: control.PeerNHS, Up: true, Since: ago(12*time.Minute + 33*time.Second), MTU: 1400,
 			Traffic: control.Traffic{RxPackets: 1200, RxBytes: 1_234_567, RxLast: ago(time.Second), TxPackets: 800, TxBytes: 99_000, TxLast: ago(3 * time.Second)},
 		},
 		{
