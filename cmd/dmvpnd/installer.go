@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/cmd/internal/ike"
 	"dmvpn/ikev2/crypto"
 	"dmvpn/ikev2/sa"
@@ -126,12 +127,14 @@ func (i *installer) Move(spi uint32, local, remote netip.AddrPort, encapsulation
 // Received implements sa.Installer.
 func (i *installer) Received(spi uint32) time.Time { return i.database.Received(spi) }
 
-// used is what a Child SA has carried.
-func (i *installer) used(inbound uint32) (packets, octets uint64) {
+// used is what a Child SA has carried and dropped.
+func (i *installer) used(inbound uint32) (u ike.Used) {
 	if a := i.database.Find(inbound); a != nil {
-		return a.Used()
+		u.Packets, u.Octets = a.Used()
+		s := a.In.Stats()
+		u.Dropped = control.ESPDrops{Replay: s.Replayed, Integrity: s.Integrity, Truncated: s.Malformed}
 	}
-	return 0, 0
+	return u
 }
 
 // count adds the counters of ESP that are not a socket's.

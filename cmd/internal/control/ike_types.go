@@ -76,8 +76,17 @@ type ChildSA struct {
 	There         []string  `json:"there"`
 	Packets       uint64    `json:"packets"` // both ways
 	Octets        uint64    `json:"octets"`
+	Dropped       ESPDrops  `json:"dropped,omitzero"` // of what came by it
 	Since         time.Time `json:"since"`
 	Rekey         time.Time `json:"rekey,omitzero"`
+}
+
+// ESPDrops are the packets that came by one Child SA and were dropped, by the names of the
+// reasons. An SPI that nobody has is no SA's: see Drop.
+type ESPDrops struct {
+	Replay    uint64 `json:"replay,omitempty"`
+	Integrity uint64 `json:"integrity,omitempty"`
+	Truncated uint64 `json:"truncated,omitempty"` // or padded wrongly
 }
 
 // IKEWant is a peer that is connected to for as long as the daemon runs.

@@ -15,14 +15,15 @@ import (
 )
 
 // describe is the service's state as the control API has it.
-func describe(s ikev2.Snapshot, counters map[string]uint64, used func(inbound uint32) (packets, octets uint64)) control.IKE {
+func describe(s ikev2.Snapshot, counters map[string]uint64, used func(inbound uint32) Used) control.IKE {
 	out := control.IKE{SAs: []control.IKESA{}, Wants: []control.IKEWant{}, Counters: counters}
 	now := time.Now()
 	for _, i := range s.SAs {
 		x := describeSA(now, i)
 		for j, c := range i.Children {
 			if used != nil {
-				x.Children[j].Packets, x.Children[j].Octets = used(c.Inbound)
+				u := used(c.Inbound)
+				x.Children[j].Packets, x.Children[j].Octets, x.Children[j].Dropped = u.Packets, u.Octets, u.Dropped
 			}
 		}
 		out.SAs = append(out.SAs, x)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dmvpn/cmd/internal/control"
 	"dmvpn/ikev2"
 	"dmvpn/ikev2/sa"
 	"dmvpn/loader/underlay"
@@ -35,14 +36,20 @@ type Config struct {
 	Raw RawSockets
 	// TooBig takes what ICMP says of packets that were too big, ESP or IKE; nil: nobody.
 	TooBig func(underlay.Hint)
-	// Used gives what the Child SA with an inbound SPI has carried, both ways; nil: nobody
+	// Used gives what the Child SA with an inbound SPI has carried and dropped; nil: nobody
 	// counts.
-	Used func(inbound uint32) (packets, octets uint64)
+	Used func(inbound uint32) Used
 	// Count adds what else there is to the counters; nil: nothing.
 	Count func(map[string]uint64)
 	// Failed is told when a socket ends that was not closed.
 	Failed func(error)
 	Log    zerolog.Logger
+}
+
+// Used is what a Child SA has carried, both ways, and dropped of what came.
+type Used struct {
+	Packets, Octets uint64
+	Dropped         control.ESPDrops
 }
 
 // Receiver takes ESP packets in batches; Open may change the octets. What came without
@@ -65,7 +72,7 @@ type RawSockets interface {
 type IKE struct {
 	service *ikev2.Service
 	sockets *sockets
-	used    func(uint32) (packets, octets uint64)
+	used    func(uint32) Used
 	count   func(map[string]uint64)
 }
 

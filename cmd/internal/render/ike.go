@@ -14,7 +14,7 @@ import (
 // IKE writes GET /v1/ike: the IKE SAs, their Child SAs, and whom we do not reach.
 func IKE(w io.Writer, now time.Time, k control.IKE) error {
 	t := newTable("TUNNEL", ">ID", "PEER", "REMOTE", "STATE", "SUITE", "AGE", "REKEY IN", "NOTES")
-	c := newTable("TUNNEL", ">IKE", "IN", "OUT", "STATE", "MODE", "SUITE", ">PACKETS", ">OCTETS", "AGE", "REKEY IN")
+	c := newTable("TUNNEL", ">IKE", "IN", "OUT", "STATE", "MODE", "SUITE", ">PACKETS", ">OCTETS", "AGE", "REKEY IN", "DROPPED")
 	for _, s := range k.SAs {
 		t.add(s.Tunnel, count(s.ID), s.RemoteID, s.Remote.String(), s.State, s.Suite, since(now, s.Since), planned(now, s.Rekey), notes(s))
 		for _, x := range s.Children {
@@ -22,7 +22,7 @@ func IKE(w io.Writer, now time.Time, k control.IKE) error {
 			if x.Encapsulation {
 				mode += " in UDP"
 			}
-			c.add(s.Tunnel, count(s.ID), x.Inbound, x.Outbound, x.State, mode, x.Suite, count(x.Packets), count(x.Octets), since(now, x.Since), planned(now, x.Rekey))
+			c.add(s.Tunnel, count(s.ID), x.Inbound, x.Outbound, x.State, mode, x.Suite, count(x.Packets), count(x.Octets), since(now, x.Since), planned(now, x.Rekey), dropped(x.Dropped))
 		}
 	}
 	if err := t.write(w, "no IKE SA"); err != nil {
@@ -37,6 +37,20 @@ func IKE(w io.Writer, now time.Time, k control.IKE) error {
 		}
 	}
 	return lines(w, missed(now, k.Wants))
+}
+
+// dropped names the reasons that there were, as `dmvpn drops` does.
+func dropped(d control.ESPDrops) string {
+	var all []string
+	for _, r := range []struct {
+		name    string
+		packets uint64
+	}{{"replay", d.Replay}, {"integrity", d.Integrity}, {"truncated", d.Truncated}} {
+		if r.packets > 0 {
+			all = append(all, r.name+" "+count(r.packets))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // planned writes how long it is to t, nothing where it is not planned.

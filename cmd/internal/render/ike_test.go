@@ -23,7 +23,7 @@ var ike = control.IKE{
 			Since:      ago(12*time.Minute + 33*time.Second), Heard: ago(3 * time.Second), Rekey: in(3*time.Hour + 40*time.Minute),
 			Children: []control.ChildSA{{
 				Inbound: "bff8c2fc", Outbound: "db7964ce", State: "active", Suite: "aes256gcm16",
-				Algorithms: control.Algorithms{Encryption: "aes256gcm16"}, Mode: "transport", Encapsulation: true, Packets: 1207, Octets: 88411,
+				Algorithms: control.Algorithms{Encryption: "aes256gcm16"}, Mode: "transport", Encapsulation: true, Packets: 1207, Octets: 88411, Dropped: control.ESPDrops{Replay: 3, Truncated: 1},
 				Here: []string{"192.0.2.1[gre]"}, There: []string{"203.0.113.12[gre]"}, Since: ago(12 * time.Minute), Rekey: in(40 * time.Minute),
 			}},
 		},

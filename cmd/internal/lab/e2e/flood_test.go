@@ -66,8 +66,13 @@ func TestBogusESPIsCountedAndHarmsNobody(t *testing.T) {
 	if got := dropped(t, c, "hub"); !maps.Equal(got, want) {
 		t.Errorf("dropped %v, want %v", got, want)
 	}
+	// The same Child SA is there, and knows what came by it.
+	sa := control.ESPDrops{Replay: rounds * burst, Integrity: rounds * burst, Truncated: rounds * burst}
+	for spi := range sas {
+		sas[spi] = sa
+	}
 	if now := childSAs(t, c); !maps.Equal(now, sas) {
-		t.Errorf("the SAs were %v, and are %v", sas, now)
+		t.Errorf("the Child SAs are %+v, want %+v", now, sas)
 	}
 }
 
@@ -84,15 +89,15 @@ func onTheWire(t *testing.T, c *cloud.Cloud) []byte {
 	return frames[len(frames)-1].Data
 }
 
-// childSAs are the inbound SPIs of the hub's Child SAs.
-func childSAs(t *testing.T, c *cloud.Cloud) map[string]bool {
+// childSAs are the inbound SPIs of the hub's Child SAs, with what they dropped.
+func childSAs(t *testing.T, c *cloud.Cloud) map[string]control.ESPDrops {
 	t.Helper()
-	all := map[string]bool{}
+	all := map[string]control.ESPDrops{}
 	check(t, c.Ask(t.Context(), "hub", func(ctx context.Context, client *control.Client) error {
 		ike, err := client.IKE(ctx)
 		for _, s := range ike.SAs {
 			for _, child := range s.Children {
-				all[child.Inbound] = true
+				all[child.Inbound] = child.Dropped
 			}
 		}
 		return err
