@@ -216,6 +216,54 @@ func TestCasesOfResolutionReply(t *testing.T) {
 				}
 			}
 		}},
+		{"SC-05: the path of a shortcut is lost: the next entry of its answer, then the hub", func(t *testing.T) {
+			b := spoke(t, probing)
+			lost := map[string]bool{}
+			b.n.Secured = func(e engine.Endpoint) bool { return !lost[e.NBMA.String()] }
+			b.n.Start(b.n.Kill())
+			first, second, third := owner(24, s2Protocol, s2NBMA), owner(24, "10.0.0.13", "203.0.113.33"), owner(24, "10.0.0.14", "203.0.113.44")
+			first.Preference, second.Preference = 200, 100
+			third.PrefixLength = 32 // not what the others stand for
+			b.answered(b.resolve("10.10.2.5"), third, second, first)
+			lan := func(when, hop string) {
+				t.Helper()
+				got := b.n.Installed[prefix("10.10.2.0/24")]
+				want(t, when, got.IsValid(), hop != "")
+				if got.IsValid() {
+					want(t, when, got, addr(hop))
+				}
+			}
+			lan("the best", s2Protocol)
+			lost[s2NBMA] = true
+			b.n.Input(engine.Unsecured{To: engine.Endpoint{NBMA: addr(s2NBMA)}})
+			lan("its SA is lost", "10.0.0.13")
+			want(t, "the first is unbound", b.n.Bound[addr(s2Protocol)].NBMA.IsValid(), false)
+			b.from(hubNBMA, purgeOf("10.0.0.13", "203.0.113.33", s1Protocol, "10.10.2.0/24"))
+			lan("the last is purged", "")
+		}},
+		{"SC-05: an entry that is purged before it is needed is not taken", func(t *testing.T) {
+			b := spoke(t)
+			b.n.Secured = func(e engine.Endpoint) bool { return e.NBMA != addr(s2NBMA) }
+			b.n.Start(b.n.Kill())
+			best := owner(24, s2Protocol, s2NBMA)
+			best.Preference = 200
+			b.answered(b.resolve("10.10.2.5"), best, owner(24, "10.0.0.13", "203.0.113.33"))
+			b.from(hubNBMA, purgeOf("10.0.0.13", "203.0.113.33", s1Protocol, "10.10.2.0/24"))
+			b.n.Input(engine.Unsecured{To: engine.Endpoint{NBMA: addr(s2NBMA)}})
+			want(t, "next hop", b.n.Installed[prefix("10.10.2.0/24")], addr(s2Protocol))
+		}},
+		{"SC-05, SE-02: whom a peer names beside itself is not believed, whom a server names is", func(t *testing.T) {
+			for from, others := range map[string]string{s2NBMA: s2Protocol, hubNBMA: "10.0.0.13"} {
+				b := spoke(t)
+				b.n.Secured = func(e engine.Endpoint) bool { return e.NBMA != addr(s2NBMA) }
+				b.n.Start(b.n.Kill())
+				best := owner(24, s2Protocol, s2NBMA)
+				best.Preference = 200
+				b.from(from, reply(b.resolve("10.10.2.5"), wire.ResolutionReply, s2Protocol, s2NBMA, best, owner(24, "10.0.0.13", "203.0.113.33")))
+				b.n.Input(engine.Unsecured{To: engine.Endpoint{NBMA: addr(s2NBMA)}})
+				want(t, from, b.n.Installed[prefix("10.10.2.0/24")], addr(others))
+			}
+		}},
 		{"CM-05: the host bits of a prefix do not matter", func(t *testing.T) {
 			b := spoke(t)
 			b.answered(b.resolve("10.10.2.77"), owner(24, s2Protocol, s2NBMA))

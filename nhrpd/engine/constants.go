@@ -50,6 +50,7 @@ const (
 	lateReplies      = 64               // ids whose replies may come once more
 	answersPerTold   = 32
 	shortestRefresh  = time.Second
+	alternativesKept = 4  // entries of an answer
 	indicationOctets = 68 // of the packet in a Traffic Indication
 )
 

@@ -157,6 +157,7 @@ func (m *Machine) losePath(p *path, reason string) {
 	m.paths.Put(p.Endpoint.Key(), p, p.Next)
 	m.setPath(p, PathLost, reason)
 	m.tidyPath(p)
+	m.takeOthers(p.Endpoint, reason)
 }
 
 // hubAnswers says whether an NHS other than that one is up and is not known to be silent.
@@ -213,6 +214,9 @@ func (m *Machine) unsecured(e Endpoint) {
 		if p.State != PathUnsecured && !m.secure(p.Endpoint) {
 			m.awaitSA(p)
 		}
+	}
+	if !m.secure(e) {
+		m.takeOthers(e, noSA)
 	}
 }
 

@@ -60,6 +60,9 @@ func (m *Machine) purgeShortcuts(in Packet, p *wire.Packet, c wire.CIE, prefix n
 	fromNHS := passed && slices.ContainsFunc(m.ranked(), func(s *server) bool { return s.Protocol == p.SourceProtocol })
 	for _, q := range m.shortcuts.Overlapping(prefix) {
 		s, ok := m.shortcuts.Get(q)
+		if ok {
+			s.purgeOthers(in, p, c, passed)
+		}
 		if !ok || !names(c, s.To, s.Claimed) {
 			continue
 		}

@@ -177,7 +177,7 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		m.resolutionRefused(q, c.Code)
 		return
 	}
-	m.takeAnswer(q, c, to, m.answersProbes(p))
+	m.takeAnswer(q, m.alternatives(in, p, c, to))
 }
 
 // bestEntry is the accepted entry of the highest preference, the first of equal

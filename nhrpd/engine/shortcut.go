@@ -3,52 +3,43 @@
 package engine
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
-	"time"
 
 	"dmvpn/nhrpd/wire"
 )
 
-// takeAnswer makes a shortcut of an answer that fits its request, or says why
-// not.
-func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint, probe bool) {
-	hop := c.Protocol
-	if !hop.IsValid() {
-		hop = q.Destination
-	}
-	holding := min(instant(c.HoldingTime)*time.Second, 0xFFFF*time.Second)
+// takeAnswer makes a shortcut of the best entry of an answer that fits its request, or
+// says why none does. The others wait.
+func (m *Machine) takeAnswer(q *request, list []alternative) {
 	reason := ""
-	switch {
-	case holding == 0:
-		reason = "holding time 0"
-	case hop == m.own() || to.NBMA == m.local:
-		reason = "the next hop is ourselves"
-	case !m.inCloud(hop):
-		reason = "the next hop " + hop.String() + " is not in the overlay"
-	case to.NBMA == q.Destination:
-		reason = "the destination is on the underlay"
-	case !validNBMA(to.NBMA) || m.cfg.Address.Contains(to.NBMA):
-		reason = "no such NBMA address"
+	for len(list) > 0 {
+		why := m.unfit(list[0], q.Destination)
+		if why == "" {
+			break
+		}
+		reason = cmp.Or(reason, why)
+		list = list[1:]
 	}
 	r, ok := m.routed(q.Destination)
-	if reason == "" && (!ok || !r.Tunnel || r.Local) {
-		reason = "the destination is not reached by the tunnel any more"
+	if len(list) > 0 {
+		if reason = ""; !ok || !r.Tunnel || r.Local {
+			reason = "the destination is not reached by the tunnel any more"
+		}
 	}
 	if reason != "" {
 		m.drop("answer")
 		m.noAnswer(q, 0, reason, negativeNone)
 		return
 	}
-	s := &shortcut{
-		Destination: q.Destination, NextHop: hop, To: to, Claimed: c.NBMA, Via: r.NextHop, Probe: probe,
-		Holding: holding, Since: m.now, Answered: m.now, Until: m.now + holding,
+	s := m.shortcutBy(list[0], q.Destination, r.NextHop)
+	s.Prefix = m.acceptable(list[0], q.Destination, r)
+	for _, a := range list[1:] {
+		if m.unfit(a, q.Destination) == "" && m.acceptable(a, q.Destination, r) == s.Prefix {
+			s.Others = append(s.Others, a)
+		}
 	}
-	if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
-		s.MTU = c.MTU
-	}
-	s.Prefix = m.acceptable(c, q.Destination, r, to)
-	s.Route = r.NextHop != hop
 	old, had := m.shortcutFor(q.Destination)
 	m.storeShortcut(s)
 	if had && old.Destination == s.Destination && old.Prefix != s.Prefix {
@@ -56,16 +47,25 @@ func (m *Machine) takeAnswer(q *request, c wire.CIE, to Endpoint, probe bool) {
 	}
 }
 
+// shortcutBy begins a shortcut; via is the next hop of the routed path.
+func (m *Machine) shortcutBy(a alternative, destination, via netip.Addr) *shortcut {
+	return &shortcut{
+		Destination: destination, NextHop: a.NextHop, To: a.To, Claimed: a.Claimed, Via: via, Route: via != a.NextHop,
+		Probe: a.Probe, MTU: a.MTU, Holding: a.Until - m.now, Since: m.now, Answered: m.now, Until: a.Until,
+	}
+}
+
 // acceptable is the part of the answered prefix that we take: all of it, or the
 // host where it reaches beyond what can be one site's, holds addresses of the
 // underlay, or covers what is ours.
-func (m *Machine) acceptable(c wire.CIE, destination netip.Addr, routed Route, to Endpoint) netip.Prefix {
+func (m *Machine) acceptable(a alternative, destination netip.Addr, routed Route) netip.Prefix {
 	single := host(destination)
+	c := wire.CIE{PrefixLength: a.Bits}
 	p := c.Prefix(destination)
 	if !p.IsValid() || p == single {
 		return single
 	}
-	if tooWide(p) || p.Overlaps(m.cfg.Address.Masked()) || m.holdsUnderlay(p, to) {
+	if tooWide(p) || p.Overlaps(m.cfg.Address.Masked()) || m.holdsUnderlay(p, a.To) {
 		m.count("answer-cut-to-host")
 		return single
 	}

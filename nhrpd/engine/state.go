@@ -49,7 +49,8 @@ type shortcut struct {
 	Since       instant
 	Answered    instant // last
 	Until       instant
-	Refresh     instant // when to ask again, if in use
+	Refresh     instant       // when to ask again, if in use
+	Others      []alternative `json:",omitempty"` // of its answer, the next one first
 }
 
 // negative is the memory of an answer that there is none.
