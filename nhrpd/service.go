@@ -149,7 +149,7 @@ func (s *Service) Run(ctx context.Context, local netip.Addr) error {
 		case <-reconcile.C:
 			s.reconcile()
 		case <-timer.C:
-			s.wake(ctx, time.Now())
+			s.tick(ctx)
 		}
 	}
 }
@@ -172,6 +172,14 @@ func (s *Service) arm(timer *time.Timer) {
 		return
 	}
 	timer.Reset(max(0, time.Until(next)))
+}
+
+// tick is wake, after what has arrived: an answer that waits here is none that is missing.
+func (s *Service) tick(ctx context.Context) {
+	for range len(s.packets) {
+		s.handle(ctx, time.Now(), <-s.packets)
+	}
+	s.wake(ctx, time.Now())
 }
 
 // wake does what the timer was armed for.

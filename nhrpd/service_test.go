@@ -256,3 +256,42 @@ func TestAfterTheEndEveryCallReturns(t *testing.T) {
 		}
 	})
 }
+
+// A loop that is late judges nobody by what it has not read yet: each answer is here when
+// its time is over, and only then is anything looked at.
+func TestALateLoopReadsBeforeItJudges(t *testing.T) {
+	hub, spoke := pair("192.0.2.1")
+	hub.config.Probe, spoke.config.Probe, spoke.config.ProbeIdle = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
+	defer hub.run(t, zerolog.Nop())()
+	s := New(Config{
+		Engine: spoke.config, Random: func() uint64 { return uint64(time.Now().UnixNano()) },
+		DataPlane: spoke, Router: spoke, Sender: spoke, Resolver: spoke, State: spoke, Log: zerolog.Nop(),
+	})
+	spoke.service = s
+	ctx := t.Context()
+	s.handle(ctx, time.Now(), engine.LocalNBMA{Address: spoke.nbma})
+	path := func() engine.PathState { return s.machine.Snapshot(time.Now()).Servers[0].Path }
+	for deadline := time.Now().Add(20 * time.Second); path() != engine.PathDirect; s.tick(ctx) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not registered: %+v", s.machine.Snapshot(time.Now()).Servers[0])
+		}
+		time.Sleep(time.Millisecond)
+	}
+	probes := func() uint64 { return s.machine.Snapshot(time.Now()).Counters["probe-request-sent"] }
+	for round, before := 0, probes(); round < 10; before = probes() {
+		for deadline := time.Now().Add(20 * time.Second); probes() == before || len(s.packets) == 0; {
+			if time.Now().After(deadline) {
+				t.Fatalf("no answer to %d probes", probes())
+			}
+			if time.Sleep(time.Millisecond); probes() == before {
+				s.tick(ctx)
+			}
+		}
+		time.Sleep(60 * time.Millisecond) // the next probe is due
+		s.tick(ctx)
+		if path() != engine.PathDirect {
+			t.Fatalf("round %d: the hub is taken for lost", round)
+		}
+		round++
+	}
+}
