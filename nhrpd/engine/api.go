@@ -199,6 +199,7 @@ type NHS struct {
 	Protocol netip.Addr     // invalid: dynamic, learned from the Responder Address
 	Routes   []netip.Prefix // reached through this server, installed as routes while it answers
 	Priority int            // lower is better
+	Cluster  int            // servers that stand for each other have the same
 }
 
 // Config is what the operator wrote, with the defaults filled in.
@@ -207,6 +208,8 @@ type Config struct {
 	Address        netip.Prefix   // our overlay address and the cloud's prefix
 	Networks       []netip.Prefix // what this site serves; registered at the NHSs
 	NHS            []NHS
+	MaxConnections int           // servers of a cluster that are registered with; 0: all
+	Fallback       time.Duration // how long a server that failed must answer before it is used again
 	Authentication string        // Cisco authentication, at most 8 octets; "" none
 	HoldingTime    time.Duration // default 7200 s
 	Unique         bool          // register with the unique flag

@@ -296,6 +296,7 @@ func (m *Machine) importServers(saved []*server) {
 			return o.Name == s.Name && (!s.conf.Protocol.IsValid() || o.Protocol == s.conf.Protocol)
 		})
 		if j < 0 {
+			s.Standby = m.cfg.MaxConnections > 0
 			m.fresh = append(m.fresh, s)
 			continue
 		}
@@ -324,6 +325,7 @@ func (m *Machine) resume() {
 		m.registerNow(s)
 	}
 	m.fresh = nil
+	m.elect()
 	for _, p := range m.paths.All() {
 		if !m.tidyPath(p) && p.State != PathUnsecured && !m.secure(p.Endpoint) {
 			m.awaitSA(p)

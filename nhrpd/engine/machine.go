@@ -133,6 +133,10 @@ func (m *Machine) advance(now time.Time) {
 		for _, s := range m.servers {
 			m.startServer(s)
 		}
+		for _, s := range m.servers {
+			s.Standby = m.cfg.MaxConnections > 0
+		}
+		m.elect()
 	}
 	m.now = max(m.now, now.Sub(m.epoch))
 }

@@ -191,6 +191,7 @@ func (m *Machine) loseServers(e Endpoint, reason string) {
 		if !s.own().Waiting {
 			m.registerNow(s)
 		}
+		m.fail(s)
 	}
 }
 

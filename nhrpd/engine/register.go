@@ -29,6 +29,9 @@ type server struct {
 	Since         instant  // of Up's last change
 	Registrations []*registration
 	Refreshed     instant // last registration that an error caused
+	Standby       bool    `json:",omitempty"` // better ones of its cluster are up
+	Failed        bool    `json:",omitempty"` // it did not answer, or lost its path, and was not used since
+	Returns       instant `json:",omitempty"` // when it is used if it still answers, 0: it does not
 	Requests      uint64
 	Replies       uint64
 	Reason        string // of the last failure, "" since the last success
@@ -131,6 +134,9 @@ func (m *Machine) resolved(in Resolved) {
 
 // registerNow makes every registration with a server anew.
 func (m *Machine) registerNow(s *server) {
+	if s.Standby {
+		return
+	}
 	for _, r := range s.Registrations {
 		r.Waiting, r.Tries, r.Next = false, 0, 0
 	}
@@ -151,7 +157,9 @@ func (m *Machine) serverDue(s *server) {
 			continue
 		}
 		if i == 0 && r.Waiting {
-			m.unanswered(s, r)
+			if m.unanswered(s, r); s.Standby {
+				return
+			}
 		}
 		if i > 0 && !s.Up {
 			r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
@@ -168,6 +176,9 @@ func (m *Machine) serverDue(s *server) {
 func (m *Machine) unanswered(s *server, r *registration) {
 	if r.Tries >= switchTries {
 		s.Reason = "no answer"
+		if !s.Failed || s.Returns != 0 {
+			m.fail(s)
+		}
 	}
 	if s.Up {
 		others := slices.ContainsFunc(m.servers, func(o *server) bool { return o != s && o.Up && !o.own().Waiting })

@@ -74,11 +74,18 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	s.Reason, s.Probe = "", m.answersProbes(p)
 	r.Registered, r.Until, r.Reason = true, m.now+holding, ""
 	r.Next = m.renewal(holding)
+	if m.returns(s) {
+		// It is asked a few times whether it still answers.
+		r.Next = min(r.Next, s.Returns, m.now+max(m.cfg.Fallback/4, firstPause))
+		return
+	}
+	s.Failed, s.Returns = false, 0
 	m.serverUp(s, protocol, in.From)
 	for _, other := range s.Registrations[1:] {
 		other.Waiting, other.Tries = false, 0
 		other.Next = m.now
 	}
+	m.elect()
 }
 
 // responder is the protocol address by which an NHS calls itself: in the
@@ -119,6 +126,7 @@ func (m *Machine) registrationRefused(s *server, r *registration, from Endpoint,
 	r.Registered, r.Next = false, m.now+wait
 	m.report(Warn, from, "NHS %s refuses our registration of %v: %v; tried again in %v", s.Name, m.own(), code, wait.Round(time.Second))
 	m.serverDown(s, "registration refused: "+code.String())
+	m.fail(s)
 	// It may be another who has that address now.
 	m.tryAnother(s)
 }

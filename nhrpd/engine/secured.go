@@ -11,7 +11,7 @@ func (m *Machine) secured(at Endpoint) {
 		if !ok || !to.Is(at) {
 			continue
 		}
-		if r := s.own(); !r.Registered || r.Waiting {
+		if r := s.own(); !s.Standby && (!r.Registered || r.Waiting) {
 			m.registerNow(s)
 		}
 		m.serverDue(s)

@@ -40,6 +40,7 @@ const (
 	Refused     ServerState = "refused"     // Reason says why
 	Up          ServerState = "up"
 	Renewing    ServerState = "renewing" // up, and asked again without answer so far
+	Waiting     ServerState = "waiting"  // enough of its cluster are up, or it has not answered for Fallback yet
 )
 
 // ServerInfo is a configured next hop server.
@@ -53,6 +54,7 @@ type ServerInfo struct {
 	Next       time.Time // next registration
 	Tries      int       // without answer
 	Priority   int
+	Cluster    int
 	Routes     []netip.Prefix
 	Networks   []netip.Prefix // that it registered
 	Refused    []netip.Prefix // that it did not take
@@ -190,7 +192,7 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 	r := s.own()
 	info := ServerInfo{
-		Name: s.Name, Protocol: s.Protocol, Priority: s.conf.Priority, Tries: r.Tries,
+		Name: s.Name, Protocol: s.Protocol, Priority: s.conf.Priority, Cluster: s.conf.Cluster, Tries: r.Tries,
 		Routes: slices.Clone(s.conf.Routes), Requests: s.Requests, Replies: s.Replies, Reason: s.Reason,
 	}
 	info.To, _ = s.to()
@@ -205,6 +207,8 @@ func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 		info.State = Renewing
 	case s.Up:
 		info.State = Up
+	case s.Standby, s.Returns != 0:
+		info.State = Waiting
 	case !m.local.IsValid():
 		info.State = NoAddress
 	case !addressed:

@@ -56,6 +56,8 @@ type Tunnel struct {
 	IPsec          *IPsec // nil: none
 	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS
+	MaxConnections int             // servers of a cluster that are registered with; 0: all
+	Fallback       time.Duration   // that a server which failed must answer before it is used again
 	Authorize      []Authorization // none: each identity registers what no other one holds
 }
 
@@ -73,6 +75,7 @@ type NHS struct {
 	Protocol netip.Addr // invalid: dynamic, learned from the server
 	Routes   []netip.Prefix
 	Priority int // lower is better
+	Cluster  int // of servers that stand for each other
 }
 
 // Authorization is one [[tunnel.NAME.authorize]]: what the identities that fit a pattern

@@ -37,6 +37,9 @@ func readNHS(t *table) NHS {
 	if p, ok := t.number("priority", 0, math.MaxInt32); ok {
 		n.Priority = int(p)
 	}
+	if c, ok := t.number("cluster", 0, maxCluster); ok {
+		n.Cluster = int(c)
+	}
 	t.done()
 	return n
 }

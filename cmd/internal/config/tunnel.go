@@ -25,6 +25,9 @@ const (
 	minProbe          = 50 * time.Millisecond
 	maxProbe          = time.Minute
 	maxProbeIdle      = time.Hour
+	maxFallback       = time.Hour
+	maxCluster        = 255
+	maxConnections    = 255
 )
 
 func readTunnels(root *table, ipsec IPsec, keys bool) []Tunnel {
@@ -83,6 +86,10 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	for _, server := range t.subs("nhs", "write [["+t.path+".nhs]] and its keys below") {
 		u.NHS = append(u.NHS, readNHS(server))
 	}
+	if n, ok := t.number("max-connections", 0, maxConnections); ok {
+		u.MaxConnections = int(n)
+	}
+	u.Fallback = t.duration("fallback", 0, maxFallback, 0)
 	u.Authorize = t.authorizations(u.Protected)
 	t.done()
 	return u

@@ -124,6 +124,7 @@ const (
 const (
 	NHSUp          = "up"
 	NHSRenewing    = "renewing"
+	NHSWaiting     = "waiting"     // enough of its cluster are up, or it has not answered for the fallback time yet
 	NHSRegistering = "registering" // asked, no answer yet
 	NHSRefused     = "refused"     // LastError says why
 	NHSResolving   = "resolving"   // its name has no address yet
@@ -149,6 +150,7 @@ type NHS struct {
 	Since      time.Time      `json:"since,omitzero"` // it is up, or down
 	Registered time.Time      `json:"registered_until,omitzero"`
 	Priority   int            `json:"priority"`
+	Cluster    int            `json:"cluster"`
 	Routes     []netip.Prefix `json:"routes,omitempty"`   // that it is asked for
 	Networks   []netip.Prefix `json:"networks,omitempty"` // of ours, that it took
 	Refused    []netip.Prefix `json:"refused,omitempty"`  // of ours, that it did not take
