@@ -183,11 +183,14 @@ func (i *installer) unknown(spi uint32, local, remote netip.AddrPort) {
 	i.daemon.ike.Service().Hint(&sa.UnknownSPI{Local: local, Remote: remote, SPI: spi})
 }
 
-// tunnelMode is what the selectors allow: GRE from one address to one other.
+// tunnelMode is what the selectors allow: GRE from one address to one other. Who was made to
+// negotiate by a packet names that one's selectors too, first (RFC 7296, section 2.9).
 func tunnelMode(here, there []wire.Selector) (*esp.Tunnel, error) {
 	for _, list := range [][]wire.Selector{here, there} {
-		if len(list) != 1 || list[0].Start != list[0].End || list[0].Protocol != protocolGRE {
-			return nil, fmt.Errorf("esp: tunnel mode with selectors %s and %s: this version carries GRE between two addresses", here, there)
+		for _, s := range list {
+			if s.Start != list[0].Start || s.End != list[0].Start || s.Protocol != protocolGRE {
+				return nil, fmt.Errorf("esp: tunnel mode with selectors %s and %s: this version carries GRE between two addresses", here, there)
+			}
 		}
 	}
 	return esp.NewTunnel(here[0].Start, there[0].Start, protocolGRE)
