@@ -66,8 +66,7 @@ func SPI(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 // Open verifies the ESP packet b and gives the payload, decrypted in place, and its next
 // header; NextNone is a dummy that is to be dropped. The payload may have padding for
 // traffic flow confidentiality behind it, which only its own length can tell (section
-// 2.7). On an error b is lost; the window has moved only if it is nil, ErrPadding or
-// ErrExpired.
+// 2.7). On an error b is lost; the window has moved only if it is nil or ErrPadding.
 func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err error) {
 	front := headerSize + i.vector
 	text := len(b) - front - i.check
@@ -87,7 +86,9 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 	payload, next, err = trim(b[front : front+text])
 	octets := -1
 	if err == nil {
-		octets = len(payload)
+		if octets = len(payload); !i.usage.add(octets) {
+			return nil, 0, ErrExpired
+		}
 	}
 	a := i.window.accept(number, octets)
 	if !a.ok {
@@ -98,9 +99,6 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 	if err != nil {
 		i.malformed.Add(1)
 		return nil, 0, err
-	}
-	if !i.usage.add(octets) { // after accept: a replay uses nothing up
-		return nil, 0, ErrExpired
 	}
 	if a.first {
 		i.usage.tell(FirstPacket)

@@ -157,5 +157,20 @@ func (d *daemon) transcript() string {
 	if d.process == nil {
 		return "not started\n"
 	}
-	return d.process.Output()
+	return d.process.Output() + d.counters()
+}
+
+// counters are those of what was dropped, and of IKE and ESP.
+func (d *daemon) counters() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	drops, err := d.client.Drops(ctx)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	answer, err := d.client.IKE(ctx)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return fmt.Sprintf("--- dropped\n%+v\n--- counters\n%v\n", drops, answer.Counters)
 }

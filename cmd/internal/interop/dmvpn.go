@@ -33,7 +33,36 @@ func wholeDMVPN(t *trial) error {
 	if err := t.until(time.Minute, t.direct); err != nil {
 		return fmt.Errorf("no direct way: %w", err)
 	}
+	if err := t.single(); err != nil {
+		return err
+	}
 	return t.carriesDirectly()
+}
+
+// single waits until each spoke has one IKE SA with the hub and one with the other: both may
+// have begun at once, and one of two goes. While it does, strongSwan's end loses packets.
+func (t *trial) single() error {
+	const times = 5 // that nothing changes, a second apart
+	before, same := "", 0
+	return t.until(time.Minute, func() error {
+		one, err := t.first.sas()
+		if err != nil {
+			return err
+		}
+		other, err := t.third.sas()
+		if err != nil {
+			return err
+		}
+		now := describe(one) + " / " + describe(other)
+		if same++; now != before || len(one) != 2 || len(other) != 2 {
+			before, same = now, 0
+		}
+		if same < times {
+			time.Sleep(time.Second)
+			return fmt.Errorf("the spokes have %s", now)
+		}
+		return nil
+	})
 }
 
 // staticRoutes leads our hub to the site of a spoke with FRR, whose nhrpd registers its

@@ -23,6 +23,7 @@ func espScenarios() []*scenario {
 		{name: "udp-tunnel-mode", both: settings{tunnel: true}, steps: traffic},
 		{name: "udp-deleted", steps: deletedAndBack},
 		{name: "udp-dead-peer", both: settings{liveness: dead}, slow: true, steps: deadAndBack},
+		{name: "udp-restarted", both: settings{liveness: dead}, slow: true, steps: restartedAndBack},
 		{name: "udp-nat", nat: true, both: settings{raw: true}, steps: traffic},
 		{name: "raw-gcm-rekeys", both: settings{raw: true}, steps: rekeysUnderTraffic},
 		{name: "raw-cbc-esn", both: settings{raw: true, esp: cbcESP + "-esn"}, steps: withESN},
@@ -127,6 +128,29 @@ func deadAndBack(t *trial) error {
 	}
 	if _, err := t.back(sa); err != nil {
 		return fmt.Errorf("after the wire was mended: %w", err)
+	}
+	return t.carriesAll()
+}
+
+// restartedAndBack: our daemon is killed and started again.
+func restartedAndBack(t *trial) error {
+	sa, err := t.registered()
+	if err != nil {
+		return err
+	}
+	first, second := t.scenario.policies()
+	policy, e := first, t.first
+	if _, ours := e.(*daemon); !ours {
+		policy, e = second, t.second
+	}
+	if err := e.kill(t.ctx); err != nil {
+		return err
+	}
+	if err := e.start(t.ctx, policy); err != nil {
+		return fmt.Errorf("start again: %w", err)
+	}
+	if _, err := t.back(sa); err != nil {
+		return fmt.Errorf("after the restart: %w", err)
 	}
 	return t.carriesAll()
 }

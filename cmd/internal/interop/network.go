@@ -22,6 +22,7 @@ type place struct {
 	node    *lab.Node
 	address netip.Addr // its own
 	seen    netip.Addr // from where its packets seem to come
+	wire    string     // the device at the other end of its wire, of inet
 	overlay netip.Addr
 	lan     netip.Prefix
 }
@@ -79,7 +80,7 @@ func (w *network) build(ctx context.Context, nat bool) error {
 	right := l.Node("right")
 	l.Wire(&lab.Wire{A: lab.End{Node: "right", Device: "eth0", Address: secondAddress + "/24"}, B: lab.End{Node: "inet", Device: "right", Address: "192.0.2.1/24"}})
 	right.Route("192.0.2.1", "default")
-	w.second = place{node: right, address: netip.MustParseAddr(secondAddress), overlay: netip.MustParseAddr(secondOverlay)}
+	w.second = place{node: right, wire: "right", address: netip.MustParseAddr(secondAddress), overlay: netip.MustParseAddr(secondOverlay)}
 	w.second.seen = w.second.address
 	if nat {
 		inside, gate := l.Node("inside"), l.Router("nat")
@@ -87,7 +88,7 @@ func (w *network) build(ctx context.Context, nat bool) error {
 		l.Wire(&lab.Wire{A: lab.End{Node: "nat", Device: "out", Address: "203.0.113.22/24"}, B: lab.End{Node: "inet", Device: "nat", Address: "203.0.113.1/24"}})
 		inside.Route("10.99.2.1", "default")
 		gate.Route("203.0.113.1", "default")
-		w.first = place{node: inside, address: netip.MustParseAddr("10.99.2.22"), seen: netip.MustParseAddr("203.0.113.22")}
+		w.first = place{node: inside, wire: "nat", address: netip.MustParseAddr("10.99.2.22"), seen: netip.MustParseAddr("203.0.113.22")}
 		if err := l.Err(); err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ func (w *network) build(ctx context.Context, nat bool) error {
 		left := l.Node("left")
 		l.Wire(&lab.Wire{A: lab.End{Node: "left", Device: "eth0", Address: "198.51.100.11/24"}, B: lab.End{Node: "inet", Device: "left", Address: "198.51.100.1/24"}})
 		left.Route("198.51.100.1", "default")
-		w.first = place{node: left, address: netip.MustParseAddr("198.51.100.11")}
+		w.first = place{node: left, wire: "left", address: netip.MustParseAddr("198.51.100.11")}
 		w.first.seen = w.first.address
 	}
 	w.first.overlay = netip.MustParseAddr(firstOverlay)
@@ -120,7 +121,7 @@ func (w *network) sites(three bool) error {
 		far := l.Node("far")
 		l.Wire(&lab.Wire{A: lab.End{Node: "far", Device: "eth0", Address: "203.0.113.22/24"}, B: lab.End{Node: "inet", Device: "far", Address: "203.0.113.1/24"}})
 		far.Route("203.0.113.1", "default")
-		w.third = place{node: far, address: netip.MustParseAddr("203.0.113.22"), overlay: netip.MustParseAddr(thirdOverlay), lan: netip.MustParsePrefix(thirdLAN)}
+		w.third = place{node: far, wire: "far", address: netip.MustParseAddr("203.0.113.22"), overlay: netip.MustParseAddr(thirdOverlay), lan: netip.MustParsePrefix(thirdLAN)}
 		w.third.seen = w.third.address
 		all = append(all, &w.third)
 	}
@@ -177,14 +178,7 @@ func (w *network) cut() error { return w.wire(false) }
 // mend gives it back.
 func (w *network) mend() error { return w.wire(true) }
 
-func (w *network) wire(up bool) error {
-	for _, device := range []string{"left", "nat"} {
-		if _, err := w.lab.Get("inet").Net.LinkByName(device); err == nil {
-			return w.lab.Get("inet").SetUp(device, up)
-		}
-	}
-	return fmt.Errorf("no wire to the first place")
-}
+func (w *network) wire(up bool) error { return w.lab.Get("inet").SetUp(w.first.wire, up) }
 
 // ping sends so many pings through the tunnel, from the first to the second; all
 // must be answered. Without a tunnel there is nothing to ask.

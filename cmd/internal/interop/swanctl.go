@@ -44,14 +44,14 @@ func swanFiles(s settings, at, peer place) (map[string][]byte, error) {
 	if s.bare {
 		mode, here, there = "tunnel", at.overlay.String()+"/32", peer.overlay.String()+"/32"
 	}
-	if s.tunnel {
-		mode = "tunnel"
-	}
 	// Who asks for too much, in the scenario of cookies, comes from the second prefix.
 	from, start, encap, window := peer.seen.String()+", 192.0.2.0/24", "none", "no", 32
 	if s.trap {
 		// The window is ours: several CPUs forward, each at its own pace.
 		from, start, window = "%any", "trap", 1024
+	}
+	if s.tunnel {
+		mode, from = "tunnel", peer.seen.String() // no trap for anybody in this mode
 	}
 	if s.many {
 		remote = anyName

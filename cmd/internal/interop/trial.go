@@ -40,7 +40,7 @@ func (s *scenario) run(ctx context.Context, name string, first, second program, 
 	}
 	defer func() { err = errors.Join(err, w.lab.Close()) }()
 	t := &trial{ctx: ctx, scenario: s, net: w, first: first(w.first, w.second), second: second(w.second, w.first), wires: map[string]*watch{}}
-	if t.watch, err = newWatch(w.second, w.first.seen); err != nil {
+	if t.watch, err = newWatch(w.lab.Get("inet"), w.second, w.first.seen); err != nil {
 		return err
 	}
 	others := []place{}
@@ -49,7 +49,7 @@ func (s *scenario) run(ctx context.Context, name string, first, second program, 
 		others = []place{w.first, w.third}
 	}
 	for _, p := range others {
-		wire, err := newWatch(p, p.seen)
+		wire, err := newWatch(w.lab.Get("inet"), p, p.seen)
 		if err != nil {
 			return err
 		}

@@ -20,8 +20,10 @@ type watch struct {
 	first   netip.Addr // where the first place's packets come from
 }
 
-func newWatch(at place, first netip.Addr) (*watch, error) {
-	c, err := at.node.Capture("eth0", nil)
+// newWatch listens at the other end of the wire: a kernel that takes ESP in tunnel mode off
+// shows what was in it on the same device.
+func newWatch(inet *lab.Node, at place, first netip.Addr) (*watch, error) {
+	c, err := inet.Capture(at.wire, nil)
 	return &watch{capture: c, first: first}, err
 }
 
