@@ -81,7 +81,8 @@ install: build
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE packaging/*.toml
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs" docs/*.md docs/*.svg
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
-	sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/dmvpnd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/dmvpnd.service"
+	for unit in dmvpnd dmvpn-guard; do \
+	    sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/$$unit.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" || exit; done
 	install -d -m 750 "$(DESTDIR)/etc/dmvpn"
 
 clean:

@@ -32,6 +32,9 @@ type daemon struct {
 	log     zerolog.Logger
 	started time.Time
 	paths   instance.Paths
+
+	unreachable *instance.Unreachable
+
 	options loader.Options
 
 	lock      *instance.Lock
@@ -75,17 +78,14 @@ func start(c *config.Config, log zerolog.Logger) (*daemon, error) {
 }
 
 func (d *daemon) make(u *undo) (err error) {
-	if err := loader.Probe(d.options); err != nil {
+	err = d.begin(u)
+	// What is missing altogether says more than what failed for it.
+	if missing := loader.Probe(d.options); missing != nil {
+		return missing
+	}
+	if err != nil {
 		return err
 	}
-	if d.lock, err = instance.Take(d.config.Daemon.RunDir, d.config.Daemon.Instance, d.owner()); err != nil {
-		return err
-	}
-	u.push(func() { d.quietly("run directory", d.lock.Undo()) })
-	if d.host, err = kernel.Open(); err != nil {
-		return err
-	}
-	u.push(d.host.Close)
 	if err := d.checkUnderlays(); err != nil {
 		return err
 	}
@@ -118,6 +118,20 @@ func (d *daemon) make(u *undo) (err error) {
 	d.dropUnused()
 	d.quietly("ESP of others", d.judge.tidy())
 	return nil
+}
+
+// begin takes the lock and sees to it that nothing goes in clear, whatever fails afterwards.
+func (d *daemon) begin(u *undo) (err error) {
+	if d.lock, err = instance.Take(d.config.Daemon.RunDir, d.config.Daemon.Instance, d.owner()); err != nil {
+		return err
+	}
+	u.push(func() { d.quietly("run directory", d.lock.Undo()) })
+	if d.host, err = kernel.Open(); err != nil {
+		return err
+	}
+	u.push(d.host.Close)
+	d.unreachable, err = standUnreachable(d.config, d.paths, d.host)
+	return err
 }
 
 func (d *daemon) owner() instance.Owner {

@@ -4,6 +4,7 @@
 //
 //	dmvpnd -c FILE           run
 //	dmvpnd --check -c FILE   look at the file and say what is wrong with it
+//	dmvpnd guard -c FILE     only stand the unreachable routes under what is protected
 //
 // The data plane forwards on its own: SIGTERM, or a crash, ends the daemon and
 // detaches nothing; what starts next takes everything up again. `dmvpn teardown`
@@ -73,11 +74,11 @@ func command() *cobra.Command {
 			return serve(c)
 		},
 	}
-	c.Flags().StringVarP(&file, "config", "c", DefaultFile, "the configuration `FILE`")
+	c.PersistentFlags().StringVarP(&file, "config", "c", DefaultFile, "the configuration `FILE`")
 	c.Flags().BoolVar(&check, "check", false, "only look at the configuration")
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.SetHelpCommand(&cobra.Command{Hidden: true})
-	c.AddCommand(hold())
+	c.AddCommand(guard(&file), hold())
 	return c
 }
 

@@ -5,6 +5,8 @@ package main
 import (
 	"net/netip"
 
+	"dmvpn/cmd/internal/config"
+	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader/kernel"
 	"dmvpn/nhrpd/engine"
 )
@@ -14,6 +16,17 @@ type router struct {
 	host   *kernel.Host
 	mirror *kernel.Routes
 	tunnel int // index of the device
+	// under stands what leads nowhere under a prefix that was reached by this tunnel once: what
+	// goes there must not follow another route in clear when the prefix is withdrawn.
+	under func(netip.Prefix) error
+}
+
+// beneath is a router's under: of a tunnel in clear nothing stands.
+func beneath(t config.Tunnel, u *instance.Unreachable) func(netip.Prefix) error {
+	if !t.Protected {
+		return func(netip.Prefix) error { return nil }
+	}
+	return u.Stand
 }
 
 // Lookup implements engine.Routes.
@@ -47,6 +60,11 @@ func (r *router) Inside(p netip.Prefix) []netip.Prefix { return r.mirror.Inside(
 
 // Install implements nhrpd.Router.
 func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
+	if prefix.Bits() > 0 {
+		if err := r.under(prefix); err != nil {
+			return err
+		}
+	}
 	return r.host.InstallRoute(prefix, nextHop, r.tunnel)
 }
 

@@ -91,14 +91,11 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if c.Protected {
 		t.secure = newSecure(t, plain)
 		plane, secured = t.secure, t.secure.secured
-		if err := t.standUnreachable(); err != nil {
-			return err
-		}
 	}
 	t.service = nhrpd.New(nhrpd.Config{
 		Engine: machine(c, t.mtu), Random: random, Log: d.log,
 		DataPlane: plane,
-		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index},
+		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, under: beneath(c, d.unreachable)},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
 		Allowed: t.authorizer.lookup(), Secured: secured,
 	})

@@ -3,33 +3,79 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 
+	"github.com/spf13/cobra"
+
+	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/instance"
+	"dmvpn/loader/kernel"
 )
 
-// behind are the prefixes that only this tunnel leads to: what must not follow the
-// default route in clear while the tunnel is away.
-func (t *tunnel) behind() []netip.Prefix {
-	all := []netip.Prefix{t.config.Address.Masked()}
-	for _, n := range t.config.NHS {
+// behind are the prefixes that only a tunnel leads to, as far as its configuration says:
+// what must not follow the default route in clear while the tunnel is away.
+func behind(t config.Tunnel) []netip.Prefix {
+	if !t.Protected {
+		return nil
+	}
+	all := []netip.Prefix{t.Address}
+	for _, n := range t.NHS {
 		for _, p := range n.Routes {
 			// A default route by the tunnel is the operator's choice of a way out, not a site.
 			if p.Bits() > 0 {
-				all = append(all, p.Masked())
+				all = append(all, p)
 			}
 		}
 	}
-	for _, a := range t.config.Authorize {
-		for _, p := range a.Networks {
-			all = append(all, p.Masked())
-		}
+	for _, a := range t.Authorize {
+		all = append(all, a.Networks...)
 	}
 	return all
 }
 
-// standUnreachable stands unreachable routes under them, which outlive the daemon, a
-// crash and teardown, until `dmvpn teardown --release`.
-func (t *tunnel) standUnreachable() error {
-	return instance.StandUnreachable(t.daemon.paths, t.daemon.host, t.behind())
+// standUnreachable stands unreachable routes under what all tunnels protect, which outlive
+// the daemon, a crash and teardown, until `dmvpn teardown --release`. It comes before
+// everything that can fail: while the daemon cannot start, nothing goes in clear either.
+func standUnreachable(c *config.Config, p instance.Paths, h *kernel.Host) (*instance.Unreachable, error) {
+	u, err := instance.OpenUnreachable(p, h)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range c.Tunnels {
+		for _, prefix := range behind(t) {
+			if err := u.Stand(prefix); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return u, nil
+}
+
+// guard stands the routes for a machine that boots, before its network is there.
+func guard(file *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "guard -c FILE",
+		Short: "Only stand the unreachable routes under what the tunnels protect",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := config.Load(*file)
+			if err != nil {
+				return err
+			}
+			lock, err := instance.Take(c.Daemon.RunDir, c.Daemon.Instance, instance.Owner{BPFFS: c.Daemon.BPFFS, Config: c.File})
+			if errors.Is(err, instance.ErrRunning) {
+				return nil // the daemon has done it
+			}
+			if err != nil {
+				return err
+			}
+			h, err := kernel.Open()
+			if err == nil {
+				_, err = standUnreachable(c, instance.PathsOf(c.Daemon.RunDir, c.Daemon.Instance), h)
+				h.Close()
+			}
+			return errors.Join(err, lock.Unlock())
+		},
+	}
 }

@@ -24,7 +24,7 @@ type Paths struct {
 }
 
 // unreachableSuffix ends the name of the file beside the folder.
-const unreachableSuffix = ".unreachable.json"
+const unreachableSuffix = ".unreachable"
 
 // PathsOf gives the paths of an instance; the folder need not be there.
 func PathsOf(runDir, instance string) Paths {

@@ -3,7 +3,7 @@
 package instance
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,35 +11,98 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"dmvpn/loader/kernel"
 )
 
-// Unreachable routes outlive teardown, and with it the instance's folder: which ones the
-// instance stands is written beside it.
+// unreachableLimit bounds the prefixes that an instance stands routes under.
+const unreachableLimit = 65536
 
-// StandUnreachable stands unreachable routes under the prefixes, and remembers them for
-// Release. The caller holds the lock.
-func StandUnreachable(p Paths, h *kernel.Host, prefixes []netip.Prefix) error {
-	stood, err := readUnreachable(p.Unreachable)
+// Unreachable are the unreachable routes that an instance stands under what it protects.
+// They outlive a crash and a teardown, and with it the instance's folder: the file beside
+// it has a prefix on each line. It is safe for concurrent use.
+type Unreachable struct {
+	path string
+	host *kernel.Host
+
+	mu    sync.Mutex
+	stood map[netip.Prefix]bool
+}
+
+// OpenUnreachable stands again what the instance stood before. The caller holds the lock.
+func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
+	before, err := readUnreachable(p.Unreachable)
+	if err != nil {
+		return nil, err
+	}
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[netip.Prefix]bool{}}
+	for _, prefix := range before {
+		if err := h.InstallUnreachable(prefix); err != nil {
+			return nil, err
+		}
+		u.stood[prefix] = true
+	}
+	if len(before) == 0 {
+		return u, nil
+	}
+	return u, u.rewrite(before)
+}
+
+// rewrite takes an unfinished line off the file: what comes next would be added to it.
+func (u *Unreachable) rewrite(stood []netip.Prefix) error {
+	var text bytes.Buffer
+	for _, prefix := range stood {
+		fmt.Fprintln(&text, prefix)
+	}
+	err := os.WriteFile(u.path+".new", text.Bytes(), 0o640)
+	if err == nil {
+		err = os.Rename(u.path+".new", u.path)
+	}
+	if err != nil {
+		return fmt.Errorf("remember the unreachable routes: %w", err)
+	}
+	return nil
+}
+
+// Stand stands a route under the prefix, unless one under a wider prefix does already.
+func (u *Unreachable) Stand(prefix netip.Prefix) error {
+	prefix = prefix.Masked()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.covered(prefix) {
+		return nil
+	}
+	if len(u.stood) >= unreachableLimit {
+		return fmt.Errorf("unreachable routes: %d stand already: `dmvpn teardown --release` lifts them, the next start stands those that are needed", unreachableLimit)
+	}
+	// Remembered first: what stands can always be released.
+	if err := appendLine(u.path, prefix.String()); err != nil {
+		return fmt.Errorf("remember the unreachable routes: %w", err)
+	}
+	if err := u.host.InstallUnreachable(prefix); err != nil {
+		return err
+	}
+	u.stood[prefix] = true
+	return nil
+}
+
+func (u *Unreachable) covered(prefix netip.Prefix) bool {
+	for bits := prefix.Bits(); bits >= 0; bits-- {
+		if wider, err := prefix.Addr().Prefix(bits); err == nil && u.stood[wider] {
+			return true
+		}
+	}
+	return false
+}
+
+func appendLine(path, line string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
 	}
-	// Remembered first: what stands can always be released.
-	for _, prefix := range prefixes {
-		if !slices.Contains(stood, prefix) {
-			stood = append(stood, prefix)
-		}
-	}
-	if err := writeUnreachable(p.Unreachable, stood); err != nil {
-		return err
-	}
-	for _, prefix := range prefixes {
-		if err := h.InstallUnreachable(prefix); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = f.WriteString(line + "\n")
+	return errors.Join(err, f.Close())
 }
 
 // StandsUnreachable says that routes are left for Release.
@@ -52,7 +115,7 @@ func StandsUnreachable(p Paths) bool {
 // another one of the same run directory stands as well. None is no error.
 func Release(p Paths) error {
 	stood, err := readUnreachable(p.Unreachable)
-	if err != nil || len(stood) == 0 {
+	if err != nil || !StandsUnreachable(p) {
 		return err
 	}
 	others, err := filepath.Glob(filepath.Join(filepath.Dir(p.Unreachable), "*"+unreachableSuffix))
@@ -82,31 +145,23 @@ func Release(p Paths) error {
 	return os.Remove(p.Unreachable)
 }
 
+// readUnreachable reads the file, but for a last line that a crash left unfinished: its
+// route was not stood yet.
 func readUnreachable(path string) (stood []netip.Prefix, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &stood)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("unreachable routes of before: %s: %w; `ip route show proto 54` lists them: remove those of ours, then the file", path, err)
+		return nil, fmt.Errorf("unreachable routes of before: %w", err)
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	for line := range bytes.Lines(text) {
+		prefix, err := netip.ParsePrefix(string(bytes.TrimSpace(line)))
+		if err != nil {
+			return nil, fmt.Errorf("unreachable routes of before: %s: %w; `ip route show proto 54` lists them: remove those of ours, then the file", path, err)
+		}
+		stood = append(stood, prefix)
 	}
 	return stood, nil
-}
-
-// writeUnreachable leaves either the old file or the new one.
-func writeUnreachable(path string, stood []netip.Prefix) error {
-	text, err := json.Marshal(stood)
-	if err == nil {
-		err = os.WriteFile(path+".new", append(text, '\n'), 0o640)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		return fmt.Errorf("remember the unreachable routes: %w", err)
-	}
-	return nil
 }

@@ -318,6 +318,64 @@ func TestAWithdrawnRouteLeadsNowhere(t *testing.T) {
 	})
 }
 
+// TestWhatWasRegisteredLeadsNowhereAfterwards: the hub knows a site's prefix only from its
+// registration; when that ends, and when the hub itself is torn down, packets to the site do
+// not follow the hub's default route.
+func TestWhatWasRegisteredLeadsNowhereAfterwards(t *testing.T) {
+	t.Parallel()
+	c := guarded(t, cloud.Options{Spokes: 2})
+	ctx := t.Context()
+	nowhere := func(when string, n int) {
+		t.Helper()
+		for range 10 {
+			if _, err := c.HubHost.Ping(cloud.Host(n), 0, 50*time.Millisecond); err == nil {
+				t.Errorf("%s: a packet came through", when)
+			}
+		}
+	}
+	ping(t, c.HubHost, 1)
+	check(t, c.Teardown(ctx, "spoke1"))
+	until(t, c, patience, func() error {
+		routes, err := c.Routes("hub")
+		for _, r := range routes {
+			if r.Prefix == cloud.Network(1) && r.NextHop.IsValid() {
+				err = fmt.Errorf("the hub still routes to %v", r.Prefix)
+			}
+		}
+		return err
+	})
+	nowhere("the spoke has left", 1)
+	ping(t, c.HubHost, 2)
+	check(t, c.Teardown(ctx, "hub"))
+	nowhere("the hub is torn down", 1)
+	nowhere("the hub is torn down", 2)
+}
+
+// TestADaemonThatCannotStartLeavesNoWayInClear: its underlay device is missing, and it is
+// the first start.
+func TestADaemonThatCannotStartLeavesNoWayInClear(t *testing.T) {
+	t.Parallel()
+	c := protected(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].Underlay = "eth9"
+		}
+	}})
+	ctx := t.Context()
+	check(t, c.Start("spoke1"))
+	status, err := c.Daemon("spoke1").Wait(ctx)
+	if err != nil || status == 0 {
+		t.Fatalf("the daemon ended with %d, %v", status, err)
+	}
+	for range 10 {
+		_, _ = c.Hosts[0].Ping(cloud.Host(0), 0, 50*time.Millisecond)
+	}
+	out, err := c.Dmvpn(ctx, "spoke1", "teardown", "--release")
+	check(t, err)
+	if out, err = c.Spokes[0].Run(ctx, "ip", "route", "show", "type", "unreachable"); err != nil || out != "" {
+		t.Errorf("released, and there is %s, %v", out, err)
+	}
+}
+
 // TestASecondClaimToAnIdentityIsRefused while the first one answers, and said; the owner's
 // traffic does not notice. When the owner has died, the claim is taken.
 func TestASecondClaimToAnIdentityIsRefused(t *testing.T) {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package instance
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/netnstest"
+)
+
+func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	dir := t.TempDir()
+	one, two := PathsOf(dir, "one"), PathsOf(dir, "two")
+	stand := func(p Paths, prefixes ...string) {
+		t.Helper()
+		u, err := OpenUnreachable(p, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range prefixes {
+			if err := u.Stand(netip.MustParsePrefix(s)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	standing := func(want ...string) {
+		t.Helper()
+		out := netnstest.Run(t, "ip route show type unreachable")
+		for _, p := range want {
+			if !strings.Contains(out, "unreachable "+p+" ") {
+				t.Errorf("%s is not there: %s", p, out)
+			}
+		}
+		if n := strings.Count(out, "unreachable"); n != len(want) {
+			t.Errorf("%d routes, want %d: %s", n, len(want), out)
+		}
+	}
+	stand(one, "10.0.0.1/24", "10.0.0.11/32", "10.10.1.0/24", "10.10.1.128/25")
+	standing("10.0.0.0/24", "10.10.1.0/24")
+	netnstest.Run(t, "ip route del unreachable 10.10.1.0/24")
+	// A line that a crash cut off does not count; the next one begins anew.
+	f, err := os.OpenFile(one.Unreachable, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("10.99.0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stand(one, "10.10.2.0/24")
+	stand(two, "10.10.2.0/24", "10.20.0.0/16")
+	standing("10.0.0.0/24", "10.10.1.0/24", "10.10.2.0/24", "10.20.0.0/16")
+	for range 2 {
+		if err := Release(one); err != nil {
+			t.Fatal(err)
+		}
+		standing("10.10.2.0/24", "10.20.0.0/16")
+	}
+	if err := Release(two); err != nil {
+		t.Fatal(err)
+	}
+	standing()
+}
