@@ -66,7 +66,8 @@ func SPI(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 // Open verifies the ESP packet b and gives the payload, decrypted in place, and its next
 // header; NextNone is a dummy that is to be dropped. The payload may have padding for
 // traffic flow confidentiality behind it, which only its own length can tell (section
-// 2.7). On an error b is lost; the window has moved only if it is nil or ErrPadding.
+// 2.7). On an error b is lost; the window has moved only if it is nil, ErrPadding or
+// ErrExpired.
 func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err error) {
 	front := headerSize + i.vector
 	text := len(b) - front - i.check
@@ -86,9 +87,7 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 	payload, next, err = trim(b[front : front+text])
 	octets := -1
 	if err == nil {
-		if octets = len(payload); !i.usage.add(octets) {
-			return nil, 0, ErrExpired
-		}
+		octets = len(payload)
 	}
 	a := i.window.accept(number, octets)
 	if !a.ok {
@@ -99,6 +98,9 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 	if err != nil {
 		i.malformed.Add(1)
 		return nil, 0, err
+	}
+	if !i.usage.add(octets) { // after accept: a replay uses nothing up
+		return nil, 0, ErrExpired
 	}
 	if a.first {
 		i.usage.tell(FirstPacket)

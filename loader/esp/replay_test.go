@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -138,6 +139,46 @@ func againstModel(t *testing.T, size int, extended bool, packets int) {
 	t.Logf("%d accepted, %d refused, %d damaged", accepted, refused, damaged)
 	if min(accepted, refused, damaged) < packets/100 {
 		t.Error("that is not what a network does")
+	}
+}
+
+// TestReplaysUseNothingUp: the newest one is verified each time before it is refused, and who
+// has no key could end an SA by it.
+func TestReplaysUseNothingUp(t *testing.T) {
+	for name, x := range transforms {
+		t.Run(name, func(t *testing.T) {
+			told := Event(0)
+			u := &Usage{Limits: Limits{SoftPackets: 50, HardPackets: 100, SoftBytes: 5000, HardBytes: 10000}, Notify: func(e Event) { told |= e }}
+			o, i := pair(t, x, true, nil, u)
+			var s Scratch
+			seal := func() []byte {
+				b, err := o.Seal(&s, buffer(make([]byte, 100)), Front, 47)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return b
+			}
+			b := seal()
+			if _, _, err := i.Open(&s, slices.Clone(b)); err != nil {
+				t.Fatal(err)
+			}
+			for range 150 {
+				if _, _, err := i.Open(&s, slices.Clone(b)); err != ErrReplayed {
+					t.Fatalf("a replay: %v", err)
+				}
+			}
+			if packets, octets := u.packets.Load(), u.bytes.Load(); packets != 1 || octets != 100 || told != FirstPacket {
+				t.Errorf("%d packets and %d octets are used up, events %b; one packet of 100 octets came", packets, octets, told)
+			}
+			for n := 2; n <= 100; n++ {
+				if _, _, err := i.Open(&s, seal()); err != nil {
+					t.Fatalf("packet %d: %v", n, err)
+				}
+			}
+			if _, _, err := i.Open(&s, seal()); err != ErrExpired || told&HardLimit == 0 {
+				t.Errorf("packet 101: %v, events %b", err, told)
+			}
+		})
 	}
 }
 

@@ -30,9 +30,9 @@ const (
 // authorize says why an identity must not register a prefix of a client's, "" if it may.
 // On a tunnel without identities everybody may.
 //
-// What an operator does not list is held by who came first: an overlay address by the
-// identity that registered it, as long as it is registered. An identity has one address,
-// and gives it up when it registers another one.
+// What an operator does not list is held by who came first: an overlay address or a network
+// by the identity that registered it, as long as it is registered. An identity has one
+// address, and gives it up when it registers another one.
 func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string {
 	if in.From.Identity == "" {
 		return ""
@@ -45,12 +45,14 @@ func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string
 		}
 		allowance = a
 	}
-	own := p == host(client)
+	own, bits := p == host(client), allowance.listing(p)
 	switch {
 	case allowance.Addresses != nil && !slices.ContainsFunc(allowance.Addresses, func(a netip.Prefix) bool { return a.Contains(client) }):
 		return in.From.Identity + " is not authorized for " + client.String()
-	case !own && allowance.Networks != nil && !slices.ContainsFunc(allowance.Networks, func(a netip.Prefix) bool { return a.Bits() <= p.Bits() && a.Contains(p.Addr()) }):
+	case !own && allowance.Networks != nil && bits == unlisted:
 		return in.From.Identity + " is not authorized for " + p.String()
+	case !own:
+		return m.collision(in.From.Identity, p, bits)
 	}
 	if b, ok := m.bindings.Get(p); ok && b.To.Identity != "" && b.To.Identity != in.From.Identity {
 		return "it is held by " + b.To.Identity

@@ -125,6 +125,7 @@ func (m *Machine) registerEntry(in Packet, p *wire.Packet, c wire.CIE, crowded b
 		b.Claimed = c.NBMA
 	}
 	b.Until = m.now + b.Holding
+	m.displace(b)
 	return m.storeBinding(b)
 }
 

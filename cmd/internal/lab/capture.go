@@ -39,6 +39,20 @@ type Capture struct {
 // all). Frames of a device without Ethernet, as the tunnel is, begin with the IP
 // header.
 func (n *Node) Capture(device string, keep func(Frame) bool) (*Capture, error) {
+	return n.capture(device, nil, keep)
+}
+
+// CaptureExcept is Capture of what is not UDP from or to a port: the kernel leaves that
+// out, so that it may be a lot.
+func (n *Node) CaptureExcept(device string, port uint16, keep func(Frame) bool) (*Capture, error) {
+	filter, err := except(port)
+	if err != nil {
+		return nil, fmt.Errorf("node %s: capture on %s: %w", n.Name, device, err)
+	}
+	return n.capture(device, filter, keep)
+}
+
+func (n *Node) capture(device string, filter []unix.SockFilter, keep func(Frame) bool) (*Capture, error) {
 	c := &Capture{done: make(chan struct{})}
 	fd := -1
 	err := n.Do(func() (err error) {
@@ -50,6 +64,12 @@ func (n *Node) Capture(device string, keep func(Frame) bool) (*Capture, error) {
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(all))
 		if err != nil {
 			return err
+		}
+		if len(filter) > 0 {
+			program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+			if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
+				return err
+			}
 		}
 		// Room for a burst: 2 busy CPUs may leave the reader waiting.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)

@@ -172,6 +172,38 @@ func TestACaptureSeesBothDirections(t *testing.T) {
 	}
 }
 
+func TestACaptureLeavesAPortOut(t *testing.T) {
+	left, router, right := chain(t, 0, nil)
+	c, err := router.CaptureExcept("left", 4500, func(f Frame) bool { return len(f.Data) > 34 && f.Data[12] == 8 && f.Data[13] == 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range []uint16{4500, 4501} {
+		s, err := left.Stream(right, netip.AddrPortFrom(rightAddress, port), 1000, 200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "100 packets", func() bool { return s.Received() >= 100 })
+		s.Stop()
+	}
+	if _, err := left.Ping(rightAddress, 0, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Settle(10 * time.Second); err != nil {
+		t.Error(err)
+	}
+	seen := map[byte]int{} // by protocol
+	for _, f := range c.Close() {
+		seen[f.Data[23]]++
+		if f.Data[23] == 17 && f.Data[37] != 4501&0xff {
+			t.Fatalf("a packet to port %d", int(f.Data[36])<<8|int(f.Data[37]))
+		}
+	}
+	if seen[17] < 100 || seen[1] != 2 {
+		t.Errorf("seen by protocol: %v", seen)
+	}
+}
+
 func TestAProgramSeesItsNodeAlone(t *testing.T) {
 	left, _, _ := chain(t, 0, nil)
 	if err := left.File("/etc/resolv.conf", "nameserver 10.2.0.2\n"); err != nil {

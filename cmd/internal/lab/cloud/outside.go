@@ -38,11 +38,21 @@ type watched struct {
 
 // Outside starts to watch; from before the first daemon starts there is nothing that
 // may be missed.
-func (c *Cloud) Outside() (*Outside, error) {
+func (c *Cloud) Outside() (*Outside, error) { return c.watch((*lab.Node).Capture) }
+
+// OutsideBut4500 is Outside for streams at full speed: what port 4500 carries is not looked
+// at, everything else is.
+func (c *Cloud) OutsideBut4500() (*Outside, error) {
+	return c.watch(func(n *lab.Node, device string, keep func(lab.Frame) bool) (*lab.Capture, error) {
+		return n.CaptureExcept(device, portNATT, keep)
+	})
+}
+
+func (c *Cloud) watch(start func(*lab.Node, string, func(lab.Frame) bool) (*lab.Capture, error)) (*Outside, error) {
 	o := &Outside{judge: c.judge()}
 	for _, n := range slices.Concat([]*lab.Node{c.Hub}, c.Spokes, c.NATs) {
 		w := &watched{node: n.Name, ivs: ivs{}, seen: map[Kind]int{}}
-		capture, err := n.Capture(Underlay, func(f lab.Frame) bool {
+		capture, err := start(n, Underlay, func(f lab.Frame) bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.look(w, f, false)

@@ -13,12 +13,19 @@ import (
 // every underlay wire is watched.
 type mode struct{ encrypted bool }
 
+func (m mode) String() string {
+	if m.encrypted {
+		return "encrypted"
+	}
+	return "plain"
+}
+
 // modes runs a test in both modes, at once.
 func modes(t *testing.T, test func(t *testing.T, m mode)) {
 	t.Helper()
 	t.Parallel()
-	for name, m := range map[string]mode{"plain": {}, "encrypted": {true}} {
-		t.Run(name, func(t *testing.T) {
+	for _, m := range []mode{{}, {encrypted: true}} {
+		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			test(t, m)
 		})

@@ -35,6 +35,12 @@ func protected(t *testing.T, o cloud.Options) *cloud.Cloud {
 	c := build(t, o)
 	outside, err := c.Outside()
 	check(t, err)
+	watched(t, outside)
+	return c
+}
+
+// watched ends with the test, and fails it for what should not have been outside.
+func watched(t *testing.T, outside *cloud.Outside) {
 	t.Cleanup(func() {
 		sight, err := outside.Close()
 		t.Logf("outside: %v; %d sealed", sight, sight.Sealed)
@@ -42,7 +48,6 @@ func protected(t *testing.T, o cloud.Options) *cloud.Cloud {
 			t.Errorf("outside: %v", err)
 		}
 	})
-	return c
 }
 
 // isESP says whether a frame is ESP in UDP with a packet in it.
