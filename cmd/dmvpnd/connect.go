@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"dmvpn/loader/esp"
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
 	"dmvpn/loader/tables"
@@ -80,7 +79,7 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
 		MTU: t.mtu, Queue: t.device.Queue, Conn: k.conn, Tables: t.daemon.plane.Tables,
 		Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, ESP: t.daemon.ike,
-		Secure:    func(a *esp.Association, packet []byte) { t.deliver(a.Path().Remote, t.secure.identity(a), packet) },
+		Secure:    t.deliver,
 		Permitted: t.permitted(),
 		NHRP: func(from netip.Addr, packet []byte) {
 			t.service.Deliver(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})

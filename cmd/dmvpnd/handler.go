@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"dmvpn/ikev2/sa"
+	"dmvpn/loader/esp"
 	"dmvpn/loader/pump"
 	"dmvpn/nhrpd/engine"
 )
@@ -76,7 +77,13 @@ func (t *tunnel) currentPump() *pump.Pump {
 	return t.pump
 }
 
-// deliver hands NHRP in that came out of ESP.
-func (t *tunnel) deliver(from netip.AddrPort, identity string, packet []byte) {
-	t.service.Deliver(engine.Packet{From: endpointOf(identity, from), Data: packet})
+// deliver hands NHRP in that came out of ESP, unless the peer is gone meanwhile: from
+// nobody in particular it would be whoever it says.
+func (t *tunnel) deliver(a *esp.Association, packet []byte) bool {
+	identity := t.secure.identity(a)
+	if identity == "" {
+		return false
+	}
+	t.service.Deliver(engine.Packet{From: endpointOf(identity, a.Path().Remote), Data: packet})
+	return true
 }

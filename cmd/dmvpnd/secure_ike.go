@@ -137,7 +137,8 @@ func (s *secure) secured(at engine.Endpoint) bool {
 	return e != nil && e.up
 }
 
-// identity is who IKE says that an association's packets are from.
+// identity is who IKE says that an association's packets are from, "" if it has the peer no
+// more.
 func (s *secure) identity(a *esp.Association) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

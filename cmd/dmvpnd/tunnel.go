@@ -182,7 +182,7 @@ func machine(c config.Tunnel, mtu int) engine.Config {
 		Tunnel: c.Name, Address: c.Address, Networks: c.Networks, Authentication: c.Authentication,
 		HoldingTime: c.HoldingTime, Unique: c.Unique, Redirect: c.Redirect, Shortcut: c.Shortcut,
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
-		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback,
+		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}
 	for _, n := range c.NHS {
 		e.NHS = append(e.NHS, engine.NHS{NBMA: n.NBMA, Protocol: n.Protocol, Routes: n.Routes, Priority: n.Priority, Cluster: n.Cluster})

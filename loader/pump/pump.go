@@ -59,8 +59,9 @@ type Config struct {
 	Multicast func() []tables.PeerID
 	// ESP sends what is sealed; needed where Protected is.
 	ESP Segments
-	// Secure takes the NHRP packets that came out of ESP, as NHRP does.
-	Secure func(a *esp.Association, packet []byte)
+	// Secure takes the NHRP packets that came out of ESP, as NHRP does; false: nobody has the
+	// association any more, and the packet is nobody's.
+	Secure func(a *esp.Association, packet []byte) bool
 	// Permitted says whether a peer may send from an inner address; nil: always.
 	Permitted func(id tables.PeerID, source netip.Addr) bool
 	// NHRP takes the NHRP packets that arrive; the slice is the callee's. It

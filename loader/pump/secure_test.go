@@ -76,7 +76,10 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	s.udp = must(underlay.OpenUDP(underlay.UDPConfig{Local: s.at, Device: device, Encapsulation: true}))(t)
 	s.raw = must(underlay.OpenESP(underlay.Config{Local: s.at.Addr(), Device: device}))(t)
 	config := Config{Tunnel: s.device.Index, Header: header, MTU: 1400, Queue: s.device.Queue, Tables: s.tables, Protected: true, MSSClamp: true, ESP: s,
-		Secure: func(_ *esp.Association, b []byte) { s.nhrp <- string(b) }}
+		Secure: func(_ *esp.Association, b []byte) bool {
+			s.nhrp <- string(b)
+			return true
+		}}
 	if change != nil {
 		change(&config)
 	}
@@ -331,6 +334,12 @@ var secureDropCases = []secureDropCase{
 		id, _ := near.tables.Bound(near.device.Index, netip.MustParseAddr("10.0.0.1"))
 		near.pump.Secure(id, nil)
 		datagram(t)
+	}},
+	{"NHRP of an SA whose peer is gone", tables.DropNoSA, false, func(c *Config) {
+		c.Secure = func(*esp.Association, []byte) bool { return false }
+	}, func(t *testing.T, near, far *site, _ func(string) string) {
+		a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+		check(t, near.pump.SendSecure(a, []byte("registration request")))
 	}},
 	{"an SPI that nobody has", tables.DropUnknownSPI, false, nil, func(t *testing.T, near, far *site, _ func(string) string) {
 		a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)

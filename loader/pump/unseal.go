@@ -148,8 +148,8 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 	case h.HasKey != p.config.Header.HasKey || h.HasKey && h.Key != p.config.Header.Key:
 		return tables.DropUnknownTunnel
 	case h.Protocol == underlay.ProtocolNHRP:
-		if p.config.Secure != nil {
-			p.config.Secure(a, slices.Clone(rest))
+		if p.config.Secure != nil && !p.config.Secure(a, slices.Clone(rest)) {
+			return tables.DropNoSA
 		}
 		return tables.DropNone
 	case h.Protocol != underlay.ProtocolIPv4:

@@ -220,6 +220,7 @@ type Config struct {
 	IdleBytes      uint64        // less than this within Idle, both ways, is no use
 	Probe          time.Duration // how long a peer may be silent while we send; 0: no probes are sent, shortcuts are taken at once
 	ProbeIdle      time.Duration // a path that was not probed for so long is; 0: never
+	Authenticated  bool          // peers are authenticated: NHRP from an endpoint without identity is dropped
 	Limits         Limits
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dmvpn/nhrpd/engine"
+	"dmvpn/nhrpd/nhrptest"
 	"dmvpn/nhrpd/wire"
 )
 
@@ -77,6 +78,22 @@ func TestCasesOfAuthorization(t *testing.T) {
 			want(t, "its network", b.n.Installed[prefix("10.20.3.0/24")].IsValid(), false)
 			want(t, "the second", b.n.Bound[addr("10.0.0.14")].NBMA, addr(s3NBMA))
 			codes(t, "the first is free again", b.as("s4", "203.0.113.44", renewed(8, registration(s3Protocol, "203.0.113.44"))), taken)
+		}},
+		{"where peers are authenticated, NHRP from nobody in particular is dropped", func(t *testing.T) {
+			b := newBench(t, hubNBMA, nhrptest.HubConfig())
+			b.n.Config.Authenticated = true
+			b.n.Start(nil)
+			codes(t, "s3", b.as("s3", s3NBMA, registration(s3Protocol, s3NBMA)), taken)
+			b.take()
+			for _, p := range []*wire.Packet{
+				renewed(8, registration("10.0.0.14", s3NBMA)), renewed(9, registration(s3Protocol, s3NBMA)),
+				purgeOf(s3Protocol, s3NBMA, hubProtocol, s3Protocol+"/32"), resolution(s3Protocol, s3NBMA, "10.10.0.5"),
+			} {
+				b.from(s3NBMA, p)
+			}
+			b.silent()
+			want(t, "counted", b.counted("dropped-no-identity"), uint64(4))
+			want(t, "bindings", len(b.snapshot().Bindings), 1)
 		}},
 		{"a list names who may register which addresses and networks", func(t *testing.T) {
 			b := hub(t)

@@ -15,6 +15,10 @@ func (m *Machine) packet(in Packet) {
 		m.drop("no-address")
 		return
 	}
+	if m.cfg.Authenticated && in.From.Identity == "" {
+		m.drop("no-identity")
+		return
+	}
 	in.From.NBMA = in.From.NBMA.Unmap()
 	if !m.limits.packet(in.From, m.now, member(in.Data)) {
 		m.drop("rate")
