@@ -134,7 +134,10 @@ func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
 	all := func() {
 		t.Helper()
 		for n := 1; n <= spokes; n++ {
-			ping(t, c.HubHost, n)
+			until(t, c, patience, func() error { // the keys are made anew after the crash
+				_, err := c.HubHost.Ping(cloud.Host(n), 0, time.Second)
+				return err
+			})
 		}
 	}
 	all()
