@@ -20,6 +20,7 @@ const (
 // Registration (RFC 2332, section 5.2.3; the pauses are our own).
 const (
 	firstPause     = time.Second      // to the second try; doubled from one to the next
+	spreadPause    = 8 * time.Second  // from which on up to a quarter is taken off
 	longestPause   = 64 * time.Second // between two tries
 	renewals       = 3                // in a holding time
 	networksTries  = 4                // of prefixes without answer, then it is reported

@@ -10,14 +10,22 @@ import (
 
 // observe puts what we see and IKE has authenticated of a packet's sender into our own
 // extension: its UDP port, for which Cisco's has no place, and its identity. What the
-// sender claims of itself or of others is worth nothing; a server's word stands.
+// sender claims of itself or of others is worth nothing; a server's word stands, and that of
+// the hub of a region below us about its own clients.
 func (m *Machine) observe(from Endpoint, p *wire.Packet) {
 	if m.fromServer(from) {
 		return
 	}
 	switch p.Type {
-	case wire.RegistrationRequest, wire.ResolutionRequest: // who may send which is checked
+	case wire.RegistrationRequest: // who may send which is checked
+	case wire.ResolutionRequest: // likewise
+		if m.below(from, p.SourceProtocol) {
+			return
+		}
 	case wire.ResolutionReply:
+		if len(p.CIEs) > 0 && m.below(from, answered(p, p.CIEs[0])) {
+			return
+		}
 		if len(p.CIEs) == 0 || !m.holds(from, p, p.CIEs[0]) {
 			from = Endpoint{}
 		}

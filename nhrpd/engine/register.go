@@ -237,7 +237,7 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 	}
 	m.announce(p, wire.ProbeRequester, true)
 	r.Tries++
-	r.Next = m.now + pause(r.Tries)
+	r.Next = m.now + m.spread(pause(r.Tries))
 	if s.Up && r == s.own() && r.Until > m.now {
 		r.Next = min(r.Next, r.Until) // with its end the server is down
 	}
@@ -249,6 +249,15 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 // pause is the time after a try until the next: 1, 2, 4 … 64 s.
 func pause(tries int) instant {
 	return min(firstPause<<min(tries-1, 6), longestPause)
+}
+
+// spread takes up to a quarter off a long pause, so that clients that lost a server at the
+// same time do not all come back at the same time.
+func (m *Machine) spread(pause instant) instant {
+	if pause < spreadPause {
+		return pause
+	}
+	return pause - instant(m.env.Random()%uint64(pause/4))
 }
 
 // renewal is when a registration is made again: after a third of its holding

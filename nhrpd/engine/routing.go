@@ -138,7 +138,8 @@ func (m *Machine) fromServer(e Endpoint) bool {
 
 // speaksFor says whether a packet with that source protocol address may come
 // from the endpoint: it is an NHS, which passes others' packets on, the client
-// that registered the address, the peer of a shortcut, or one whom we answered.
+// that registered the address, the peer of a shortcut, one whom we answered, or the hub
+// of a region below us.
 func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
 	if m.fromServer(from) {
 		return true
@@ -159,5 +160,20 @@ func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return m.below(from, protocol)
+}
+
+// below says whether the way to an address of the overlay is a client of ours: that of a
+// region below us, which passes on what its own clients send. A route says so, never what
+// anybody registered.
+func (m *Machine) below(from Endpoint, protocol netip.Addr) bool {
+	if _, registered := m.bindings.Get(host(protocol)); registered {
+		return false
+	}
+	r, ok := m.routed(protocol)
+	if !ok || !r.Tunnel || r.Local || r.NextHop == protocol {
+		return false
+	}
+	b, ok := m.bindings.Get(host(r.NextHop))
+	return ok && b.To.Is(from)
 }

@@ -122,13 +122,16 @@ func TestPhase3(t *testing.T) {
 }
 
 func TestRegistration(t *testing.T) {
-	scenario(t, "RG-15, RG-17: retry 1 2 4 … 64 s with one id, then at a third of the holding time", func(t *testing.T, reimport bool) *nhrptest.World {
+	scenario(t, "RG-15, RG-17: retry 1 2 4 … 64 s or a little less with one id, then at a third of the holding time", func(t *testing.T, reimport bool) *nhrptest.World {
 		c := nhrptest.NewCloud(4, reimport, nil)
 		c.Cut = func(a, b netip.Addr) bool { return true }
 		c.Run(200 * time.Second)
 		lines := c.Traced("S1", "Registration Request")
-		// S1's first try came before the wire was cut: its packet was under way.
-		want(t, "tries in 200 s", len(lines), 9)
+		// S1's first try came before the wire was cut: its packet was under way. From the fourth
+		// pause on up to a quarter is taken off.
+		if n := len(lines); n < 9 || n > 10 {
+			t.Errorf("%d tries in 200 s", n)
+		}
 		c.Cut = func(a, b netip.Addr) bool { return false }
 		c.Run(65 * time.Second)
 		want(t, "registered", c.H.Bound[addr("10.0.0.11")].NBMA, addr("198.51.100.11"))
