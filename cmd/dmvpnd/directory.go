@@ -20,6 +20,7 @@ type end struct {
 	hops     map[netip.Addr]engine.Bind          // bound by NHRP
 	server   int                                 // of hops, those that are a server's
 	admitted map[engine.Endpoint]engine.Endpoint // by the keys that NHRP has for it
+	own      map[netip.Addr]bool                 // its overlay addresses, as far as NHRP has said
 	asked    *ikev2.Want                         // what IKE is asked for
 
 	peer     uint64 // IKE's; 0: none
@@ -45,13 +46,14 @@ type directory struct {
 	peers   map[uint64]*end          // by IKE's number
 	ids     map[tables.PeerID]*end   // those that have a place in the tables
 	hops    map[netip.Addr]*end
-	servers int // of hops, those that are servers'
+	owners  map[netip.Addr]*end // of overlay addresses, as far as NHRP has said
+	servers int                 // of hops, those that are servers'
 }
 
 func newDirectory() directory {
 	return directory{
 		all: map[*end]struct{}{}, named: map[string]*end{}, claimed: map[engine.Endpoint]*end{}, places: map[engine.Endpoint]*end{},
-		peers: map[uint64]*end{}, ids: map[tables.PeerID]*end{}, hops: map[netip.Addr]*end{},
+		peers: map[uint64]*end{}, ids: map[tables.PeerID]*end{}, hops: map[netip.Addr]*end{}, owners: map[netip.Addr]*end{},
 	}
 }
 
@@ -82,7 +84,7 @@ func (d *directory) want(by engine.Endpoint) *end {
 }
 
 func (d *directory) add(identity string) *end {
-	e := &end{identity: identity, hops: map[netip.Addr]engine.Bind{}, admitted: map[engine.Endpoint]engine.Endpoint{}}
+	e := &end{identity: identity, hops: map[netip.Addr]engine.Bind{}, admitted: map[engine.Endpoint]engine.Endpoint{}, own: map[netip.Addr]bool{}}
 	if d.all[e] = struct{}{}; identity != "" {
 		d.named[identity] = e
 	}
@@ -120,6 +122,9 @@ func (d *directory) merge(e, from *end) {
 	for key, by := range from.admitted {
 		e.admitted[key] = by
 	}
+	for address := range from.own {
+		d.owns(e, address)
+	}
 	for place, x := range d.claimed {
 		if x == from {
 			d.claimed[place] = e
@@ -146,11 +151,33 @@ func (d *directory) place(e *end, at engine.Endpoint) {
 func (d *directory) bind(e *end, b engine.Bind) {
 	d.unbind(b.NextHop)
 	e.admitted[b.To.Key()] = b.To
+	d.owns(e, b.NextHop)
 	if e.hops[b.NextHop] = b; b.Server {
 		e.server++
 		d.servers++
 	}
 	d.hops[b.NextHop] = e
+}
+
+// maxOwn bounds the overlay addresses of one end that are remembered.
+const maxOwn = 64
+
+// owns notes an overlay address of an end: it is nobody else's then.
+func (d *directory) owns(e *end, address netip.Addr) {
+	if o := d.owners[address]; o == e {
+		return
+	} else if o != nil {
+		delete(o.own, address)
+	}
+	if len(e.own) >= maxOwn {
+		for old := range e.own {
+			if d.hops[old] != e {
+				delete(e.own, old)
+				delete(d.owners, old)
+			}
+		}
+	}
+	e.own[address], d.owners[address] = true, e
 }
 
 func (d *directory) unbind(hop netip.Addr) *end {
@@ -188,6 +215,9 @@ func (d *directory) unclaim(e *end, by engine.Endpoint) {
 // forget takes an end out that nobody knows any more.
 func (d *directory) forget(e *end) {
 	delete(d.all, e)
+	for address := range e.own {
+		delete(d.owners, address)
+	}
 	if d.named[e.identity] == e {
 		delete(d.named, e.identity)
 	}

@@ -124,11 +124,15 @@ func (s *secure) Unbind(nextHop netip.Addr) error {
 
 // Admit implements nhrpd.DataPlane. Both ends of a shortcut ask for an SA: behind NATs
 // one direction alone may not get through.
-func (s *secure) Admit(from engine.Endpoint, _ netip.Addr) error {
+func (s *secure) Admit(from engine.Endpoint, protocol netip.Addr) error {
+	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.want(from)
 	e.admitted[from.Key()] = from
+	if protocol.IsValid() {
+		s.owns(e, protocol)
+	}
 	s.ask(e)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // sources says which inner addresses the peers of a protected tunnel may send from, so that
 // none speaks for another one: its own, and those that are routed to it. A server passes on
-// what others send. Its methods are safe for concurrent use; a verdict is kept until next
+// what others send; and what a spoke reaches by a server alone may be behind any of its peers. Its methods are safe for concurrent use; a verdict is kept until next
 // hops or routes change.
 type sources struct {
 	mu       sync.RWMutex
@@ -102,21 +102,18 @@ func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
 	if e.server > 0 {
 		return true
 	}
-	hop := source
-	if !s.tunnel.config.Address.Masked().Contains(source) {
-		if !routed || route.Unreachable || route.IfIndex != s.plain.tunnel || !route.NextHop.IsValid() {
-			return false
-		}
-		hop = route.NextHop
+	if s.tunnel.config.Address.Masked().Contains(source) {
+		return e.own[source]
 	}
-	owner, bound := s.plain.tables.Bound(s.plain.tunnel, hop)
-	if !bound {
-		// A spoke does not know who is behind a next hop that it never asked for; a hub
-		// knows everybody who may send.
-		return s.servers > 0
+	if !routed || route.Unreachable || route.IfIndex != s.plain.tunnel || !route.NextHop.IsValid() {
+		return false
 	}
-	o := s.ids[owner]
-	return o == e || o != nil && o.server > 0
+	if e.own[route.NextHop] {
+		return true
+	}
+	// What a spoke has no shortcut to, it does not know whose it is.
+	o := s.hops[route.NextHop]
+	return o != nil && o.server > 0
 }
 
 func (s *secure) nameOf(id tables.PeerID) string {

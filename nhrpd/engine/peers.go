@@ -124,6 +124,8 @@ func (m *Machine) admit(from Endpoint, protocol netip.Addr, until instant, anoth
 	} else if a.Endpoint != from {
 		a.Endpoint = from
 		m.do(Admit{From: from, Protocol: protocol, Reason: "it moved"})
+	} else if another {
+		m.do(Admit{From: from, Protocol: protocol, Reason: reason})
 	}
 	a.Until = max(a.Until, until)
 	if another {
@@ -233,17 +235,21 @@ func (m *Machine) expireAcceptances() {
 // repeatAll says everything that stands: the caller of a machine that was
 // imported may know nothing of it.
 func (m *Machine) repeatAll() {
+	const reason = "known from before the restart"
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		p := m.bound[hop]
-		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Reason: "known from before the restart"})
+		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Reason: reason})
 	}
 	for _, a := range m.accepted.All() {
 		if a.Hops == 0 {
-			m.do(Admit{From: a.Endpoint, Reason: "known from before the restart"})
+			m.do(Admit{From: a.Endpoint, Reason: reason})
 		}
 	}
+	for _, t := range m.told.All() {
+		m.do(Admit{From: t.To, Protocol: t.Protocol, Reason: reason})
+	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
-		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], Reason: "known from before the restart"})
+		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], Reason: reason})
 	}
 	if m.fallback.IsValid() {
 		m.do(Fallback{NextHop: m.fallback})

@@ -118,12 +118,17 @@ func TestNoPeerSpeaksForAnother(t *testing.T) {
 	}
 	ping(t, c.Hosts[0], 0)
 	shortcut(t, c, 1, 2)
-	before := spoofed("spoke2")
-	_, err := c.Spokes[0].Run(ctx, "ip", "address", "add", "10.0.0.12/32", "dev", "lo")
-	check(t, err)
-	_, _ = c.Spokes[0].Run(ctx, "ping", "-c", "3", "-i", "0.1", "-W", "1", "-I", "10.0.0.12", cloud.Host(2).String())
-	if n := spoofed("spoke2") - before; n < 3 {
-		t.Errorf("%d of 3 packets from spoke2's own address were dropped there", n)
+	// Of spoke2 itself, of the hub, of a third spoke, of spoke2's LAN.
+	for _, address := range []string{"10.0.0.12", "10.0.0.1", "10.0.0.13", "10.10.2.77"} {
+		before := spoofed("spoke2")
+		_, err := c.Spokes[0].Run(ctx, "ip", "address", "add", address+"/32", "dev", "lo")
+		check(t, err)
+		_, _ = c.Spokes[0].Run(ctx, "ping", "-c", "3", "-i", "0.1", "-W", "1", "-I", address, cloud.Host(2).String())
+		if n := spoofed("spoke2") - before; n < 3 {
+			t.Errorf("%d of 3 packets from %s were dropped at spoke2", n, address)
+		}
+		_, err = c.Spokes[0].Run(ctx, "ip", "address", "del", address+"/32", "dev", "lo")
+		check(t, err)
 	}
 	ping(t, c.Hosts[0], 2)
 }
