@@ -171,5 +171,15 @@ func (h *Host) RemoveTunnel(name string) error {
 	return nil
 }
 
+// OpenQueue opens one more queue, which is the caller's to close: what waits in it then is
+// lost. The kernel spreads flows over the queues. It must run in the namespace of the device.
+func (d *Device) OpenQueue() (*os.File, error) {
+	q, err := openQueue(d.Name)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: one more queue: %w", err)
+	}
+	return q, nil
+}
+
 // Close closes the queue. The device stays.
 func (d *Device) Close() error { return d.Queue.Close() }

@@ -131,12 +131,16 @@ const readsTogether = 64
 // Run reads the queue until it is closed or its read deadline passes, and gives
 // the error that says so; the descriptor stays the caller's. Another pump may
 // then take it over.
-func (p *Pump) Run() error {
+func (p *Pump) Run() error { return p.RunQueue(p.config.Queue) }
+
+// RunQueue is Run for one more queue of the device, beside it. Packets of one flow leave in
+// their order as long as the kernel puts them into one queue.
+func (p *Pump) RunQueue(queue io.Reader) error {
 	buf := make([]byte, queueBuffer)
 	s := newSealer(p)
 	reads := 0
 	flush := func() { s.end(); reads = 0 }
-	read, err := reader(p.config.Queue, flush)
+	read, err := reader(queue, flush)
 	if err != nil {
 		return err
 	}
@@ -145,6 +149,7 @@ func (p *Pump) Run() error {
 		switch {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case err != nil:
+			flush()
 			p.forget()
 			return fmt.Errorf("pump: read the queue: %w", err)
 		case n > vnetHeader:
