@@ -166,5 +166,24 @@ func (g *gateway) transcript() string {
 	for _, d := range g.daemon {
 		all += "--- " + filepath.Base(d.Log) + "\n" + d.Output()
 	}
-	return all
+	return all + "--- what its kernel dropped\n" + g.dropped()
+}
+
+// dropped are the kernel's counters of ESP that are not 0.
+func (g *gateway) dropped() string {
+	var b []byte
+	err := g.at.node.Do(func() (err error) {
+		b, err = os.ReadFile("/proc/thread-self/net/xfrm_stat")
+		return err
+	})
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	var some strings.Builder
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) == 2 && f[1] != "0" {
+			some.WriteString(line)
+		}
+	}
+	return some.String()
 }

@@ -51,7 +51,7 @@ func (s *scenario) policies() (first, second settings) {
 // limit is how long a scenario may take. Half of them run side by side on one
 // emulated processor.
 func (s *scenario) limit() time.Duration {
-	if s.slow {
+	if s.slow || s.multipoint {
 		return 8 * time.Minute
 	}
 	return 3 * time.Minute
