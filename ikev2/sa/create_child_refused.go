@@ -145,5 +145,5 @@ func (m *Machine) childFailed(s *ikeSA, reason string) {
 	s.ChildTries++
 	s.Later = append(s.Later, later{m.at(m.pause(s.ChildTries + 2)), &createChild{}})
 	m.touch(s)
-	m.do(&Failed{Connection: s.Connection, Remote: s.Remote, Reason: reason, Retry: m.wall(s.Later[len(s.Later)-1].At)})
+	m.do(&Failed{Connection: s.Connection, Remote: s.Remote, Identity: s.RemoteID, Reason: reason, Retry: m.wall(s.Later[len(s.Later)-1].At)})
 }
