@@ -143,7 +143,11 @@ func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
 	all()
 	// The next daemon of the hub's finds them again, each as the one that it was.
 	registered := c.PeerNames(ctx, "hub")
-	until(t, c, patience, func() error { return saved(c, "hub", cloud.TunnelAddress(1), cloud.TunnelAddress(spokes)) })
+	var addresses []netip.Addr
+	for n := range spokes {
+		addresses = append(addresses, cloud.TunnelAddress(n+1))
+	}
+	until(t, c, patience, func() error { return saved(c, "hub", addresses...) })
 	check(t, c.Kill(ctx, "hub"))
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
