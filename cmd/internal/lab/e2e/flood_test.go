@@ -4,9 +4,11 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"dmvpn/cmd/internal/control"
@@ -73,6 +75,44 @@ func TestBogusESPIsCountedAndHarmsNobody(t *testing.T) {
 	}
 	if now := childSAs(t, c); !maps.Equal(now, sas) {
 		t.Errorf("the Child SAs are %+v, want %+v", now, sas)
+	}
+}
+
+// TestAnUnknownSPIEndsInTheProgramAndIsAnswered: the daemon's socket never sees the packets,
+// and IKE tells the peer, in the SA with it.
+func TestAnUnknownSPIEndsInTheProgramAndIsAnswered(t *testing.T) {
+	const packets = 64
+	c := guarded(t, cloud.Options{Spokes: 1})
+	genuine := onTheWire(t, c)
+	stranger, err := c.Internet.Inject("hub")
+	check(t, err)
+	defer stranger.Close()
+	received := func() (n uint64) {
+		check(t, c.Ask(t.Context(), "hub", func(ctx context.Context, client *control.Client) error {
+			ike, err := client.IKE(ctx)
+			n = ike.Counters["esp-udp-received"]
+			return err
+		}))
+		return n
+	}
+	before := received()
+	var frames [][]byte
+	for n := range uint32(packets) {
+		frames = append(frames, lab.Bogi[0].Frame(genuine, n))
+	}
+	check(t, stranger.Send(frames...))
+	until(t, c, patience, func() error {
+		trace, err := c.Dmvpn(t.Context(), "hub", "ike", "trace", "--last")
+		if n := dropped(t, c, "hub")["unknown-spi"]; err == nil && n < packets {
+			err = fmt.Errorf("%d of %d packets are counted", n, packets)
+		}
+		if err == nil && !strings.Contains(trace, "INVALID_SPI") {
+			err = errors.New("nobody was told INVALID_SPI")
+		}
+		return err
+	})
+	if n := received() - before; n >= packets {
+		t.Errorf("the socket received %d packets", n)
 	}
 }
 
