@@ -97,8 +97,8 @@ func (s *source) NHRP(ctx context.Context) ([]control.Entry, error) {
 			route := b.Prefix != host(b.Protocol)
 			add(control.Entry{
 				Prefix: b.Prefix, NextHop: b.Protocol, NBMA: to.NBMA, Port: to.Port, Claimed: b.Claimed, Type: control.EntryDynamic,
-				Flags:   flags(control.FlagRegistered, true, control.FlagUnique, b.Unique, control.FlagNAT, b.Claimed.IsValid(), control.FlagRoute, route),
-				Created: b.Created, Expires: b.Expires,
+				Flags: flags(control.FlagRegistered, true, control.FlagUnique, b.Unique, control.FlagNAT, b.Claimed.IsValid(), control.FlagRoute, route),
+				Group: b.Group, Created: b.Created, Expires: b.Expires,
 			})
 		}
 		for _, x := range snapshot.Shortcuts {

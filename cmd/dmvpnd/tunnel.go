@@ -180,7 +180,7 @@ func mtu(c config.Tunnel, u kernel.Underlay) int {
 func machine(c config.Tunnel, mtu int) engine.Config {
 	e := engine.Config{
 		Tunnel: c.Name, Address: c.Address, Networks: c.Networks, Authentication: c.Authentication,
-		HoldingTime: c.HoldingTime, Unique: c.Unique, Redirect: c.Redirect, Shortcut: c.Shortcut,
+		HoldingTime: c.HoldingTime, Unique: c.Unique, Group: c.Group, Redirect: c.Redirect, Shortcut: c.Shortcut,
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
 		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}

@@ -212,6 +212,7 @@ type Config struct {
 	Fallback       time.Duration // how long a server that failed must answer before it is used again
 	Authentication string        // Cisco authentication, at most 8 octets; "" none
 	HoldingTime    time.Duration // default 7200 s
+	Group          string        // that servers are told of us, at most 255 octets; "": none
 	Unique         bool          // register with the unique flag
 	Redirect       bool          // send Traffic Indications (hub)
 	Shortcut       bool          // act on Traffic Indications (spoke)

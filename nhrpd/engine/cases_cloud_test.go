@@ -236,6 +236,27 @@ func TestCasesOfClouds(t *testing.T) {
 			want(t, "where it is", b.n.Bound[addr("10.0.0.13")], engine.Endpoint{NBMA: addr("203.0.113.33"), Identity: "s3"})
 			want(t, "counted", b.counted("unauthorized"), uint64(1))
 		}},
+		{"EX-11: a client's group is told to its servers and shown; what cannot be shown is none", func(t *testing.T) {
+			c := nhrptest.NewCloud(1, strings.HasSuffix(t.Name(), exported), func(hub, s1, s2 *engine.Config) { s1.Group = "branch é" })
+			c.Run(2 * time.Second)
+			groups := map[netip.Prefix]string{}
+			for _, b := range c.H.Machine.Snapshot(c.Now).Bindings {
+				groups[b.Prefix] = b.Group
+			}
+			want(t, "S1", groups[prefix("10.0.0.11/32")], "branch é")
+			want(t, "its network", groups[prefix("10.10.1.0/24")], "branch é")
+			want(t, "S2", groups[prefix("10.0.0.12/32")], "")
+			b := hub(t)
+			for i, bad := range []string{"two\nlines", "\x1b[31mred", "not \xff UTF-8"} {
+				p := registration("10.0.0.13", "203.0.113.33")
+				p.RequestID = uint32(i + 1)
+				b.from("203.0.113.33", claiming(p, wire.Private{Group: bad}))
+				for _, x := range b.snapshot().Bindings {
+					want(t, fmt.Sprintf("%q", bad), x.Group, "")
+				}
+			}
+			want(t, "registered", b.n.Bound[addr("10.0.0.13")].NBMA, addr("203.0.113.33"))
+		}},
 		{"CA-01: what was registered is kept apart from what was resolved, what was overheard not at all", func(t *testing.T) {
 			b := spoke(t, func(c *engine.Config) { c.Redirect = true }) // it serves, too
 			p := registration("10.0.0.13", "203.0.113.33")

@@ -84,6 +84,7 @@ type BindingInfo struct {
 	Claimed  netip.Addr // NBMA address that the client believes to have; invalid if it is To's
 	MTU      uint16     // 0: the tunnel's
 	Unique   bool
+	Group    string // that the client says it is of, "": none
 	Created  time.Time
 	Expires  time.Time
 }
@@ -153,7 +154,7 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 	for _, b := range m.bindings.All() {
 		s.Bindings = append(s.Bindings, BindingInfo{
 			Prefix: b.Prefix, Protocol: b.Protocol, To: b.To, Claimed: otherThan(b.Claimed, b.To),
-			MTU: b.MTU, Unique: b.Unique, Created: at(b.Since), Expires: at(b.Until),
+			MTU: b.MTU, Unique: b.Unique, Group: b.Group, Created: at(b.Since), Expires: at(b.Until),
 		})
 	}
 	for _, x := range m.shortcuts.All() {

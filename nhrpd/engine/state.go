@@ -25,6 +25,7 @@ type binding struct {
 	Claimed  netip.Addr // the NBMA address that the client believes to have
 	MTU      uint16     `json:",omitempty"`
 	Unique   bool       `json:",omitempty"`
+	Group    string     `json:",omitempty"` // that it says it is of
 	ID       uint32     // of the registration that was taken last
 	Holding  instant
 	Since    instant

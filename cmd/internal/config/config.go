@@ -51,6 +51,7 @@ type Tunnel struct {
 	IdleBytes      uint64
 	Probe          time.Duration // 0: never
 	ProbeIdle      time.Duration // at least so often; 0: never
+	Group          string        // "": none
 	Unique         bool
 	MSSClamp       bool
 	IPsec          *IPsec // nil: none

@@ -36,7 +36,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Authentication: "test1234",
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
 			Redirect:       true, Shortcut: false,
-			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, MSSClamp: false,
+			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, Group: "branch", MSSClamp: false,
 			MaxConnections: 1, Fallback: time.Minute,
 			NHS: []NHS{
 				{NBMA: "192.0.2.1", Protocol: netip.MustParseAddr("10.0.0.1"), Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},

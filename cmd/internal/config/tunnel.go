@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Bounds of what a tunnel may say.
@@ -18,6 +19,7 @@ const (
 	minMTU            = 576
 	maxMTU            = 65507
 	maxAuthentication = 8                   // octets; Cisco's extension has no room for more
+	maxGroup          = 64                  // octets
 	minHoldingTime    = time.Second         // a third of it is the renewal
 	maxHoldingTime    = 65535 * time.Second // CIE holding time, 16 bits
 	minIdle           = time.Second
@@ -77,6 +79,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	}
 	u.Probe = t.period("probe", minProbe, maxProbe, DefaultProbe)
 	u.ProbeIdle = t.period("probe-idle", minProbe, maxProbeIdle, DefaultProbeIdle)
+	u.Group = t.group()
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
@@ -155,6 +158,17 @@ func (t *table) authentication() string {
 		t.doc.failValue(path, fmt.Sprintf("%d octets are too long", len(s)), remedy)
 	} else if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		t.doc.failValue(path, "has a character that is not printable ASCII", remedy)
+	}
+	return s
+}
+
+func (t *table) group() string {
+	remedy := fmt.Sprintf("write 1 to %d letters, digits and signs", maxGroup)
+	s := t.text("group", remedy)
+	if len(s) > maxGroup {
+		t.doc.failValue(join(t.path, "group"), fmt.Sprintf("%d octets are too long", len(s)), remedy)
+	} else if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		t.doc.failValue(join(t.path, "group"), "has a character that cannot be shown", remedy)
 	}
 	return s
 }

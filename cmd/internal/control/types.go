@@ -104,6 +104,7 @@ type Entry struct {
 	Claimed netip.Addr   `json:"claimed_nbma,omitzero"` // behind NAT: the address that the peer believes to have
 	Type    string       `json:"type"`
 	Flags   []string     `json:"flags,omitempty"`
+	Group   string       `json:"group,omitempty"`  // that its client says it is of
 	Reason  string       `json:"reason,omitempty"` // why there is none, of EntryNegative
 	Created time.Time    `json:"created,omitzero"`
 	Expires time.Time    `json:"expires,omitzero"` // absent: never

@@ -5,6 +5,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,9 +35,17 @@ func NHRP(w io.Writer, now time.Time, entries []control.Entry) error {
 	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "TYPE", "EXPIRES", "FLAGS")
 	for _, e := range entries {
 		t.add(e.Tunnel, host(e.Prefix), address(e.NextHop), endpoint(e.NBMA, e.Port), e.Type, until(now, e.Expires),
-			strings.Join(e.Flags, " "))
+			strings.Join(named(e.Flags, "group", e.Group), " "))
 	}
 	return t.write(w, "the NHRP cache is empty")
+}
+
+// named adds a name and its value to flags, if there is one.
+func named(flags []string, name, value string) []string {
+	if value == "" {
+		return flags
+	}
+	return append(slices.Clone(flags), fmt.Sprintf("%s=%q", name, value))
 }
 
 // NHS writes GET /v1/nhs.

@@ -61,7 +61,7 @@ var (
 		},
 		{
 			Tunnel: "dmvpn0", Prefix: pfx("10.10.2.0/24"), NextHop: addr("10.0.0.12"), NBMA: addr("203.0.113.12"),
-			Claimed: addr("192.168.1.5"), Type: control.EntryDynamic, Flags: []string{"router", control.FlagRoute},
+			Claimed: addr("192.168.1.5"), Type: control.EntryDynamic, Flags: []string{"router", control.FlagRoute}, Group: "branch",
 			Created: ago(20 * time.Second), Expires: in(time.Hour + 59*time.Minute + 40*time.Second),
 		},
 		{Tunnel: "dmvpn0", Prefix: pfx("10.10.3.7/32"), Type: control.EntryIncomplete, Created: ago(time.Second), Expires: in(9 * time.Second)},
