@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 //go:build ignore
 
-/* The TC programs: egress of a tunnel device, ingress of an underlay device. And the
- * filter of the sockets of ESP. */
+/* The TC programs: egress of a tunnel device, ingress of an underlay device. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -19,8 +18,8 @@
 #include "route.h"
 #include "encap.h"
 #include "egress.h"
-#include "ingress.h"
 #include "spi.h"
+#include "ingress.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -36,11 +35,4 @@ SEC("tc")
 int dmvpn_decap(struct __sk_buff *skb)
 {
 	return ingress(skb);
-}
-
-/* dmvpn_filter stands at the sockets of ESP. */
-SEC("socket")
-int dmvpn_filter(struct __sk_buff *skb)
-{
-	return filter(skb);
 }

@@ -70,14 +70,15 @@ func (c *Cloud) AllRegistered(ctx context.Context) error {
 	return nil
 }
 
-// Routed is nil when a node has a route of ours to a prefix.
+// Routed is nil when a node has a route of ours to a prefix, and not only the unreachable one
+// that stands under what was protected.
 func (c *Cloud) Routed(node string, prefix netip.Prefix) error {
 	routes, err := c.Routes(node)
 	if err != nil {
 		return err
 	}
 	for _, r := range routes {
-		if r.Prefix == prefix {
+		if r.Prefix == prefix && r.NextHop.IsValid() {
 			return nil
 		}
 	}

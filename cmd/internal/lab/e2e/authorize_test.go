@@ -30,6 +30,7 @@ func turnedAway(t *testing.T, c *cloud.Cloud, spoke string) {
 // TestAnAddressIsHeldByItsIdentity: who proves to be somebody else does not get it, and
 // who has it does not notice.
 func TestAnAddressIsHeldByItsIdentity(t *testing.T) {
+	t.Parallel()
 	c := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		if node == "spoke2" {
 			s.Tunnels[0].Address = cloud.TunnelAddress(1).String() + "/24"
@@ -58,6 +59,7 @@ func TestAnAddressIsHeldByItsIdentity(t *testing.T) {
 // TestAListSaysWhoMayRegisterWhat: spoke1 is listed with its address and its network,
 // spoke2 with an address that is not its own, spoke3 with another network, spoke4 not at all.
 func TestAListSaysWhoMayRegisterWhat(t *testing.T) {
+	t.Parallel()
 	c := protected(t, cloud.Options{Spokes: 4, Settings: func(node string, s *cloud.Settings) {
 		if node != "hub" {
 			return
@@ -88,6 +90,7 @@ func TestAListSaysWhoMayRegisterWhat(t *testing.T) {
 // TestNoPeerSpeaksForAnother: what a spoke sends from an address that is not routed to it is
 // dropped at the hub and at another spoke, and counted; its own packets go on.
 func TestNoPeerSpeaksForAnother(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
 	ping(t, c.Hosts[0], 0)

@@ -83,6 +83,7 @@ func (a *authority) use(node string, i *cloud.IPsec) {
 // TestACertificateSaysWhoMayRegisterWhat: spoke1's names its address and its network, spoke2's
 // another address, spoke3's another network.
 func TestACertificateSaysWhoMayRegisterWhat(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	a.member("hub", nil, nil)
 	a.member("spoke1", []string{cloud.TunnelAddress(1).String()}, []string{cloud.Network(1).String()})

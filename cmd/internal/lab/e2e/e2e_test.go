@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +19,9 @@ import (
 
 // programs are those of this tree, built once for all tests.
 var programs cloud.Programs
+
+// Most of a test's time is waiting for timers: more run at once than there are CPUs.
+const testsAtOnce = 4
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "dmvpn-e2e-")
@@ -31,6 +36,13 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	programs = cloud.Programs{Dmvpnd: filepath.Join(dir, "dmvpnd"), Dmvpn: filepath.Join(dir, "dmvpn")}
+	flag.Parse()
+	if atOnce := flag.Lookup("test.parallel"); runtime.GOMAXPROCS(0) < testsAtOnce && atOnce.Value.String() == atOnce.DefValue {
+		if err := flag.Set("test.parallel", fmt.Sprint(testsAtOnce)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)

@@ -20,6 +20,7 @@ import (
 // TestBehindTwoNATsTheDirectWayIsMadeAnew: nothing comes through the other's NAT from the new
 // port before the hub has told it.
 func TestBehindTwoNATsTheDirectWayIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{1}}, {Spokes: []int{2}}}, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].IPsec.DPD = 3 * time.Second
 	}})
@@ -45,6 +46,7 @@ func TestBehindTwoNATsTheDirectWayIsMadeAnew(t *testing.T) {
 
 // TestAnIdleWayThroughANATGoesWithItsKeys: at both ends, wherever the NAT let it through.
 func TestAnIdleWayThroughANATGoesWithItsKeys(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{
 		Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}, Ports: lab.PortPerDestination}},
 		Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].Idle = 4 * time.Second },
@@ -81,6 +83,7 @@ func another(a, b time.Time) bool { return a.Sub(b).Abs() > 100*time.Millisecond
 // TestANATForgetsItsMappings: a NAT that was restarted gives a spoke another port towards
 // everybody. Hub and spoke follow it; registration, shortcut and peers are what they were.
 func TestANATForgetsItsMappings(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}}}})
 	ctx := t.Context()
 	shortcut(t, c, 1, 2)

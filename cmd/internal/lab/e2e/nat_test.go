@@ -29,6 +29,7 @@ func shortened(c *cloud.Cloud, t *testing.T, from, to int) error {
 
 // TestDirectWaysThroughNATs: each pair of spokes finds the direct way that there is.
 func TestDirectWaysThroughNATs(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name string
 		nats []cloud.NAT // spoke 1 has a public address
@@ -73,6 +74,7 @@ func byHub(c *cloud.Cloud, t *testing.T, from, to int, silent netip.Addr) error 
 // TestWithoutADirectWayTheHubStays: where NATs or a network let nothing through directly,
 // packets go by the hub, none is lost, and both spokes say why.
 func TestWithoutADirectWayTheHubStays(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name   string
 		nats   []cloud.NAT
@@ -108,6 +110,7 @@ func TestWithoutADirectWayTheHubStays(t *testing.T) {
 
 // TestSpokesBehindOneNATRegisterAtOnce: each is a peer of its own.
 func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
+	t.Parallel()
 	const spokes = 5
 	c := protected(t, cloud.Options{Spokes: spokes, NATs: []cloud.NAT{{Spokes: []int{1, 2, 3, 4, 5}}}})
 	ctx := t.Context()

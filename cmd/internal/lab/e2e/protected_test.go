@@ -59,6 +59,7 @@ func isESP(f lab.Frame) bool {
 // TestTheWayGetsShorterEncrypted: phase 3 under IPsec. The stream that runs meanwhile
 // loses nothing: it goes by the hub until the direct SA stands.
 func TestTheWayGetsShorterEncrypted(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 3})
 	ctx := t.Context()
 	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
@@ -85,6 +86,7 @@ func TestTheWayGetsShorterEncrypted(t *testing.T) {
 
 // TestRekeysLoseNothing: 20 rekeys of Child and IKE SAs under numbered UDP and TCP.
 func TestRekeysLoseNothing(t *testing.T) {
+	t.Parallel()
 	for name, lines := range map[string][]string{"in UDP": nil, "raw, tunnel mode": {`encapsulation = "raw"`, `mode = "tunnel"`}} {
 		t.Run(name, func(t *testing.T) { rekeysLoseNothing(t, lines) })
 	}
@@ -119,6 +121,7 @@ func rekeysLoseNothing(t *testing.T, lines []string) {
 // TestNothingGoesInClearWithoutAPeer: no SA, no packet, and no way round by the default
 // route.
 func TestNothingGoesInClearWithoutAPeer(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 1})
 	ctx := t.Context()
 	ping(t, c.Hosts[0], 0)

@@ -41,6 +41,7 @@ func rawESPSocket(t *testing.T, n *lab.Node) string {
 // TestTheRawSocketOutlivesTheDaemon: killed or stopped, a daemon leaves its socket of raw ESP
 // to the next one; nobody is told meanwhile that ESP is not known, and the tunnel is back.
 func TestTheRawSocketOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].IPsec.Lines = []string{`encapsulation = "raw"`}
 	}})

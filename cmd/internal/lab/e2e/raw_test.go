@@ -15,7 +15,9 @@ import (
 )
 
 // isRawESP says whether a frame is ESP without UDP.
-func isRawESP(f lab.Frame) bool { return len(f.Data) >= 14+20+8 && f.Data[14+9] == 50 }
+func isRawESP(f lab.Frame) bool {
+	return len(f.Data) >= 14+20+8 && binary.BigEndian.Uint16(f.Data[12:]) == 0x0800 && f.Data[14+9] == 50
+}
 
 // isESPInUDP says whether a frame is ESP in UDP, which a keepalive is not.
 func isESPInUDP(f lab.Frame) bool {
@@ -53,6 +55,7 @@ func nearlySpotless(t *testing.T, what string, r lab.Report) {
 // TestESPByItself: phase 3 with ESP in UDP or without, and in either mode, by what the nodes
 // are configured with.
 func TestESPByItself(t *testing.T) {
+	t.Parallel()
 	raw, inUDP := isRawESP, isESPInUDP
 	for _, c := range []struct {
 		name    string

@@ -34,6 +34,7 @@ func by(t *testing.T, from *lab.Node, to netip.Addr) []netip.Addr {
 // shortcut serves the whole LAN behind the other, and the stream that is
 // running meanwhile loses nothing.
 func TestTheWayGetsShorter(t *testing.T) {
+	t.Parallel()
 	c := up(t, cloud.Options{Spokes: 3})
 	byHub := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), cloud.TunnelAddress(2), cloud.Host(2)}
 	directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
