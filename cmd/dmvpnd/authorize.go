@@ -19,7 +19,7 @@ type authorizer struct {
 	patterns []auth.Pattern
 
 	mu     sync.Mutex
-	claims map[string]*auth.Claims // by the name of an identity that has an SA
+	claims map[string]*auth.Claims // by the name of an identity that has an SA; nil: it showed no certificate
 }
 
 func newAuthorizer(list []config.Authorization) (*authorizer, error) {
@@ -38,15 +38,15 @@ func newAuthorizer(list []config.Authorization) (*authorizer, error) {
 func (a *authorizer) proved(name string, c *auth.Claims) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c == nil {
-		delete(a.claims, name)
-		return
-	}
 	a.claims[name] = c
 }
 
 // left forgets an identity that has no SA any more.
-func (a *authorizer) left(name string) { a.proved(name, nil) }
+func (a *authorizer) left(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.claims, name)
+}
 
 // lookup is what engine.Env.Allowed wants; nil where the configuration lists nobody.
 // Identities are named as auth.Identity.Name does.
@@ -73,14 +73,16 @@ func (a *authorizer) allowed(name string) (engine.Allowance, bool) {
 	return engine.Allowance{}, false
 }
 
-// granted is what the certificate of an identity says, nothing if it has none: of the
+// granted is what the certificate of an identity says, nothing if it has none or has not
+// been met yet: of the
 // networks those that lie inside of the configured ones.
 func (a *authorizer) granted(name string, within []netip.Prefix) engine.Allowance {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	g := engine.Allowance{Addresses: []netip.Prefix{}, Networks: []netip.Prefix{}}
-	c := a.claims[name]
+	c, met := a.claims[name]
 	if c == nil {
+		g.Unproved = !met
 		return g
 	}
 	for _, address := range c.Addresses {

@@ -69,13 +69,16 @@ func TestACertificateSaysWhatItsOwnerMayRegister(t *testing.T) {
 		{"b.example.org", &auth.Claims{}, nothing},
 		{"psk.example.org", nil, nothing},
 	} {
+		if got, _ := a.allowed(s.name); !got.Unproved {
+			t.Errorf("%s has shown nothing yet, and may register %v", s.name, got)
+		}
 		a.proved(s.name, s.claims)
 		got, ok := a.allowed(s.name)
 		if diff := cmp.Diff(s.want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" || !ok {
 			t.Errorf("%s: %t\n%s", s.name, ok, diff)
 		}
 		a.left(s.name)
-		if got, _ := a.allowed(s.name); len(got.Addresses) > 0 || len(got.Networks) > 0 {
+		if got, _ := a.allowed(s.name); len(got.Addresses) > 0 || len(got.Networks) > 0 || !got.Unproved {
 			t.Errorf("%s has gone, and may register %v", s.name, got)
 		}
 	}

@@ -58,6 +58,9 @@ type Env struct {
 type Allowance struct {
 	Addresses []netip.Prefix // that hold its own overlay addresses; nil: one address, whichever is free
 	Networks  []netip.Prefix // that hold the prefixes it serves; nil: any
+	// Unproved says that the rest is not known before there is an SA with the identity: it may
+	// register nothing until then, and keeps what it has.
+	Unproved bool
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,

@@ -33,28 +33,28 @@ const (
 // What an operator does not list is held by who came first: an overlay address or a network
 // by the identity that registered it, as long as it is registered. An identity has one
 // address, and gives it up when it registers another one.
-func (m *Machine) authorize(in Packet, client netip.Addr, p netip.Prefix) string {
-	if in.From.Identity == "" {
+func (m *Machine) authorize(identity string, client netip.Addr, p netip.Prefix) string {
+	if identity == "" {
 		return ""
 	}
 	var allowance Allowance
 	if m.env.Allowed != nil {
-		a, ok := m.env.Allowed(in.From.Identity)
+		a, ok := m.env.Allowed(identity)
 		if !ok {
-			return "no authorization names " + in.From.Identity
+			return "no authorization names " + identity
 		}
 		allowance = a
 	}
 	own, bits := p == host(client), allowance.listing(p)
 	switch {
 	case allowance.Addresses != nil && !slices.ContainsFunc(allowance.Addresses, func(a netip.Prefix) bool { return a.Contains(client) }):
-		return in.From.Identity + " is not authorized for " + client.String()
+		return identity + " is not authorized for " + client.String()
 	case !own && allowance.Networks != nil && bits == unlisted:
-		return in.From.Identity + " is not authorized for " + p.String()
+		return identity + " is not authorized for " + p.String()
 	case !own:
-		return m.collision(in.From.Identity, p, bits)
+		return m.collision(identity, p, bits)
 	}
-	if b, ok := m.bindings.Get(p); ok && b.To.Identity != "" && b.To.Identity != in.From.Identity {
+	if b, ok := m.bindings.Get(p); ok && b.To.Identity != "" && b.To.Identity != identity {
 		return "it is held by " + b.To.Identity
 	}
 	return ""

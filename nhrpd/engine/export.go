@@ -319,6 +319,7 @@ func sameNetworks(a, b []*registration) bool {
 // resume begins with servers that the import did not know, and says everything
 // that stands.
 func (m *Machine) resume() {
+	m.review()
 	m.repeatAll()
 	for _, s := range m.fresh {
 		m.startServer(s)

@@ -26,7 +26,7 @@ func (a Allowance) listing(p netip.Prefix) int {
 // nothing. bits is its listing. A part of what another one holds would take that part's
 // traffic, and what is around it the rest: the operator alone says who may have which.
 // Who is listed more narrowly may have what lies in both lists; in one list, or none, it is
-// who came first.
+// who came first, and stays when it is judged again.
 func (m *Machine) collision(identity string, p netip.Prefix, bits int) string {
 	if p.Overlaps(m.cfg.Address.Masked()) {
 		return "only its own address is a client's in the overlay's prefix"
@@ -36,14 +36,17 @@ func (m *Machine) collision(identity string, p netip.Prefix, bits int) string {
 			return fmt.Sprintf("it overlaps %v, which is ours", n)
 		}
 	}
+	since := m.now
+	if b, ok := m.bindings.Get(p); ok && b.To.Identity == identity {
+		since = b.Since
+	}
 	for _, q := range m.bindings.Overlapping(p) {
 		b, ok := m.bindings.Get(q)
 		if !ok || b.To.Identity == "" || b.To.Identity == identity {
 			continue
 		}
-		held := m.listed(b)
-		around := p.Bits() < q.Bits()
-		if bits > held || bits != unlisted && bits < held && around {
+		held, first := m.listed(b), b.Since > since
+		if around := p.Bits() < q.Bits(); bits > held || bits == held && first || around && bits < held && (bits != unlisted || first) {
 			continue
 		}
 		if p == q {

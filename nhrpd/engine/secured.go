@@ -5,6 +5,7 @@ package engine
 // secured tries at once what could not be sent before there was an SA: the
 // registration with a server, and requests that wait for it.
 func (m *Machine) secured(at Endpoint) {
+	m.proved(at.Identity)
 	m.pathsSecured()
 	for _, s := range m.servers {
 		to, ok := s.to()

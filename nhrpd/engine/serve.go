@@ -47,7 +47,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	for i := range r.CIEs {
 		c := &r.CIEs[i]
 		prefix := c.Prefix(clientAddress(p, *c))
-		code, reason := wire.CodeAdministrativelyProhibited, m.authorize(in, p.SourceProtocol, prefix)
+		code, reason := wire.CodeAdministrativelyProhibited, m.authorize(in.From.Identity, p.SourceProtocol, prefix)
 		authorized := reason == ""
 		if authorized {
 			code, reason = m.registerEntry(in, p, *c, unique && len(p.CIEs) > 1)
@@ -60,6 +60,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 		switch {
 		case !authorized:
 			m.violated(in, prefix, reason)
+			m.revoke(in, prefix, reason)
 		case code.NAK():
 			m.complain(in.From, "registration of %v refused: %s (%v)", prefix, reason, code)
 		}

@@ -146,6 +146,7 @@ type tables struct {
 	clients   map[netip.Addr][]*binding // by the client's overlay address
 	// identities has each identity's own address, the last one if the operator lets it have several.
 	identities map[string]*binding
+	unproved   map[string][]*binding      // imported, of identities that are still to be judged
 	via        map[netip.Addr][]*shortcut // by next hop
 	fallback   netip.Addr
 }
@@ -167,7 +168,7 @@ func newTables() tables {
 		routes:     make(map[netip.Prefix]netip.Addr),
 		owned:      make(map[Endpoint]int),
 		clients:    make(map[netip.Addr][]*binding),
-		identities: make(map[string]*binding),
-		via:        make(map[netip.Addr][]*shortcut),
+		identities: make(map[string]*binding), unproved: make(map[string][]*binding),
+		via: make(map[netip.Addr][]*shortcut),
 	}
 }
