@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 //go:build ignore
 
-/* The TC programs: egress of a tunnel device, ingress of an underlay device. */
+/* The TC programs: egress of a tunnel device, ingress of an underlay device. And the
+ * filter of the sockets of ESP. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -18,8 +19,8 @@
 #include "route.h"
 #include "encap.h"
 #include "egress.h"
-#include "spi.h"
 #include "ingress.h"
+#include "spi.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -35,4 +36,11 @@ SEC("tc")
 int dmvpn_decap(struct __sk_buff *skb)
 {
 	return ingress(skb);
+}
+
+/* dmvpn_filter stands at the sockets of ESP. */
+SEC("socket")
+int dmvpn_filter(struct __sk_buff *skb)
+{
+	return filter(skb);
 }

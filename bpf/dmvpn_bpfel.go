@@ -195,11 +195,13 @@ const (
 	DmvpnMapDmvpnNexthop  = "dmvpn_nexthop"
 	DmvpnMapDmvpnPeer     = "dmvpn_peer"
 	DmvpnMapDmvpnRedirect = "dmvpn_redirect"
+	DmvpnMapDmvpnRefused  = "dmvpn_refused"
 	DmvpnMapDmvpnSpi      = "dmvpn_spi"
 	DmvpnMapDmvpnStats    = "dmvpn_stats"
 	DmvpnMapDmvpnTunnel   = "dmvpn_tunnel"
 	DmvpnProgDmvpnDecap   = "dmvpn_decap"
 	DmvpnProgDmvpnEncap   = "dmvpn_encap"
+	DmvpnProgDmvpnFilter  = "dmvpn_filter"
 	DmvpnVarTunnelL2Len   = "tunnel_l2_len"
 	DmvpnVarUnderlayL2Len = "underlay_l2_len"
 )
@@ -246,8 +248,9 @@ type DmvpnSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DmvpnProgramSpecs struct {
-	DmvpnDecap *ebpf.ProgramSpec `ebpf:"dmvpn_decap"`
-	DmvpnEncap *ebpf.ProgramSpec `ebpf:"dmvpn_encap"`
+	DmvpnDecap  *ebpf.ProgramSpec `ebpf:"dmvpn_decap"`
+	DmvpnEncap  *ebpf.ProgramSpec `ebpf:"dmvpn_encap"`
+	DmvpnFilter *ebpf.ProgramSpec `ebpf:"dmvpn_filter"`
 }
 
 // DmvpnMapSpecs contains maps before they are loaded into the kernel.
@@ -262,6 +265,7 @@ type DmvpnMapSpecs struct {
 	DmvpnNexthop  *ebpf.MapSpec `ebpf:"dmvpn_nexthop"`
 	DmvpnPeer     *ebpf.MapSpec `ebpf:"dmvpn_peer"`
 	DmvpnRedirect *ebpf.MapSpec `ebpf:"dmvpn_redirect"`
+	DmvpnRefused  *ebpf.MapSpec `ebpf:"dmvpn_refused"`
 	DmvpnSpi      *ebpf.MapSpec `ebpf:"dmvpn_spi"`
 	DmvpnStats    *ebpf.MapSpec `ebpf:"dmvpn_stats"`
 	DmvpnTunnel   *ebpf.MapSpec `ebpf:"dmvpn_tunnel"`
@@ -303,6 +307,7 @@ type DmvpnMaps struct {
 	DmvpnNexthop  *ebpf.Map `ebpf:"dmvpn_nexthop"`
 	DmvpnPeer     *ebpf.Map `ebpf:"dmvpn_peer"`
 	DmvpnRedirect *ebpf.Map `ebpf:"dmvpn_redirect"`
+	DmvpnRefused  *ebpf.Map `ebpf:"dmvpn_refused"`
 	DmvpnSpi      *ebpf.Map `ebpf:"dmvpn_spi"`
 	DmvpnStats    *ebpf.Map `ebpf:"dmvpn_stats"`
 	DmvpnTunnel   *ebpf.Map `ebpf:"dmvpn_tunnel"`
@@ -318,6 +323,7 @@ func (m *DmvpnMaps) Close() error {
 		m.DmvpnNexthop,
 		m.DmvpnPeer,
 		m.DmvpnRedirect,
+		m.DmvpnRefused,
 		m.DmvpnSpi,
 		m.DmvpnStats,
 		m.DmvpnTunnel,
@@ -336,14 +342,16 @@ type DmvpnVariables struct {
 //
 // It can be passed to LoadDmvpnObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DmvpnPrograms struct {
-	DmvpnDecap *ebpf.Program `ebpf:"dmvpn_decap"`
-	DmvpnEncap *ebpf.Program `ebpf:"dmvpn_encap"`
+	DmvpnDecap  *ebpf.Program `ebpf:"dmvpn_decap"`
+	DmvpnEncap  *ebpf.Program `ebpf:"dmvpn_encap"`
+	DmvpnFilter *ebpf.Program `ebpf:"dmvpn_filter"`
 }
 
 func (p *DmvpnPrograms) Close() error {
 	return _DmvpnClose(
 		p.DmvpnDecap,
 		p.DmvpnEncap,
+		p.DmvpnFilter,
 	)
 }
 

@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,8 +15,9 @@ import (
 
 // sources are the files whose drops a program may count.
 var sources = map[string][]string{
-	"dmvpn_encap": {"egress.h", "encap.h", "route.h"},
-	"dmvpn_decap": {"ingress.h", "parse.h", "spi.h"},
+	"dmvpn_encap":  {"egress.h", "encap.h", "route.h"},
+	"dmvpn_decap":  {"ingress.h", "parse.h"},
+	"dmvpn_filter": {"spi.h"},
 }
 
 // slowPathReasons have no case here: the slow path alone counts them, and loader/pump
@@ -37,7 +39,7 @@ var elsewhere = []struct {
 func TestEveryDropReasonHasItsCases(t *testing.T) {
 	numbers := reasons(t)
 	shown := map[string]bool{}
-	for program, cases := range map[string][]packetCase{"dmvpn_encap": encapCases, "dmvpn_decap": append(slices.Clone(decapCases), espCases...)} {
+	for program, cases := range map[string][]packetCase{"dmvpn_encap": encapCases, "dmvpn_decap": decapCases, "dmvpn_filter": filterCases} {
 		for _, c := range cases {
 			reason := c.drop
 			if c.tag != nil {
@@ -107,7 +109,7 @@ func mentioned(t *testing.T, files []string) (names []string) {
 func TestDropsAreRaisedWhereTheyAreLookedFor(t *testing.T) {
 	files, err := filepath.Glob("include/*.h")
 	must(t, err)
-	known := append(append(slices.Clone(sources["dmvpn_encap"]), sources["dmvpn_decap"]...), "drop.h")
+	known := append(slices.Concat(slices.Collect(maps.Values(sources))...), "drop.h")
 	for _, path := range files {
 		file := filepath.Base(path)
 		if names := mentioned(t, []string{file}); len(names) > 0 && !slices.Contains(known, file) {

@@ -5,7 +5,10 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,49 +44,133 @@ func refused(name string, packet []byte) packetCase {
 	return packetCase{name: name, packet: packet, to: nowhere, drop: DmvpnDropReasonDROP_UNKNOWN_SPI, event: DmvpnEventKindEVENT_UNKNOWN_SPI}
 }
 
-// letBy is what becomes of what is the daemon's or the kernel's to judge.
-func letBy(name string, packet []byte) packetCase {
-	return packetCase{name: name, packet: packet, to: stack, onlyBy: "run"}
+// taken is what becomes of what is the daemon's to judge.
+func taken(name string, packet []byte) packetCase {
+	return packetCase{name: name, packet: packet, to: socket}
 }
 
-var espCases = []packetCase{
-	letBy("ESP in UDP of an SA", inUDP(local, 4500, esp(ourSPI, 100))),
-	letBy("raw ESP of an SA", raw(local, esp(ourSPI, 100))),
-	letBy("ESP of an SA that came to another address of ours, as with MOBIKE", inUDP(localUDP, 4500, esp(ourSPI, 100))),
-	letBy("ESP of an SA that is cut off is the daemon's to count", inUDP(local, 4500, esp(ourSPI, 0)[:6])),
+// leftAlone is what becomes of what the kernel has for others.
+func leftAlone(name string, packet []byte) packetCase {
+	return packetCase{name: name, packet: packet, to: nowhere}
+}
+
+var filterCases = []packetCase{
+	taken("ESP in UDP of an SA", inUDP(local, 4500, esp(ourSPI, 100))),
+	taken("raw ESP of an SA", raw(local, esp(ourSPI, 100))),
+	taken("raw ESP of an SA where we send in UDP", raw(localUDP, esp(ourSPI, 100))),
+	taken("ESP of an SA that came to another address of ours, as with MOBIKE", inUDP(localUDP, 4500, esp(ourSPI, 100))),
+	taken("ESP of an SA that is cut off is the daemon's to count", inUDP(local, 4500, esp(ourSPI, 0)[:6])),
 	refused("drop: ESP in UDP of an SPI that nobody has", inUDP(local, 4500, esp(strangeSPI, 100))),
+	refused("drop: without UDP checksum", noSum(inUDP(local, 4500, esp(strangeSPI, 100)))),
 	refused("drop: raw ESP of an SPI that nobody has", raw(local, esp(strangeSPI, 100))),
 	refused("drop: SPI 0, which none is, in raw ESP", raw(local, esp(0, 100))),
 	refused("drop: reserved SPIs are unknown ones", inUDP(local, 4500, esp(255, 100))),
 	refused("drop: the least that ESP may be", inUDP(local, 4500, esp(strangeSPI, 0))),
+	refused("drop: ESP in UDP behind IP options", inUDP(local, 4500, esp(strangeSPI, 100), routerAlert)),
+	refused("drop: raw ESP behind IP options", raw(local, esp(strangeSPI, 100), routerAlert)),
 	{name: "drop: ESP in UDP that ends in the sequence number",
 		packet: inUDP(local, 4500, esp(strangeSPI, 0)[:7]), to: nowhere, drop: DmvpnDropReasonDROP_TRUNCATED},
 	{name: "drop: raw ESP that ends in the sequence number",
 		packet: raw(local, esp(strangeSPI, 0)[:4]), to: nowhere, drop: DmvpnDropReasonDROP_TRUNCATED},
 
-	letBy("IKE behind the non-ESP marker", inUDP(local, 4500, make([]byte, 32))),
-	letBy("the non-ESP marker alone", inUDP(local, 4500, make([]byte, 4))),
-	letBy("a keepalive", inUDP(local, 4500, []byte{0xff})),
-	letBy("an empty datagram", inUDP(local, 4500, nil)),
-	letBy("less than an SPI", inUDP(local, 4500, []byte{1, 2, 3})),
-	letBy("IKE on port 500", inUDP(local, 500, esp(strangeSPI, 100))),
-	letBy("an answer to somebody's port 30000", inUDP(local, 30000, esp(strangeSPI, 100))),
-	letBy("ESP in UDP to an address whose ESP is not ours", inUDP(localOther, 4500, esp(strangeSPI, 100))),
-	letBy("raw ESP to an address whose ESP is not ours", raw(localOther, esp(strangeSPI, 100))),
-	letBy("raw ESP where only that in UDP is ours", raw(localUDP, esp(strangeSPI, 100))),
+	taken("IKE behind the non-ESP marker", inUDP(local, 4500, make([]byte, 32))),
+	taken("the non-ESP marker alone", inUDP(local, 4500, make([]byte, 4))),
+	taken("a keepalive", inUDP(local, 4500, []byte{0xff})),
+	taken("less than an SPI", inUDP(local, 4500, []byte{1, 2, 3})),
+	taken("less than an SPI in raw ESP", raw(local, []byte{1, 2, 3})),
+	taken("ESP in UDP to an address where nothing is judged", inUDP(localOther, 4500, esp(strangeSPI, 100))),
+	taken("raw ESP to an address where nothing is judged", raw(localOther, esp(strangeSPI, 100))),
+	leftAlone("raw ESP of others where only that in UDP is ours", raw(localUDP, esp(strangeSPI, 100))),
+	leftAlone("the same, cut off", raw(localUDP, esp(strangeSPI, 100)[:4])),
 	refused("drop: ESP in UDP where raw ESP is not ours", inUDP(localUDP, 4500, esp(strangeSPI, 100))),
-	letBy("the first fragment is for the stack to put together", inUDP(local, 4500, esp(strangeSPI, 100), firstFragment)),
-	letBy("a later fragment is for the stack to put together", raw(local, esp(strangeSPI, 100), laterFragment)),
-	letBy("IP options are for the stack", inUDP(local, 4500, esp(strangeSPI, 100), routerAlert)),
-	letBy("a checksum that is wrong is for the stack, which drops it", spoil(inUDP(local, 4500, esp(strangeSPI, 100)), 8, 62)),
 	{name: "merged datagrams may have an SPI each",
-		packet: inUDP(local, 4500, append(esp(strangeSPI, 92), esp(ourSPI, 92)...)), gso: 100, to: stack, onlyBy: "run"},
+		packet: inUDP(local, 4500, append(esp(strangeSPI, 92), esp(ourSPI, 92)...)), gso: 100, to: socket, onlyBy: "run"},
+}
+
+// TestFilter runs each case by BPF_PROG_TEST_RUN, and again at real sockets.
+func TestFilter(t *testing.T) {
+	w := newWorld(t)
+	s := w.espSockets(t)
+	for _, c := range filterCases {
+		t.Run(c.name, func(t *testing.T) {
+			w.enter(t)
+			if c.onlyBy != "wire" {
+				w.fresh(t, c)
+				got := result{To: nowhere}
+				frame := append(bytes.Clone(link), c.packet...)
+				verdict, err := w.test.filter.Run(&ebpf.RunOptions{Data: frame, Context: skb{GSOSize: c.gso}})
+				must(t, err)
+				if verdict == takeAll {
+					got.To, got.Packet = socket, dump(c.packet)
+				} else if verdict != 0 {
+					t.Fatalf("verdict %d", verdict)
+				}
+				w.observe(t, &got)
+				check(t, c.want(false), got)
+			}
+			if c.onlyBy != "run" {
+				w.fresh(t, c)
+				check(t, c.want(false), s.send(t, c.packet))
+			}
+		})
+	}
+}
+
+// TestFilterOfFragments: the stack has put them together before.
+func TestFilterOfFragments(t *testing.T) {
+	w := newWorld(t)
+	s := w.espSockets(t)
+	for _, c := range []packetCase{
+		refused("ESP in UDP", inUDP(local, 4500, esp(strangeSPI, 100))),
+		refused("raw ESP", raw(local, esp(strangeSPI, 100))),
+		taken("ESP in UDP of an SA", inUDP(local, 4500, esp(ourSPI, 100))),
+	} {
+		w.fresh(t, c)
+		head, tail := bytes.Clone(c.packet[:20+64]), append(bytes.Clone(c.packet[:20]), c.packet[20+64:]...)
+		for _, f := range [][]byte{head, tail} {
+			binary.BigEndian.PutUint16(f[2:], uint16(len(f)))
+		}
+		got := s.send(t, sealed(spoil(head, 6, 0x20)), sealed(spoil(tail, 7, 64/8)))
+		if want := c.want(false); got.To != want.To || !maps.Equal(got.Drops, want.Drops) || !slices.Equal(got.Events, want.Events) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, want)
+		}
+	}
+}
+
+// TestWhatTheFilterKeepsFromASocket is counted by socket where the kernel counts it as lost.
+func TestWhatTheFilterKeepsFromASocket(t *testing.T) {
+	w := newWorld(t)
+	s := w.espSockets(t)
+	for range 5 {
+		s.send(t, inUDP(local, 4500, esp(strangeSPI, 100)))
+		s.send(t, inUDP(local, 4500, esp(strangeSPI, 0)[:7]))
+		s.send(t, raw(local, esp(strangeSPI, 100)))
+		s.send(t, raw(localUDP, esp(strangeSPI, 100)))
+	}
+	for fd, want := range map[int]uint64{s.udp: 10, s.raw: 0} {
+		cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+		must(t, err)
+		sum, each := uint64(0), []uint64(nil)
+		if err := w.maps["dmvpn_refused"].Lookup(cookie, &each); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			t.Fatal(err)
+		}
+		for _, n := range each {
+			sum += n
+		}
+		if sum != want {
+			t.Errorf("%d are counted, want %d", sum, want)
+		}
+		if kernel := kernelLost(t, fd); kernel != want {
+			t.Errorf("the kernel counts %d as lost, want %d", kernel, want)
+		}
+	}
 }
 
 // TestUnknownSPIEvent: one a second, address and port, with the packet from its IP header;
 // a bounded number from however many.
 func TestUnknownSPIEvent(t *testing.T) {
 	w := newWorld(t)
+	w.espSockets(t)
 	w.fresh(t, packetCase{})
 	// pass sends the packets and waits until all are dropped.
 	pass := func(packets ...[]byte) []happening {
@@ -109,7 +196,7 @@ func TestUnknownSPIEvent(t *testing.T) {
 	if got := pass(packet, inUDP(local, 4500, esp(strangeSPI+1, 200))); got != nil {
 		t.Errorf("again within a second, and another SPI of the same peer: %v", got)
 	}
-	if got := pass(spoil(packet, 21, 0x31)); len(got) != 1 { // behind the same NAT
+	if got := pass(noSum(spoil(packet, 21, 0x31))); len(got) != 1 { // behind the same NAT
 		t.Errorf("another port: %d events, want 1", len(got))
 	}
 	if got := pass(raw(local, esp(strangeSPI, 200))); len(got) != 1 {
@@ -121,7 +208,7 @@ func TestUnknownSPIEvent(t *testing.T) {
 	}
 	var many [][]byte
 	for i := range 1000 {
-		many = append(many, sealed(spoil(packet, 14, i/250, 15, 1+i%250)))
+		many = append(many, sealed(noSum(spoil(packet, 14, i/250, 15, 1+i%250))))
 	}
 	w.fresh(t, packetCase{})
 	began := time.Now()
@@ -132,13 +219,13 @@ func TestUnknownSPIEvent(t *testing.T) {
 	}
 }
 
-// BenchmarkESP gives the time of dmvpn_decap alone for ESP packets, among 10,000 SAs.
+// BenchmarkESP gives the time of dmvpn_filter alone for ESP packets, among 10,000 SAs.
 func BenchmarkESP(b *testing.B) {
 	for _, c := range []struct {
 		name    string
 		spi     uint32
 		verdict uint32
-	}{{"ours", ourSPI, actPass}, {"unknown", strangeSPI, actShot}} {
+	}{{"ours", ourSPI, takeAll}, {"unknown", strangeSPI, 0}} {
 		b.Run(c.name, func(b *testing.B) {
 			w := newWorld(b)
 			for i := range uint32(10000) {
@@ -162,7 +249,7 @@ func TestTheCostOfAnUnknownSPI(t *testing.T) {
 	best := float64(0)
 	for try := range 20 {
 		ns, verdict := w.repeated(t, inUDP(local, 4500, esp(strangeSPI, 1400)), runs)
-		if verdict != actShot {
+		if verdict != 0 {
 			t.Fatalf("verdict %d", verdict)
 		}
 		if try == 0 || ns < best {
@@ -181,19 +268,19 @@ func TestTheCostOfAnUnknownSPI(t *testing.T) {
 	}
 }
 
-// repeated gives the nanoseconds of one run of dmvpn_decap, by BPF_PROG_TEST_RUN and the
+// repeated gives the nanoseconds of one run of dmvpn_filter, by BPF_PROG_TEST_RUN and the
 // kernel's own statistics, and the verdict.
 func (w *world) repeated(t testing.TB, packet []byte, n int) (nanoseconds float64, verdict uint32) {
 	t.Helper()
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	must(t, err)
 	defer stats.Close()
-	before, err := w.test.decap.Stats()
+	before, err := w.test.filter.Stats()
 	must(t, err)
-	frame := append(binary.BigEndian.AppendUint16(bytes.Clone(w.linkTo[:12]), unix.ETH_P_IP), packet...)
-	verdict, err = w.test.decap.Run(&ebpf.RunOptions{Data: frame, Repeat: uint32(n), Context: skb{IfIndex: uint32(w.underlay)}})
+	frame := append(bytes.Clone(link), packet...)
+	verdict, err = w.test.filter.Run(&ebpf.RunOptions{Data: frame, Repeat: uint32(n), Context: skb{}})
 	must(t, err)
-	after, err := w.test.decap.Stats()
+	after, err := w.test.filter.Stats()
 	must(t, err)
 	runs := after.RunCount - before.RunCount
 	if runs < uint64(n) {

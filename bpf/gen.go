@@ -4,7 +4,8 @@
 // Go types of what stands in their maps. LoadDmvpn gives the collection spec.
 //
 // dmvpn_encap belongs at the egress of a tunnel device, dmvpn_decap at the
-// ingress of an underlay device, both as TC programs. Before loading, the
+// ingress of an underlay device, both as TC programs; dmvpn_filter at the sockets of ESP, as
+// a socket filter. Before loading, the
 // variables tunnel_l2_len and underlay_l2_len may be set to the octets of link
 // header in front of the IP header there; they are 0 (a TUN) and 14 (Ethernet).
 package bpf

@@ -39,7 +39,7 @@ type world struct {
 }
 
 // programs is one load of the object.
-type programs struct{ encap, decap *ebpf.Program }
+type programs struct{ encap, decap, filter *ebpf.Program }
 
 // newWorld makes it all, with the programs attached, and removes it with the test.
 func newWorld(t testing.TB) *world {
@@ -107,7 +107,7 @@ func (w *world) load(t testing.TB) {
 	real, err := ebpf.NewCollection(spec)
 	must(t, err)
 	t.Cleanup(real.Close)
-	w.maps, w.real = real.Maps, &programs{real.Programs["dmvpn_encap"], real.Programs["dmvpn_decap"]}
+	w.maps, w.real = real.Maps, &programs{real.Programs["dmvpn_encap"], real.Programs["dmvpn_decap"], real.Programs["dmvpn_filter"]}
 	must(t, spec.Variables["tunnel_l2_len"].Set(uint32(14)))
 	shared := map[string]*ebpf.Map{}
 	for name := range spec.Maps {
@@ -118,7 +118,7 @@ func (w *world) load(t testing.TB) {
 	test, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
 	must(t, err)
 	t.Cleanup(test.Close)
-	w.test = &programs{test.Programs["dmvpn_encap"], test.Programs["dmvpn_decap"]}
+	w.test = &programs{test.Programs["dmvpn_encap"], test.Programs["dmvpn_decap"], test.Programs["dmvpn_filter"]}
 	attach(t, w.tunnel, netlink.HANDLE_MIN_EGRESS, w.real.encap)
 	attach(t, w.underlay, netlink.HANDLE_MIN_INGRESS, w.real.decap)
 }

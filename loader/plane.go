@@ -22,8 +22,9 @@ import (
 
 // Names of the programs.
 const (
-	progEncap = "dmvpn_encap" // egress of the tunnel device
-	progDecap = "dmvpn_decap" // ingress of the underlay device
+	progEncap  = "dmvpn_encap"  // egress of the tunnel device
+	progDecap  = "dmvpn_decap"  // ingress of the underlay device
+	progFilter = "dmvpn_filter" // sockets of ESP
 )
 
 // Options says where an instance lives. The zero value is the default one.
@@ -89,7 +90,7 @@ func (p *Plane) open() error {
 	}
 	// Now rather than when a device comes: what the kernel refuses is known
 	// before anything is half made.
-	for _, key := range []programKey{{progEncap, 0}, {progDecap, ethernetHeader}} {
+	for _, key := range []programKey{{progEncap, 0}, {progDecap, ethernetHeader}, {progFilter, 0}} {
 		if _, err := p.program(key); err != nil {
 			return err
 		}
@@ -135,9 +136,10 @@ func (p *Plane) program(key programKey) (*ebpf.Program, error) {
 			delete(spec.Programs, name)
 		}
 	}
-	variable := map[string]string{progEncap: "tunnel_l2_len", progDecap: "underlay_l2_len"}[key.name]
-	if err := spec.Variables[variable].Set(key.l2); err != nil {
-		return nil, fmt.Errorf("program %s: set %s: %w", key.name, variable, err)
+	if variable, ok := map[string]string{progEncap: "tunnel_l2_len", progDecap: "underlay_l2_len"}[key.name]; ok {
+		if err := spec.Variables[variable].Set(key.l2); err != nil {
+			return nil, fmt.Errorf("program %s: set %s: %w", key.name, variable, err)
+		}
 	}
 	for name := range spec.Maps {
 		if p.maps[name] == nil && spec.Maps[name].Pinning != ebpf.PinNone {

@@ -13,7 +13,6 @@
 #define GRE_F_RESERVED 0x0c00 /* bits 4 and 5; bits 6 to 12 are ignored on receipt */
 #define GRE_F_VERSION 0x0007
 #define GRE_MAX_LEN 16
-#define ESP_UDP_PORT 4500
 #define ESP_HEADER_LEN 8 /* SPI and sequence number */
 
 /* Implementation. */
@@ -22,6 +21,7 @@
 #define MAX_NEXTHOPS 131072
 #define MAX_DROPS 16384
 #define MAX_SPIS 262144
+#define MAX_SOCKETS 1024
 #define MAX_FLOWS 32768 /* a power of two */
 #define EVENT_RING_BYTES (1 << 20)
 #define EVENT_SNAP 128 /* octets of the packet that an event carries */

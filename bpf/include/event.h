@@ -56,8 +56,23 @@ static __always_inline int ready(const struct flow_key *flow, __u64 interval, __
 	return 1;
 }
 
-/* raise sends an event with the first octets of the packet from offset on. A
- * full ring loses it: the next token brings another. */
+/* reserve begins an event. A full ring loses it: the next token brings another. */
+static __always_inline struct event *reserve(const struct flow_key *flow, __u32 peer,
+					     const struct ip_addr *nexthop)
+{
+	struct event *e = bpf_ringbuf_reserve(&dmvpn_events, sizeof(*e), 0);
+
+	if (!e)
+		return 0;
+	__builtin_memset(e, 0, sizeof(*e));
+	e->kind = flow->kind;
+	e->tunnel_ifindex = flow->tunnel_ifindex;
+	e->peer = peer;
+	e->nexthop = *nexthop;
+	return e;
+}
+
+/* raise sends an event with the first octets of the packet from offset on. */
 static __noinline int raise(struct __sk_buff *skb, const struct flow_key *flow, __u32 peer,
 			    const struct ip_addr *nexthop, __u32 offset)
 {
@@ -69,14 +84,9 @@ static __noinline int raise(struct __sk_buff *skb, const struct flow_key *flow, 
 	octets = skb->len - offset;
 	if (octets > EVENT_SNAP)
 		octets = EVENT_SNAP;
-	e = bpf_ringbuf_reserve(&dmvpn_events, sizeof(*e), 0);
+	e = reserve(flow, peer, nexthop);
 	if (!e)
 		return 0;
-	__builtin_memset(e, 0, sizeof(*e));
-	e->kind = flow->kind;
-	e->tunnel_ifindex = flow->tunnel_ifindex;
-	e->peer = peer;
-	e->nexthop = *nexthop;
 	/* The compiler must not drop this bound: the verifier wants to see it. */
 	asm volatile("" : "+r"(octets));
 	if (octets == 0 || octets > EVENT_SNAP ||

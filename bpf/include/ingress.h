@@ -93,7 +93,6 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	const __u32 headers = 2 * sizeof(struct iphdr) + GRE_MAX_LEN;
 	__u32 l2 = underlay_l2_len, id, packets;
 	struct envelope e = {};
-	struct sighting seen = {};
 	struct inner in = {};
 	enum drop_reason reason;
 	struct tunnel *t;
@@ -102,9 +101,6 @@ static __always_inline int ingress(struct __sk_buff *skb)
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || !for_us(skb) || pull(skb, l2 + headers))
 		return TC_ACT_UNSPEC;
-	reason = stray_esp(skb, l2, &seen);
-	if (reason)
-		return refuse_esp(skb, &seen, reason, l2);
 	reason = parse_envelope(skb, l2, &e);
 	if (!reason && !e.length)
 		return TC_ACT_UNSPEC;

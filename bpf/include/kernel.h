@@ -41,6 +41,11 @@ enum {
 	BPF_F_ADJ_ROOM_ENCAP_L4_GRE = 1 << 3,
 };
 
+/* bpf_skb_load_bytes_relative */
+enum {
+	BPF_HDR_START_NET = 1,
+};
+
 /* What a TC program returns. UNSPEC lets the next program see the packet. */
 enum {
 	TC_ACT_UNSPEC = -1,

@@ -23,6 +23,8 @@ MAP(dmvpn_redirect, BPF_MAP_TYPE_ARRAY, __u32, struct flow_bucket, MAX_FLOWS);
 
 MAP(dmvpn_esp, BPF_MAP_TYPE_HASH, struct ip_addr, struct esp_local, MAX_TUNNELS);
 
+MAP(dmvpn_refused, BPF_MAP_TYPE_LRU_PERCPU_HASH, __u64, __u64, MAX_SOCKETS);
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_SPIS);

@@ -1,91 +1,129 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* ESP from the underlay: whose SPI nobody has ends here, before a socket and the
- * daemon see it. All else is theirs. */
+/* ESP at the daemon's sockets: whose SPI nobody has ends here, before the daemon sees
+ * it. The sockets are behind the stack's conntrack and its choice of a socket: what
+ * comes to them is nobody else's, but for ESP without UDP, of which each raw socket
+ * and the kernel's own IPsec get a copy. */
 #pragma once
 
-/* sighting is what is told of ESP that was refused. */
-struct sighting {
-	struct ip_addr source;
-	__u32 tunnel_ifindex;
-	__be16 port; /* of the sender, 0 for raw ESP */
+#define TAKE 0xffffffff /* the whole packet */
+#define REFUSE 0
+
+/* What is looked at of a packet. skb->data is at its UDP header, or at the IP header of
+ * one without UDP; the parsers have no way into what a socket gets. */
+struct stray {
+	struct iphdr ip;
+	__u32 way;    /* enum esp_way */
+	__u32 start;  /* of what follows the IP header, from skb->data */
+	__u32 octets; /* from the SPI on */
+	__u32 spi;
+	__be16 port; /* of the sender, 0 without UDP */
 };
 
-/* find_spi takes the headers up to the SPI, raw or in UDP (RFC 3948), and gives
- * how it came; 0: no ESP, or not for us to judge. The stack puts fragments
- * together and walks options. Merged datagrams may have an SPI each: the daemon
- * looks at every one. */
-static __always_inline __u32 find_spi(struct __sk_buff *skb, struct cursor *c,
-				      const struct iphdr *ip, __be32 *spi, __u32 *octets,
-				      __be16 *port)
+/* find_spi gives -1 where it is no ESP, or not for us to judge. Merged datagrams may
+ * have an SPI each: the daemon looks at every one. */
+static __always_inline int find_spi(struct __sk_buff *skb, struct stray *s)
 {
-	__u32 way = ESP_RAW;
-	struct udphdr *udp;
-	__be32 *first;
-
-	if (ip->version_ihl != 0x45 || skb->gso_size || ip->fragment & bpf_htons(IP_MF | IP_OFFSET))
-		return 0;
-	*octets = bpf_ntohs(ip->length) - sizeof(*ip);
-	*port = 0;
-	if (ip->protocol == IPPROTO_UDP) {
-		udp = take(c, sizeof(*udp));
-		if (!udp || udp->destination != bpf_htons(ESP_UDP_PORT))
-			return 0;
-		*octets = bpf_ntohs(udp->length) - sizeof(*udp);
-		*port = udp->source;
-		way = ESP_UDP;
-	} else if (ip->protocol != IPPROTO_ESP) {
-		return 0;
-	}
-	/* A keepalive has one octet; IKE has the non-ESP marker, which no SPI is. */
-	first = take(c, sizeof(*first));
-	if (!first || (way == ESP_UDP && !*first))
-		return 0;
-	*spi = *first;
-	return way;
-}
-
-/* stray_esp gives the reason for which an ESP packet goes no further: it is for an
- * address whose ESP the daemon takes, that way, and its SPI is nobody's. */
-static __always_inline enum drop_reason stray_esp(struct __sk_buff *skb, __u32 l2,
-						  struct sighting *s)
-{
-	struct cursor c = cursor_at(skb, l2);
-	struct iphdr *ip = take(&c, sizeof(*ip));
-	struct esp_local *local;
-	struct ip_addr to;
-	__u32 way, octets, key;
+	__u32 header, front = 0;
+	struct udphdr udp;
 	__be32 spi;
 
-	if (!ip)
-		return DROP_NONE;
-	way = find_spi(skb, &c, ip, &spi, &octets, &s->port);
-	if (!way)
-		return DROP_NONE;
-	key = bpf_ntohl(spi);
-	if (bpf_map_lookup_elem(&dmvpn_spi, &key))
-		return DROP_NONE;
-	to = mapped(ip->destination);
-	local = bpf_map_lookup_elem(&dmvpn_esp, &to);
-	if (!local || !(local->ways & way) || ip4_checksum(ip))
-		return DROP_NONE;
-	s->source = mapped(ip->source);
-	s->tunnel_ifindex = local->tunnel_ifindex;
-	return octets < ESP_HEADER_LEN ? DROP_TRUNCATED : DROP_UNKNOWN_SPI;
+	if (skb->gso_size ||
+	    bpf_skb_load_bytes_relative(skb, 0, &s->ip, sizeof(s->ip), BPF_HDR_START_NET))
+		return -1;
+	header = (s->ip.version_ihl & 0x0f) * 4;
+	s->way = ESP_RAW;
+	s->octets = bpf_ntohs(s->ip.length) - header;
+	if (s->ip.protocol == IPPROTO_UDP) {
+		if (bpf_skb_load_bytes_relative(skb, header, &udp, sizeof(udp), BPF_HDR_START_NET))
+			return -1;
+		s->way = ESP_UDP;
+		s->port = udp.source;
+		s->octets = bpf_ntohs(udp.length);
+		front = sizeof(udp);
+	}
+	s->start = skb->len - s->octets;
+	s->octets -= front;
+	/* A keepalive has one octet; IKE has the non-ESP marker, which no SPI is. */
+	if (bpf_skb_load_bytes(skb, s->start + front, &spi, sizeof(spi)) ||
+	    (s->way == ESP_UDP && !spi))
+		return -1;
+	s->spi = bpf_ntohl(spi);
+	return 0;
 }
 
-/* refuse_esp drops it and tells the daemon, whose IKE answers (RFC 7296 1.5). One
- * peer among many behind a NAT is known by its port. */
-static __always_inline int refuse_esp(struct __sk_buff *skb, const struct sighting *s,
-				      enum drop_reason reason, __u32 l2)
+/* tell_stray lets IKE answer (RFC 7296 1.5). One peer among many behind a NAT is known by
+ * its port. IP options are left out. */
+static __noinline int tell_stray(struct __sk_buff *skb, const struct stray *s, __u32 ifindex)
 {
+	const __u32 room = EVENT_SNAP - sizeof(struct iphdr);
 	FLOW_ALIGNED struct flow_key flow = {
-		.source = s->source,
-		.tunnel_ifindex = s->tunnel_ifindex,
+		.tunnel_ifindex = ifindex,
 		.kind = EVENT_UNKNOWN_SPI,
 	};
+	struct event *e;
+	__u32 octets;
 
+	if (!s)
+		return 0;
+	flow.source = mapped(s->ip.source);
 	__builtin_memcpy(&flow.destination, &s->port, sizeof(s->port));
-	if (reason == DROP_UNKNOWN_SPI && ready(&flow, UNKNOWN_INTERVAL_NS, SPI_FLOWS))
-		raise(skb, &flow, 0, &s->source, l2);
-	return drop(skb, 0, reason);
+	if (!ready(&flow, UNKNOWN_INTERVAL_NS, SPI_FLOWS))
+		return 0;
+	octets = skb->len - s->start;
+	if (octets > room)
+		octets = room;
+	e = reserve(&flow, 0, &flow.source);
+	if (!e)
+		return 0;
+	__builtin_memcpy(e->packet, &s->ip, sizeof(s->ip));
+	e->packet[0] = 0x45;
+	/* The compiler must not drop this bound: the verifier wants to see it. */
+	asm volatile("" : "+r"(octets));
+	if (octets == 0 || octets > room ||
+	    bpf_skb_load_bytes(skb, s->start, e->packet + sizeof(s->ip), octets) < 0) {
+		bpf_ringbuf_discard(e, 0);
+		return 0;
+	}
+	e->length = sizeof(s->ip) + octets;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* count_refused counts what the kernel takes for lost by a full buffer: it does so for
+ * UDP alone. */
+static __always_inline void count_refused(struct __sk_buff *skb)
+{
+	__u64 socket = bpf_get_socket_cookie(skb), one = 1;
+	__u64 *n = bpf_map_lookup_elem(&dmvpn_refused, &socket);
+
+	if (n)
+		(*n)++;
+	else
+		bpf_map_update_elem(&dmvpn_refused, &socket, &one, BPF_ANY);
+}
+
+/* filter gives how much of a packet the socket takes. */
+static __always_inline __u32 filter(struct __sk_buff *skb)
+{
+	struct stray s = {};
+	struct esp_local *local;
+	struct ip_addr to;
+
+	if (find_spi(skb, &s) || bpf_map_lookup_elem(&dmvpn_spi, &s.spi))
+		return TAKE;
+	to = mapped(s.ip.destination);
+	local = bpf_map_lookup_elem(&dmvpn_esp, &to);
+	if (!local)
+		return TAKE;
+	if (!(local->ways & s.way)) /* of the kernel's IPsec, which has its own copy */
+		return REFUSE;
+	if (s.octets < ESP_HEADER_LEN) {
+		count_drop(skb, 0, DROP_TRUNCATED);
+	} else {
+		count_drop(skb, 0, DROP_UNKNOWN_SPI);
+		tell_stray(skb, &s, local->tunnel_ifindex);
+	}
+	if (s.way == ESP_UDP)
+		count_refused(skb);
+	return REFUSE;
 }

@@ -100,8 +100,10 @@ enum esp_way {
 	ESP_RAW = 1 << 1, /* IP protocol 50 */
 };
 
-/* dmvpn_esp: a local address whose ESP is the daemon's. dmvpn_spi: SPI, in host
- * order, of an inbound SA, reserved or installed; the value is 1. */
+/* dmvpn_esp: a local address where the sockets of ESP are told what to do with an unknown
+ * SPI: by these ways it is counted and the peer told, by others left alone. dmvpn_spi: SPI,
+ * in host order, of an inbound SA, reserved or installed; the value is 1. dmvpn_refused: by
+ * socket cookie, what dmvpn_filter kept from a UDP socket. */
 struct esp_local {
 	__u32 tunnel_ifindex; /* of one that has the address, for events */
 	__u32 ways;           /* enum esp_way */

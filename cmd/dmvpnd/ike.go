@@ -47,6 +47,7 @@ func (d *daemon) makeIKE(u *undo) error {
 		k.TooBig = func(h underlay.Hint) { paths.Take(h) }
 		k.Used, k.Count, k.Raw = d.installer.used, d.installer.count, rawESP{d}
 		k.ESP = func() ike.Receiver { return d.installer.opener() }
+		k.Filter = func() (underlay.Filter, error) { return d.plane.ESPFilter() }
 	}
 	d.ike = ike.New(k)
 	u.push(d.ike.Close)

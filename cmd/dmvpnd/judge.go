@@ -10,9 +10,10 @@ import (
 	"dmvpn/loader/tables"
 )
 
-// judge makes the programs drop ESP whose SPI nobody has, at the addresses where protected
-// tunnels have IKE: nobody else can have port 4500 there. ESP without UDP may be somebody
-// else's, but where a tunnel asks for it.
+// judge makes the filter of the sockets of ESP drop what has an SPI that nobody has, at the
+// addresses where protected tunnels have IKE. What comes to the socket on port 4500 is for
+// nobody else: what comes back to those behind a NAT on this host never reaches it. ESP without
+// UDP may be for the kernel's IPsec, but where a tunnel asks for it.
 type judge struct {
 	tables *tables.Tables
 
@@ -52,7 +53,7 @@ func (j *judge) settle(a netip.Addr) error {
 	return j.tables.JudgeESP(a, index, raw)
 }
 
-// end leaves all ESP to the kernel: nobody here takes it any more.
+// end leaves what comes for the next daemon to look at.
 func (j *judge) end() error {
 	j.mu.Lock()
 	clear(j.at)

@@ -63,6 +63,7 @@ func TestMapsHaveTheSizesOfTheLayouts(t *testing.T) {
 		MapDrop:    {dropKey{}, dropValue{}},
 		MapESP:     {address{}, espLocal{}},
 		MapSPI:     {uint32(0), uint32(0)},
+		MapRefused: {uint64(0), uint64(0)},
 	} {
 		m := spec.Maps[name]
 		if m == nil {

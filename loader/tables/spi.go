@@ -44,10 +44,10 @@ func (t *Tables) ForgetSPIs() error {
 	return nil
 }
 
-// JudgeESP makes the programs drop ESP with an SPI that AddSPI was not told of, where it is
-// addressed to local and comes in UDP to port 4500 or, with raw, by itself: nobody else may
-// have ESP there. tunnel is the index of a tunnel device with that address, which the events
-// name.
+// JudgeESP makes the filter of the sockets of ESP drop and count what has an SPI that AddSPI
+// was not told of, and report it: of what comes to local in UDP and, with raw, by itself.
+// Without raw ESP without UDP is others', and the filter leaves it to them. tunnel is the
+// index of a tunnel device with that address, which the events name.
 func (t *Tables) JudgeESP(local netip.Addr, tunnel int, raw bool) error {
 	v := espLocal{TunnelIfIndex: uint32(tunnel), Ways: espUDP}
 	if raw {
@@ -79,4 +79,16 @@ func (t *Tables) JudgedESP() (all []netip.Addr, err error) {
 		return nil, fmt.Errorf("tables: read %s: %w", MapESP, err)
 	}
 	return all, nil
+}
+
+// Refused gives how many datagrams the filter has kept from the UDP socket with a cookie.
+func (t *Tables) Refused(cookie uint64) (sum uint64, err error) {
+	var each []uint64
+	if err := absent(t.refused.Lookup(cookie, &each)); err != nil {
+		return 0, fmt.Errorf("tables: read %s: %w", MapRefused, err)
+	}
+	for _, n := range each {
+		sum += n
+	}
+	return sum, nil
 }

@@ -28,6 +28,7 @@ const (
 	MapEvents   = "dmvpn_events"
 	MapESP      = "dmvpn_esp"
 	MapSPI      = "dmvpn_spi"
+	MapRefused  = "dmvpn_refused"
 )
 
 // ErrFull says that every peer id is taken.
@@ -43,7 +44,7 @@ type PeerID uint32
 // Tables is the set of maps of an instance, with what it must remember about
 // them: which ids are taken and by whom.
 type Tables struct {
-	tunnel, device, nbma, nextHop, peer, stats, drop, esp, spi *ebpf.Map
+	tunnel, device, nbma, nextHop, peer, stats, drop, esp, spi, refused *ebpf.Map
 
 	mu    sync.Mutex
 	ids   map[nbmaKey]PeerID
@@ -68,7 +69,7 @@ func New(maps map[string]*ebpf.Map) (*Tables, error) {
 	}
 	for name, to := range map[string]**ebpf.Map{
 		MapTunnel: &t.tunnel, MapDevice: &t.device, MapNBMA: &t.nbma, MapNextHop: &t.nextHop,
-		MapPeer: &t.peer, MapStats: &t.stats, MapDrop: &t.drop, MapESP: &t.esp, MapSPI: &t.spi,
+		MapPeer: &t.peer, MapStats: &t.stats, MapDrop: &t.drop, MapESP: &t.esp, MapSPI: &t.spi, MapRefused: &t.refused,
 	} {
 		if *to = maps[name]; *to == nil {
 			return nil, fmt.Errorf("tables: map %s is missing", name)

@@ -49,8 +49,8 @@ const (
 	sendings   = 16      // errors of earlier sendings that one read goes past
 )
 
-// controlSize has room for IP_PKTINFO, IP_TOS, UDP_GRO and SO_RXQ_OVFL.
-var controlSize = unix.CmsgSpace(unix.SizeofInet4Pktinfo) + unix.CmsgSpace(1) + 2*unix.CmsgSpace(4)
+// controlSize has room for IP_PKTINFO, IP_TOS and UDP_GRO.
+var controlSize = unix.CmsgSpace(unix.SizeofInet4Pktinfo) + unix.CmsgSpace(1) + unix.CmsgSpace(4)
 
 // NewBatch makes room for n messages of the kernel's, 64 KiB each, of which many
 // datagrams can come.
@@ -199,8 +199,6 @@ func (b *Batch) readControl(i int, d *Datagram) (size int) {
 			d.TOS = data[0]
 		case level == unix.IPPROTO_UDP && kind == unix.UDP_GRO && len(data) >= 4:
 			size = int(binary.NativeEndian.Uint32(data))
-		case level == unix.SOL_SOCKET && kind == unix.SO_RXQ_OVFL && len(data) >= 4:
-			b.conn.counters.overflow.Store(binary.NativeEndian.Uint32(data))
 		}
 		control = rest
 	}

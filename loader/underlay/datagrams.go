@@ -5,6 +5,7 @@ package underlay
 import (
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,6 +22,12 @@ type datagrams struct {
 	header bool // each message begins with its IPv4 header
 	sort   func([]byte) (Kind, []byte)
 
+	filter Filter // nil: none
+	cookie uint64 // of the socket, if there is a filter
+
+	lossesMu sync.Mutex
+	losses   uint32 // packets that a full buffer has lost, as they were last asked for
+
 	queued   atomic.Bool // something may be in the error queue
 	counters counters
 }
@@ -28,7 +35,6 @@ type datagrams struct {
 // counters are counted by any goroutine.
 type counters struct {
 	ike, esp, keepalives, garbage, truncated, sent, tooBig, failed atomic.Uint64
-	overflow                                                       atomic.Uint32
 }
 
 // Local gives what the socket is bound to; the address may be the unspecified one.

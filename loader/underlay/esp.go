@@ -90,7 +90,6 @@ func setESP(fd int) error {
 		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
 		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
 		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
-		{unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return fmt.Errorf("set option %d of level %d: %w", o.name, o.level, err)
@@ -140,6 +139,6 @@ type ESPCounters struct {
 // Counters gives them as they are now.
 func (c *ESPConn) Counters() ESPCounters {
 	n := &c.counters
-	return ESPCounters{Received: n.esp.Load(), Garbage: n.garbage.Load(), Truncated: n.truncated.Load(), Overflow: n.overflow.Load(),
+	return ESPCounters{Received: n.esp.Load(), Garbage: n.garbage.Load(), Truncated: n.truncated.Load(), Overflow: c.overflows(),
 		Sent: n.sent.Load(), TooBig: n.tooBig.Load(), Failed: n.failed.Load()}
 }

@@ -117,7 +117,6 @@ func setUDP(fd int, c UDPConfig) error {
 		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
 		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
 		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
-		{unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
 		{unix.IPPROTO_UDP, unix.UDP_GRO, merge},
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
@@ -172,6 +171,6 @@ func (c *UDPConn) Counters() UDPCounters {
 	n := &c.counters
 	return UDPCounters{
 		IKE: n.ike.Load(), ESP: n.esp.Load(), Keepalives: n.keepalives.Load(), Garbage: n.garbage.Load(), Truncated: n.truncated.Load(),
-		Overflow: n.overflow.Load(), Sent: n.sent.Load(), TooBig: n.tooBig.Load(), Failed: n.failed.Load(),
+		Overflow: c.overflows(), Sent: n.sent.Load(), TooBig: n.tooBig.Load(), Failed: n.failed.Load(),
 	}
 }

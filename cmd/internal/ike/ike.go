@@ -34,6 +34,8 @@ type Config struct {
 	ESP func() Receiver
 	// Raw opens sockets of ESP without UDP; nil: there are none.
 	Raw RawSockets
+	// Filter gives what judges ESP at the sockets of an endpoint; nil: nothing does.
+	Filter func() (underlay.Filter, error)
 	// TooBig takes what ICMP says of packets that were too big, ESP or IKE; nil: nobody.
 	TooBig func(underlay.Hint)
 	// Used gives what the Child SA with an inbound SPI has carried and dropped; nil: nobody

@@ -45,6 +45,7 @@ type sockets struct {
 	kernelESP bool
 	esp       func() Receiver
 	raw       RawSockets
+	filter    func() (underlay.Filter, error)
 	tooBig    func(underlay.Hint)
 	failed    func(error)
 	log       zerolog.Logger
@@ -64,7 +65,7 @@ type pair struct {
 }
 
 func newSockets(c Config) *sockets {
-	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, tooBig: c.TooBig, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
+	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, filter: c.Filter, tooBig: c.TooBig, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
 }
 
 // Listen opens the sockets of an endpoint, or counts one more use of them.
@@ -102,11 +103,7 @@ func (k *IKE) Unlisten(at Endpoint) error {
 		return nil
 	}
 	delete(s.open, at)
-	err := errors.Join(p.ike.Close(), p.natt.Close())
-	if p.esp != nil {
-		err = errors.Join(err, s.raw.CloseESP(at, p.esp))
-	}
-	return err
+	return s.closePair(at, p)
 }
 
 func (s *sockets) openPair(at Endpoint) (p *pair, err error) {
@@ -129,7 +126,33 @@ func (s *sockets) openPair(at Endpoint) (p *pair, err error) {
 			return nil, errors.Join(err, p.ike.Close(), p.natt.Close())
 		}
 	}
+	if err := s.judge(p); err != nil {
+		return nil, errors.Join(err, s.closePair(at, p))
+	}
 	return p, nil
+}
+
+// judge puts the filter at the sockets that ESP comes to.
+func (s *sockets) judge(p *pair) error {
+	if s.filter == nil {
+		return nil
+	}
+	f, err := s.filter()
+	if err == nil {
+		err = p.natt.SetFilter(f)
+	}
+	if err == nil && p.esp != nil {
+		err = p.esp.SetFilter(f)
+	}
+	return err
+}
+
+func (s *sockets) closePair(at Endpoint, p *pair) error {
+	err := errors.Join(p.ike.Close(), p.natt.Close())
+	if p.esp != nil {
+		err = errors.Join(err, s.raw.CloseESP(at, p.esp))
+	}
+	return err
 }
 
 // conn is what is read.

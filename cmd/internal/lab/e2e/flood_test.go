@@ -119,12 +119,20 @@ func TestAnUnknownSPIEndsInTheProgramAndIsAnswered(t *testing.T) {
 // onTheWire is an ESP packet of spoke1's that has come to the hub.
 func onTheWire(t *testing.T, c *cloud.Cloud) []byte {
 	t.Helper()
-	capture, err := c.Hub.Capture(cloud.Underlay, func(f lab.Frame) bool { return !f.Outgoing && lab.IsESP(f.Data, cloud.HubNBMA()) })
+	return onTheWireTo(t, c, c.Hub, cloud.HubNBMA())
+}
+
+// onTheWireTo is an ESP packet that has come to a node when host1 pings the hub's host.
+func onTheWireTo(t *testing.T, c *cloud.Cloud, n *lab.Node, at netip.Addr) []byte {
+	t.Helper()
+	capture, err := n.Capture(cloud.Underlay, func(f lab.Frame) bool { return !f.Outgoing && lab.IsESP(f.Data, at) })
 	check(t, err)
 	ping(t, c.Hosts[0], 0)
+	_, err = capture.Settle(patience)
+	check(t, err)
 	frames := capture.Close()
 	if len(frames) == 0 {
-		t.Fatal("no ESP came to the hub")
+		t.Fatalf("no ESP came to %s", n.Name)
 	}
 	return frames[len(frames)-1].Data
 }

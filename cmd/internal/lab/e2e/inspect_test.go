@@ -38,10 +38,11 @@ func thePinnedMapsPrintNamedFields(t *testing.T, m mode) {
 		"dmvpn_redirect": {"key", "value", "flow", "source", "destination", "tunnel_ifindex", "kind", "last_ns"},
 		"dmvpn_esp":      {"key", "value", "tunnel_ifindex", "ways"},
 		"dmvpn_spi":      {"key", "value"},
+		"dmvpn_refused":  {"key", "values", "cpu", "value"},
 	}
-	empty := []string{"dmvpn_esp", "dmvpn_spi"}
+	empty := []string{"dmvpn_esp", "dmvpn_spi", "dmvpn_refused"}
 	if m.encrypted {
-		empty = []string{"dmvpn_drop"}
+		empty = []string{"dmvpn_drop", "dmvpn_refused"}
 	}
 	pinned := 0
 	for _, p := range c.Pins("hub") {
