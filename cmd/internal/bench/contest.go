@@ -25,7 +25,7 @@ type result struct {
 
 // tunnelTable measures ours beside other programs that encrypt in user space, all in one
 // run, in turns.
-func tunnelTable(rounds int, d time.Duration, t tools) (err error) {
+func tunnelTable(rounds int, d time.Duration, t tools, v *verdicts) (err error) {
 	l, err := newLab()
 	if err != nil {
 		return err
@@ -52,6 +52,7 @@ func tunnelTable(rounds int, d time.Duration, t tools) (err error) {
 		}
 	}
 	printTunnels(list, results)
+	judgeTunnels(list, results, v)
 	for _, e := range list {
 		if r := results[e]; r.counted < r.payload {
 			return fmt.Errorf("%s: %d octets arrived, the tunnel counted %d: they went another way", e.name, r.payload, r.counted)
@@ -140,13 +141,38 @@ func printTunnels(list []*entry, results map[*entry]*result) {
 			return " " + spread(first.perPacket[size], r.perPacket[size]) + " |"
 		}))
 	}
-	fmt.Printf("\nExpected: TCP at least 2.0 times wireguard-go and 6 times kernel-libipsec, a packet of %d octets not above wireguard-go.\n\n", streamSizes[0])
+	fmt.Println()
 	for _, e := range list {
 		r := results[e]
 		fmt.Printf("- %s: %s. Proof: %d octets arrived, the tunnel counted %d; packets that arrived%s\n", e.name, e.encapsulation, r.payload, r.counted,
 			each(func(size int) string { return fmt.Sprintf(" %d of %d", r.arrived[size], r.sent[size]) }))
 	}
 	fmt.Println()
+}
+
+// What TCP per core must be of the others', and a small packet's cost of wireguard-go's.
+const (
+	ofWireguard = 2.0
+	ofLibipsec  = 6.0
+	smallPacket = 1.0
+)
+
+// judgeTunnels holds ours, which is the first, to what is expected of it.
+func judgeTunnels(list []*entry, results map[*entry]*result, v *verdicts) {
+	ours := results[list[0]]
+	for _, e := range list[1:] {
+		r := results[e]
+		tcp := median(quotients(ours.perCore, r.perCore))
+		switch e.rival.(type) {
+		case *wireguardGo:
+			v.atLeast("TCP per core, by "+e.name, tcp, ofWireguard)
+			size := streamSizes[0]
+			v.atMost(fmt.Sprintf("CPU of a packet of %d octets, by %s", size, e.name), median(quotients(ours.perPacket[size], r.perPacket[size])), smallPacket)
+		case *libipsec:
+			v.atLeast("TCP per core, by "+e.name, tcp, ofLibipsec)
+		}
+	}
+	v.print()
 }
 
 // columns repeats a text for each size.

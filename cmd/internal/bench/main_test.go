@@ -44,21 +44,21 @@ func TestEveryTunnelIsProved(t *testing.T) {
 		return strings.TrimSpace(string(path))
 	}
 	all := tools{dmvpnd: ours(t), wireguard: made("tools/wireguard-go"), strongswan: made("tools/interop/root", "trixie")}
-	if err := tunnelTable(1, 300*time.Millisecond, all); err != nil {
+	if err := tunnelTable(1, 300*time.Millisecond, all, new(verdicts)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestEverySealIsProved seals and opens a few packets.
 func TestEverySealIsProved(t *testing.T) {
-	if err := sealTable(1, 2, runtime.NumCPU()-1); err != nil {
+	if err := sealTable(1, 2, runtime.NumCPU()-1, new(verdicts)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestEveryFloodIsProved floods in small.
 func TestEveryFloodIsProved(t *testing.T) {
-	if err := floodTable(1, runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}); err != nil {
+	if err := floodTable(1, runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}, new(verdicts)); err != nil {
 		t.Fatal(err)
 	}
 }
