@@ -92,6 +92,9 @@ func (s *source) NHRP(ctx context.Context) ([]control.Entry, error) {
 				})
 			}
 		}
+		for _, x := range t.config.Maps {
+			add(control.Entry{Prefix: host(x.Protocol), NextHop: x.Protocol, NBMA: x.NBMA, Type: control.EntryStatic})
+		}
 		for _, b := range snapshot.Bindings {
 			to := t.where(b.To)
 			route := b.Prefix != host(b.Protocol)

@@ -184,6 +184,9 @@ func machine(c config.Tunnel, mtu int) engine.Config {
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
 		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}
+	for _, x := range c.Maps {
+		e.Maps = append(e.Maps, engine.Map{Protocol: x.Protocol, NBMA: x.NBMA})
+	}
 	for _, n := range c.NHS {
 		e.NHS = append(e.NHS, engine.NHS{NBMA: n.NBMA, Protocol: n.Protocol, Routes: n.Routes, Priority: n.Priority, Cluster: n.Cluster})
 	}

@@ -211,6 +211,7 @@ type Config struct {
 	Address        netip.Prefix   // our overlay address and the cloud's prefix
 	Networks       []netip.Prefix // what this site serves; registered at the NHSs
 	NHS            []NHS
+	Maps           []Map
 	MaxConnections int           // servers of a cluster that are registered with; 0: all
 	Fallback       time.Duration // how long a server that failed must answer before it is used again
 	Authentication string        // Cisco authentication, at most 8 octets; "" none

@@ -257,6 +257,33 @@ func TestCasesOfClouds(t *testing.T) {
 			}
 			want(t, "registered", b.n.Bound[addr("10.0.0.13")].NBMA, addr("203.0.113.33"))
 		}},
+		{"CA-08, PU-10: what is mapped is there from the start, and nothing from the network changes it", func(t *testing.T) {
+			const protocol, nbma = "10.0.0.13", "203.0.113.33"
+			b := hub(t, func(c *engine.Config) { c.Maps = []engine.Map{{Protocol: addr(protocol), NBMA: addr(nbma)}} })
+			there := func(when string) {
+				t.Helper()
+				want(t, when, b.n.Bound[addr(protocol)], engine.Endpoint{NBMA: addr(nbma)})
+				want(t, when+": accepted", b.n.Accepted[engine.Endpoint{NBMA: addr(nbma)}], true)
+			}
+			there("at first")
+			want(t, "registered from elsewhere", b.ask("203.0.113.44", registration(protocol, "203.0.113.44")).p.CIEs[0].Code, wire.CodeAdministrativelyProhibited)
+			there("then")
+			want(t, "asked for", b.ask(s1NBMA, resolution(s1Protocol, s1NBMA, protocol)).to, nbma)
+			want(t, "it may ask", b.ask(nbma, resolution(protocol, nbma, "10.10.0.5")).p.Type, wire.ResolutionReply)
+			b.from("203.0.113.44", purgeOf(protocol, "203.0.113.44", hubProtocol, protocol+"/32"))
+			b.from(nbma, purgeOf(protocol, nbma, hubProtocol, protocol+"/32"))
+			there("purged")
+			p := registration(protocol, nbma)
+			p.CIEs[0].HoldingTime, p.RequestID = 60, 9
+			want(t, "registered by itself", b.ask(nbma, p).p.CIEs[0].Code, wire.CodeSuccess)
+			b.run(2 * time.Hour)
+			there("its registration has expired")
+			b.n.Start(b.n.Kill())
+			there("restarted")
+			b.n.Config.Maps = nil
+			b.n.Start(b.n.Kill())
+			want(t, "no longer configured", b.n.Bound[addr(protocol)].NBMA.IsValid(), false)
+		}},
 		{"CA-01: what was registered is kept apart from what was resolved, what was overheard not at all", func(t *testing.T) {
 			b := spoke(t, func(c *engine.Config) { c.Redirect = true }) // it serves, too
 			p := registration("10.0.0.13", "203.0.113.33")

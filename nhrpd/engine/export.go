@@ -345,4 +345,5 @@ func (m *Machine) resume() {
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		m.settleHop(hop, reason)
 	}
+	m.settleMaps()
 }

@@ -105,7 +105,9 @@ func (m *Machine) forwardError(in Packet, p *wire.Packet) {
 }
 
 // fromPeer says whether an endpoint is a client or an NHS of ours.
-func (m *Machine) fromPeer(e Endpoint) bool { return m.owned[e.Key()] > 0 || m.fromServer(e) }
+func (m *Machine) fromPeer(e Endpoint) bool {
+	return m.owned[e.Key()] > 0 || m.fromServer(e) || m.fromMapped(e)
+}
 
 // loops answers a packet that has been here before (RFC 2332, sections 5.3.2
 // and 5.3.3): our protocol address is in its record.

@@ -244,6 +244,7 @@ func (m *Machine) localNBMA(a netip.Addr) {
 	if moved {
 		m.report(Info, Endpoint{}, "underlay address is now %v", a)
 	}
+	m.settleMaps()
 	for _, s := range m.servers {
 		m.registerNow(s)
 	}

@@ -12,13 +12,16 @@ import (
 // What the data plane is told follows from what the machine knows: settleHop,
 // settleRoute and settleFallback compare the two and say the difference.
 
-// wantHop says which endpoint a next hop is, by rank: a configured NHS, a
-// client that registered, our own resolution.
+// wantHop says which endpoint a next hop is, by rank: a configured NHS, one
+// that is mapped, a client that registered, our own resolution.
 func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
 	for _, s := range m.servers {
 		if s.Up && s.Protocol == hop {
 			return peering{To: s.Bound, Server: true}, true
 		}
+	}
+	if to, ok := m.mapped(hop); ok {
+		return peering{To: to}, true
 	}
 	if b, ok := m.bindings.Get(host(hop)); ok {
 		return peering{To: b.To, MTU: b.MTU}, true

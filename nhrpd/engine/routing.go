@@ -115,6 +115,9 @@ func common(a, b netip.Addr) int {
 // hopEndpoint is where an overlay next hop is, if NHRP may be sent to it: a
 // client or an NHS.
 func (m *Machine) hopEndpoint(hop netip.Addr) (Endpoint, bool) {
+	if to, ok := m.mapped(hop); ok {
+		return to, true
+	}
 	if b, ok := m.bindings.Get(host(hop)); ok {
 		return b.To, true
 	}
@@ -143,6 +146,9 @@ func (m *Machine) fromServer(e Endpoint) bool {
 func (m *Machine) speaksFor(from Endpoint, protocol netip.Addr) bool {
 	if m.fromServer(from) {
 		return true
+	}
+	if to, ok := m.mapped(protocol); ok {
+		return to.Is(from)
 	}
 	if b, ok := m.bindings.Get(host(protocol)); ok {
 		return b.To.Is(from)

@@ -109,6 +109,8 @@ func (m *Machine) registerEntry(in Packet, p *wire.Packet, c wire.CIE, crowded b
 		return prohibited, "holding time 0"
 	case !m.inCloud(p.SourceProtocol):
 		return prohibited, "the client's address is not one of the overlay " + m.cfg.Address.Masked().String()
+	case m.mappedElsewhere(p.SourceProtocol, in.From):
+		return prohibited, "the configuration maps it to another address"
 	case !validNBMA(in.From.NBMA) || m.cfg.Address.Contains(in.From.NBMA):
 		return prohibited, "its NBMA address cannot be one"
 	}

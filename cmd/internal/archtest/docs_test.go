@@ -78,7 +78,7 @@ func TestEveryConfigurationKeyIsDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("\\*\\*`([a-z-]+)`\\*\\*").FindAllStringSubmatch(page, -1) {
 		documented = append(documented, m[1])
 	}
-	for _, table := range []string{"daemon", "tunnel", "nhs", "ipsec", "secret", "authorize"} {
+	for _, table := range []string{"daemon", "tunnel", "nhs", "map", "ipsec", "secret", "authorize"} {
 		if regexp.MustCompile(`(?m)^## \[+` + table + `\b|^## \[+tunnel\.NAME\.(ipsec\.)?` + table + `\]+`).MatchString(page) {
 			documented = append(documented, table)
 		}

@@ -57,6 +57,7 @@ type Tunnel struct {
 	IPsec          *IPsec // nil: none
 	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS
+	Maps           []Map
 	MaxConnections int             // servers of a cluster that are registered with; 0: all
 	Fallback       time.Duration   // that a server which failed must answer before it is used again
 	Authorize      []Authorization // none: each identity registers what no other one holds
@@ -78,6 +79,9 @@ type NHS struct {
 	Priority int // lower is better
 	Cluster  int // of servers that stand for each other
 }
+
+// Map is one [[tunnel.NAME.map]]: a peer that need not register.
+type Map struct{ Protocol, NBMA netip.Addr }
 
 // Authorization is one [[tunnel.NAME.authorize]]: what the identities that fit a pattern
 // may register. The first one that fits counts.

@@ -37,6 +37,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
 			Redirect:       true, Shortcut: false,
 			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, Group: "branch", MSSClamp: false,
+			Maps:           []Map{{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.22")}},
 			MaxConnections: 1, Fallback: time.Minute,
 			NHS: []NHS{
 				{NBMA: "192.0.2.1", Protocol: netip.MustParseAddr("10.0.0.1"), Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},

@@ -37,6 +37,9 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 		}
 	}
 	d.checkAuthorizations(path, t)
+	for i := range t.Maps {
+		d.checkMap(fmt.Sprintf("%s.map[%d]", path, i), t, i)
+	}
 	routes := map[netip.Prefix]int{}
 	for i, server := range t.NHS {
 		at := fmt.Sprintf("%s.nhs[%d]", path, i)
@@ -75,6 +78,29 @@ func (d *document) checkNHS(at string, t *Tunnel, i int) {
 		}
 		if other.Protocol.IsValid() && other.Protocol == server.Protocol {
 			d.failValue(at+".protocol", fmt.Sprintf("%v is named twice", server.Protocol), "each server has its own tunnel address")
+		}
+	}
+}
+
+func (d *document) checkMap(at string, t *Tunnel, i int) {
+	m, cloud := t.Maps[i], t.Address.Masked()
+	switch {
+	case m.Protocol.IsValid() && !cloud.Contains(m.Protocol):
+		d.failValue(at+".protocol", fmt.Sprintf("%v is outside the tunnel's %v", m.Protocol, cloud), "write the peer's tunnel address")
+	case m.Protocol.IsValid() && m.Protocol == t.Address.Addr():
+		d.failValue(at+".protocol", fmt.Sprintf("%v is our own address", m.Protocol), "write the peer's tunnel address")
+	}
+	if m.NBMA.IsValid() && cloud.Contains(m.NBMA) {
+		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", m.NBMA, cloud), "write the peer's underlay address; its tunnel address goes in protocol")
+	}
+	for _, other := range t.Maps[:i] {
+		if m.Protocol.IsValid() && other.Protocol == m.Protocol {
+			d.failValue(at+".protocol", fmt.Sprintf("%v is mapped twice", m.Protocol), "map each peer once")
+		}
+	}
+	for _, server := range t.NHS {
+		if m.Protocol.IsValid() && server.Protocol == m.Protocol {
+			d.failValue(at+".protocol", fmt.Sprintf("%v is nhs %s", m.Protocol, server.NBMA), "a server needs no map")
 		}
 	}
 }

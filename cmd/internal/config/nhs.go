@@ -44,6 +44,19 @@ func readNHS(t *table) NHS {
 	return n
 }
 
+func readMap(t *table) Map {
+	const protocol, nbma = `write the peer's tunnel address, such as "10.0.0.12"`, `write the peer's underlay address, such as "203.0.113.22"`
+	if _, ok := t.values["protocol"]; !ok {
+		t.failMissing("protocol", protocol)
+	}
+	if _, ok := t.values["nbma"]; !ok {
+		t.failMissing("nbma", nbma)
+	}
+	m := Map{Protocol: t.address("protocol", protocol), NBMA: t.address("nbma", nbma)}
+	t.done()
+	return m
+}
+
 // address gives a unicast IPv4 address, invalid if it is absent or wrong.
 func (t *table) address(key, remedy string) netip.Addr {
 	s := t.text(key, remedy)

@@ -93,6 +93,9 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 		u.MaxConnections = int(n)
 	}
 	u.Fallback = t.duration("fallback", 0, maxFallback, 0)
+	for _, x := range t.subs("map", "write [["+t.path+".map]] and its keys below") {
+		u.Maps = append(u.Maps, readMap(x))
+	}
 	u.Authorize = t.authorizations(u.Protected)
 	t.done()
 	return u

@@ -88,7 +88,7 @@ type Traffic struct {
 
 // Types of an Entry.
 const (
-	EntryStatic     = "static"     // a configured next hop server
+	EntryStatic     = "static"     // a configured next hop server, or a peer that is mapped
 	EntryDynamic    = "dynamic"    // registered or resolved
 	EntryIncomplete = "incomplete" // asked for, no answer yet
 	EntryNegative   = "negative"   // the answer was that there is none
