@@ -134,6 +134,24 @@ func (d *directory) merge(e, from *end) {
 	delete(d.all, from)
 }
 
+// own notes by which number IKE has an end, and gives the end that had it before, which has
+// nothing by it any more. Child SAs are counted for who has the number.
+func (d *directory) own(e *end, peer uint64) (lost *end) {
+	if d.peers[peer] == e {
+		return nil
+	}
+	if d.peers[e.peer] == e {
+		delete(d.peers, e.peer)
+		e.children = 0
+	}
+	if lost = d.peers[peer]; lost != nil {
+		e.children = lost.children
+		lost.peer, lost.children, lost.up = 0, 0, false
+	}
+	e.peer, d.peers[peer] = peer, e
+	return lost
+}
+
 // place notes where IKE met an end.
 func (d *directory) place(e *end, at engine.Endpoint) {
 	if d.places[e.at] == e {

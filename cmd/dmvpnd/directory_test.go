@@ -110,6 +110,26 @@ func TestWhoIsWantedByPlaceAndByIdentityIsOne(t *testing.T) {
 	}
 }
 
+// One number of IKE's is one end's: who had it before has nothing by it any more.
+func TestAnEndThatLosesItsPeerIsReleased(t *testing.T) {
+	d := newDirectory()
+	first, second := d.add("s1@example.net"), d.add("s1@EXAMPLE.net")
+	if d.own(first, 7) != nil {
+		t.Error("nobody had it")
+	}
+	first.up, first.children = true, 2
+	if d.own(first, 7) != nil || !first.met() {
+		t.Error("it has it already")
+	}
+	if lost := d.own(second, 7); lost != first || first.met() || first.peer != 0 || second.children != 2 || d.peers[7] != second {
+		t.Errorf("%+v lost it to %+v", lost, second)
+	}
+	// Another number: the SAs of the one before are counted no more.
+	if d.own(second, 8) != nil || second.children != 0 || d.peers[7] != nil || d.peers[8] != second {
+		t.Errorf("%+v", second)
+	}
+}
+
 func TestServersAreCounted(t *testing.T) {
 	d := newDirectory()
 	hub := known("hub", natted, 0)

@@ -16,10 +16,9 @@ import (
 func (s *secure) met(p sa.Peer) (*end, error) {
 	place := endpointOf("", p.Remote)
 	e, replaced := s.meet(p.Identity.Name(), place)
-	if s.peers[e.peer] == e {
-		delete(s.peers, e.peer)
+	if lost := s.own(e, p.ID); lost != nil {
+		s.tunnel.daemon.quietly("release", s.release(lost))
 	}
-	e.peer, s.peers[p.ID] = p.ID, e
 	s.tunnel.authorizer.proved(e.identity, p.Claims)
 	if !e.up {
 		if err := s.moved(e, place); err != nil {
@@ -95,14 +94,18 @@ func (s *secure) up(p sa.Peer, a *esp.Association) error {
 }
 
 // down takes a peer's packets back to the hub.
-func (s *secure) down(p sa.Peer) (err error) {
+func (s *secure) down(p sa.Peer) error {
 	defer s.sources.changed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.peers[p.ID]
-	if e == nil {
-		return nil
+	if e := s.peers[p.ID]; e != nil {
+		return s.release(e)
 	}
+	return nil
+}
+
+// release takes the packets of an end that IKE has no more.
+func (s *secure) release(e *end) (err error) {
 	e.up = false
 	if e.asked != nil {
 		e.tried(destination(*e.asked))

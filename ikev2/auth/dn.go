@@ -77,6 +77,20 @@ func foldDN(der []byte) string {
 	return text.String()
 }
 
+// spellDN is one text for equal names, and no other name's.
+func spellDN(der []byte) string {
+	all, _ := sequence(der)
+	var text strings.Builder
+	for _, set := range all {
+		for _, a := range set {
+			value, _ := a.Value.(string)
+			fmt.Fprintf(&text, "%s=%q,", a.Type, value)
+		}
+		text.WriteByte(';')
+	}
+	return text.String()
+}
+
 // describeDN prints a name of a peer; what could forge a log line is quoted.
 func describeDN(der []byte) string {
 	all, ok := sequence(der)

@@ -34,16 +34,24 @@ func (i Identity) String() string {
 	return i.Payload(false).Identity()
 }
 
-// Name is a text that no other identity has: ParseIdentity makes an equal identity of it,
-// but for one that no configuration can write, which is in hexadecimal. Case does not
-// count in a domain name, and Name has it in lower case.
+// Name is a text that equal identities have in common and no other one has: ParseIdentity
+// makes an equal identity of it, but for one that no configuration can write, which is in
+// hexadecimal. Case does not count in a domain name, and Name has it in lower case.
 func (i Identity) Name() string {
-	if i.Type == wire.IDFQDN {
+	switch i.Type {
+	case wire.IDFQDN:
 		i.Data = foldName(i.Data)
+	case wire.IDEmail:
+		if local, domain, at := strings.Cut(i.Data, "@"); at {
+			i.Data = local + "@" + foldName(domain)
+		}
 	}
 	text := i.String()
 	if parsed, err := ParseIdentity(text); err == nil && parsed.Equal(i) {
 		return text
+	}
+	if i.Type == wire.IDDN && i.Equal(i) {
+		return fmt.Sprintf("id(%d):dn:%x", uint8(i.Type), spellDN([]byte(i.Data)))
 	}
 	return fmt.Sprintf("id(%d):%x", uint8(i.Type), i.Data)
 }
