@@ -40,8 +40,8 @@ func wholeDMVPN(t *trial) error {
 }
 
 // single waits until each spoke has one IKE SA with the hub and one with the other: both may
-// have begun at once, and one of two goes. While there are
-// two, their kernel drops what comes by the one that its policy does not name.
+// have begun at once, and one of two goes. While there are two, their kernel drops what
+// comes by the one that its policy does not name.
 func (t *trial) single() error {
 	const times = 3 // that nothing changes, a second apart
 	before, same := "", 0
