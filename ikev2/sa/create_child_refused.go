@@ -137,13 +137,16 @@ func (m *Machine) pause(tries int) time.Duration {
 
 // childFailed plans another try to make a Child SA where one is wanted and there is
 // none: the IKE SA stays meanwhile (section 1.2).
-func (m *Machine) childFailed(s *ikeSA, reason string) {
+func (m *Machine) childFailed(s *ikeSA, reason string) { m.childAgain(s, reason, s.ChildTries+3) }
+
+// childAgain is childFailed with a pause as after so many failures.
+func (m *Machine) childAgain(s *ikeSA, reason string, failures int) {
 	m.changedOf(s)
 	if s.usable() != nil || !m.wanted(s) || s.Stage != established {
 		return
 	}
 	s.ChildTries++
-	s.Later = append(s.Later, later{m.at(m.pause(s.ChildTries + 2)), &createChild{}})
+	s.Later = append(s.Later, later{m.at(m.pause(failures)), &createChild{}})
 	m.touch(s)
 	m.do(&Failed{Connection: s.Connection, Remote: s.Remote, Identity: s.RemoteID, Reason: reason, Retry: m.wall(s.Later[len(s.Later)-1].At)})
 }

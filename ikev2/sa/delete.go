@@ -48,7 +48,7 @@ func (m *Machine) removed(s *ikeSA, c *childSA, reason string) {
 	default:
 		m.forget(s, c, reason)
 		if slices.ContainsFunc(s.wants, func(w *want) bool { return !w.Connect.Once }) {
-			m.childFailed(s, reason)
+			m.childAgain(s, reason, s.ChildTries+1)
 		}
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"dmvpn/cmd/internal/lab"
 )
@@ -150,15 +153,28 @@ func (g *gateway) frr(ctx context.Context) error {
 func (g *gateway) connect(ctx context.Context) error {
 	for {
 		sas, err := g.sas()
-		if err == nil && len(sas) > 0 && len(sas[0].children) > 0 {
+		if err == nil && len(sas) > 0 && len(sas[0].children) > 0 && g.neighbour() {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("charon has %s: %w", describe(sas), ctx.Err())
+			return fmt.Errorf("charon has %s, nhrpd has told the kernel where its peer is: %t: %w", describe(sas), g.neighbour(), ctx.Err())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// neighbour says whether nhrpd has told the kernel where its peer is: before it has, packets
+// to it are refused.
+func (g *gateway) neighbour() bool {
+	link, err := g.at.node.Net.LinkByName("gre1")
+	if err != nil {
+		return false
+	}
+	all, err := g.at.node.Net.NeighList(link.Attrs().Index, netlink.FAMILY_V4)
+	return err == nil && slices.ContainsFunc(all, func(n netlink.Neigh) bool {
+		return n.IP.String() == g.peer.overlay.String() && n.LLIPAddr.String() == g.peer.seen.String()
+	})
 }
 
 func (g *gateway) transcript() string {
