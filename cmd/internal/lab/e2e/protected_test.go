@@ -84,40 +84,6 @@ func TestTheWayGetsShorterEncrypted(t *testing.T) {
 	}
 }
 
-// TestRekeysLoseNothing: 20 rekeys of Child and IKE SAs under numbered UDP and TCP.
-func TestRekeysLoseNothing(t *testing.T) {
-	t.Parallel()
-	for name, lines := range map[string][]string{"in UDP": nil, "raw, tunnel mode": {`encapsulation = "raw"`, `mode = "tunnel"`}} {
-		t.Run(name, func(t *testing.T) { rekeysLoseNothing(t, lines) })
-	}
-}
-
-func rekeysLoseNothing(t *testing.T, lines []string) {
-	c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].IPsec.Lines = lines }})
-	ctx := t.Context()
-	stream, err := c.Hosts[0].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4000), 1000, 200)
-	check(t, err)
-	talk, err := c.HubHost.Talk(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001))
-	check(t, err)
-	for round := range 20 {
-		node, peer := "hub", "spoke1.example.net"
-		if round%2 == 1 {
-			node, peer = "spoke1", "hub.example.net"
-		}
-		args := []string{"ike", "rekey", peer}
-		if round%4 < 2 {
-			args = append(args, "--child")
-		}
-		_, err := c.Dmvpn(ctx, node, args...)
-		check(t, err)
-		time.Sleep(300 * time.Millisecond)
-	}
-	spotless(t, "numbered UDP under 20 rekeys", stream.Stop())
-	if r := talk.Stop(); r.Blocks == 0 || r.Err != nil {
-		t.Errorf("TCP under 20 rekeys: %+v", r)
-	}
-}
-
 // TestNothingGoesInClearWithoutAPeer: no SA, no packet, and no way round by the default
 // route.
 func TestNothingGoesInClearWithoutAPeer(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,34 +25,48 @@ import (
 // gives bits a second, and octets, as received.
 func iperf(t *testing.T, from, to *lab.Node, address netip.Addr, seconds int) (rate float64, octets uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds+20)*time.Second)
-	defer cancel()
-	server, err := to.Launch("iperf3", "iperf3", "-s", "-1", "--forceflush")
+	rate, octets, err := runIperf(t.Context(), from, to, address, seconds)
 	check(t, err)
-	until := time.Now().Add(patience)
-	for !strings.Contains(server.Output(), "Server listening") {
-		if time.Now().After(until) {
-			t.Fatalf("iperf3 does not listen: %s", server.Output())
-		}
-		time.Sleep(20 * time.Millisecond)
+	return rate, octets
+}
+
+var servers atomic.Int32
+
+func runIperf(ctx context.Context, from, to *lab.Node, address netip.Addr, seconds int, flags ...string) (rate float64, octets uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds+20)*time.Second)
+	defer cancel()
+	// Each has an output of its own: that of one before says that it listens, too.
+	server, err := to.Launch(fmt.Sprint("iperf3-", servers.Add(1)), "iperf3", "-s", "-1", "--forceflush")
+	if err != nil {
+		return 0, 0, err
 	}
-	out, err := from.Run(ctx, "iperf3", "-c", address.String(), "-t", fmt.Sprint(seconds), "-J", "--connect-timeout", "3000")
+	for until := time.Now().Add(patience); !strings.Contains(server.Output(), "Server listening"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			return 0, 0, fmt.Errorf("iperf3 does not listen: %s", server.Output())
+		}
+	}
+	flags = append([]string{"-c", address.String(), "-t", fmt.Sprint(seconds), "-J", "--connect-timeout", "3000"}, flags...)
+	out, err := from.Run(ctx, "iperf3", flags...)
 	if err != nil {
 		_ = server.Signal(os.Kill)
-		t.Fatal(err)
+		return 0, 0, err
 	}
-	_, err = server.Wait(ctx)
-	check(t, err)
+	if _, err = server.Wait(ctx); err != nil {
+		return 0, 0, err
+	}
 	var result struct {
-		End struct {
+		Error string
+		End   struct {
 			Received struct {
 				Bits  float64 `json:"bits_per_second"`
 				Bytes uint64  `json:"bytes"`
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
-	check(t, json.Unmarshal([]byte(out), &result))
-	return result.End.Received.Bits, result.End.Received.Bytes
+	if err = json.Unmarshal([]byte(out), &result); err == nil && result.Error != "" {
+		err = fmt.Errorf("iperf3: %s", result.Error)
+	}
+	return result.End.Received.Bits, result.End.Received.Bytes, err
 }
 
 // TestTCPAtFullSpeed: iperf3 with GSO, on plain veths. GSO shows in the packets
