@@ -117,9 +117,7 @@ func TestANarrowPeerStaysSoWhateverItAnnounces(t *testing.T) {
 	}
 	must(t, tt.Narrow(one, 1250))
 	must(t, tt.Dismiss(tunnelA, endpoint(1)))
-	if two := admit(t, tt, tunnelA, 2); two != one {
-		t.Fatalf("peer %d, want the id %d again", two, one)
-	}
+	admitAs(t, tt, tunnelA, 2, one)
 	is(0)
 	must(t, tt.Widen(one))
 	is(0)

@@ -46,7 +46,7 @@ const KeepMTU = -1
 // Admit makes the endpoint a peer of the tunnel, or changes the protocol address
 // and the MTU of the peer that it is: GRE data from it is accepted from now on.
 // An invalid protocol address leaves what was known, KeepMTU as well; mtu 0 is the tunnel's. A
-// new peer gets the lowest free id and counters that begin at 0.
+// new peer gets the next free id and counters that begin at 0.
 func (t *Tables) Admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int) (PeerID, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +73,7 @@ func (t *Tables) admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int, 
 		return 0, fmt.Errorf("tables: peer address %s of tunnel %d is not a unicast address", from.NBMA, tunnel)
 	}
 	if !known {
-		if id = t.lowestFree(); id == 0 {
+		if id = t.nextFree(); id == 0 {
 			return 0, fmt.Errorf("tables: peer %s of tunnel %d: %w (all %d are in use)", from.NBMA, tunnel, ErrFull, t.limit-1)
 		}
 	}
@@ -95,6 +95,9 @@ func (t *Tables) admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int, 
 		return id, nil
 	}
 	if !known {
+		if err := t.give(id); err != nil {
+			return 0, err
+		}
 		if err := t.clearStats(id); err != nil {
 			return 0, err
 		}
@@ -108,22 +111,36 @@ func (t *Tables) admit(tunnel int, from Endpoint, protocol netip.Addr, mtu int, 
 			_ = t.peer.Put(uint32(id), peerValue{})
 			return 0, fmt.Errorf("tables: write %s: %w", MapNBMA, err)
 		}
-		t.free = id + 1
 	}
 	t.ids[key], t.peers[id] = id, value
 	return id, nil
 }
 
-// lowestFree gives the lowest id that is not taken, 0 if there is none.
-func (t *Tables) lowestFree() PeerID {
-	for id := t.free; id < t.limit; id++ {
+// nextFree gives the free id that comes after the last one that was given out, from 1 again
+// behind the end, 0 if there is none. t.mu is held.
+func (t *Tables) nextFree() PeerID {
+	if PeerID(len(t.peers)) >= t.limit-1 {
+		return 0
+	}
+	id := t.last
+	for {
+		if id++; id >= t.limit {
+			id = 1
+		}
 		if _, taken := t.peers[id]; !taken {
-			t.free = id
 			return id
 		}
 	}
-	t.free = t.limit
-	return 0
+}
+
+// give notes that an id is given out, before anybody has it: no daemon after this one gives
+// it out soon. The programs do not look at nobody's MTU. t.mu is held.
+func (t *Tables) give(id PeerID) error {
+	if err := t.peer.Put(uint32(0), peerValue{MTU: uint32(id)}); err != nil {
+		return fmt.Errorf("tables: write %s: %w", MapPeer, err)
+	}
+	t.last = id
+	return nil
 }
 
 // Dismiss ends the peer: its next hops go first, then what it sends is refused,
@@ -174,7 +191,6 @@ func (t *Tables) remove(id PeerID) error {
 	delete(t.peers, id)
 	delete(t.inGo, id)
 	delete(t.narrow, id)
-	t.free = min(t.free, id)
 	return nil
 }
 

@@ -38,7 +38,9 @@ var ErrFull = errors.New("tables: no free peer id")
 var ErrUnknown = errors.New("tables: no such entry")
 
 // PeerID is the stable number of a peer, at least 1; 0 is nobody. It indexes
-// dmvpn_peer and dmvpn_stats and survives a restart of the daemon.
+// dmvpn_peer and dmvpn_stats and survives a restart of the daemon. One that is free again
+// is given out when all others have been: packets that wait in a tunnel device's queue have
+// the id of whom they are for.
 type PeerID uint32
 
 // Tables is the set of maps of an instance, with what it must remember about
@@ -50,7 +52,7 @@ type Tables struct {
 	ids   map[nbmaKey]PeerID
 	peers map[PeerID]peerValue
 	hops  map[nextHopKey]PeerID
-	free  PeerID // no id below this is free
+	last  PeerID // the id that was given out last, as dmvpn_peer[0] has it for the next daemon
 	limit PeerID // ids are below this
 	inGo  map[PeerID]*statsValue
 
@@ -65,7 +67,7 @@ type Tables struct {
 func New(maps map[string]*ebpf.Map) (*Tables, error) {
 	t := &Tables{
 		ids: map[nbmaKey]PeerID{}, peers: map[PeerID]peerValue{}, hops: map[nextHopKey]PeerID{},
-		inGo: map[PeerID]*statsValue{}, narrow: map[PeerID]narrow{}, goDrop: map[dropKey]*dropValue{}, free: 1,
+		inGo: map[PeerID]*statsValue{}, narrow: map[PeerID]narrow{}, goDrop: map[dropKey]*dropValue{},
 	}
 	for name, to := range map[string]**ebpf.Map{
 		MapTunnel: &t.tunnel, MapDevice: &t.device, MapNBMA: &t.nbma, MapNextHop: &t.nextHop,
@@ -85,6 +87,13 @@ func New(maps map[string]*ebpf.Map) (*Tables, error) {
 // adopt reads the maps of the process before. What is wrong is collected first
 // and deleted after, because a deletion disturbs the iteration.
 func (t *Tables) adopt() error {
+	var nobody peerValue
+	if err := t.peer.Lookup(uint32(0), &nobody); err != nil {
+		return err
+	}
+	if last := PeerID(nobody.MTU); last < t.limit {
+		t.last = last
+	}
 	var wrong []nbmaKey
 	var key nbmaKey
 	var id PeerID

@@ -76,6 +76,18 @@ func admit(t *testing.T, tt *Tables, tunnel, n int) PeerID {
 	return id
 }
 
+// admitAs admits and dismisses a peer until it gets the id of one that is gone.
+func admitAs(t *testing.T, tt *Tables, tunnel, n int, id PeerID) {
+	t.Helper()
+	for range tt.limit {
+		if admit(t, tt, tunnel, n) == id {
+			return
+		}
+		must(t, tt.Dismiss(tunnel, endpoint(n)))
+	}
+	t.Fatalf("nobody gets the id %d again", id)
+}
+
 func TestAPeerKeepsItsIDAndAFreeOneIsUsedAgain(t *testing.T) {
 	tt := tables(t, maps(t, 4))
 	for n := 1; n <= 3; n++ {
@@ -194,8 +206,40 @@ func TestWhatStandsInTheMapsIsAdopted(t *testing.T) {
 	if all, err := tt.Tunnels(); err != nil || len(all) != 1 || all[0].Fallback != id {
 		t.Errorf("tunnels %+v, %v", all, err)
 	}
-	if next := admit(t, tt, tunnelA, 4); next != 1 {
-		t.Errorf("the lowest free id was 1, not %d", next)
+	if next := admit(t, tt, tunnelA, 4); next != 3 {
+		t.Errorf("ids go on with 3, not %d", next)
+	}
+}
+
+// TestAFreedIDIsGivenOutLast: what waits for the peer that had it must not reach another one.
+func TestAFreedIDIsGivenOutLast(t *testing.T) {
+	m := maps(t, 8)
+	tt := tables(t, m)
+	gone := admit(t, tt, tunnelA, 1)
+	stays := admit(t, tt, tunnelA, 2)
+	for i := range 5 { // 7 ids, of which two are not free
+		must(t, tt.Remove(gone))
+		if i == 2 { // the daemon is another one, and nobody has the last id
+			tt = tables(t, m)
+		}
+		id := admit(t, tt, tunnelA, 10+i)
+		if want := PeerID(3 + i); id != want {
+			t.Fatalf("peer %d is %d, want %d", i, id, want)
+		}
+		gone = id
+	}
+	must(t, tt.Remove(gone))
+	for _, want := range []PeerID{1, 3, 4, 5, 6, 7} { // from the beginning, without who is there
+		if id := admit(t, tt, tunnelA, 20+int(want)); id != want || id == stays {
+			t.Fatalf("%d, want %d", id, want)
+		}
+	}
+	if _, err := tt.Admit(tunnelA, endpoint(40), netip.Addr{}, 0); !errors.Is(err, ErrFull) {
+		t.Errorf("all are taken: %v", err)
+	}
+	must(t, tt.Remove(4))
+	if id := admit(t, tt, tunnelA, 41); id != 4 {
+		t.Errorf("the only one that is free is 4, not %d", id)
 	}
 }
 
@@ -253,9 +297,7 @@ func TestCountersBeginAtZeroAndJoinBothPaths(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	must(t, tt.Dismiss(tunnelA, endpoint(1)))
-	if again := admit(t, tt, tunnelA, 2); again != id {
-		t.Fatalf("id %d", again)
-	}
+	admitAs(t, tt, tunnelA, 2, id)
 	if s, err := tt.Stats(id); err != nil || s != (Stats{}) {
 		t.Errorf("the counters of the peer before: %+v, %v", s, err)
 	}
