@@ -24,6 +24,9 @@ const (
 type generator struct {
 	program *ebpf.Program
 	frame   frame
+	// again is how many packets at most have come more than once: a signal breaks the
+	// call off, which then begins anew.
+	again uint64
 }
 
 // newGenerator makes a generator for one frame; with xdpDrop what it makes goes
@@ -51,7 +54,8 @@ type xdpMD struct {
 // the device's namespace.
 func (g *generator) send(ifindex, packets int) error {
 	_, err := g.program.Run(&ebpf.RunOptions{
-		Data: g.frame.data, Repeat: uint32(packets), Flags: liveFrames,
+		Reset: func() { g.again += uint64(packets) },
+		Data:  g.frame.data, Repeat: uint32(packets), Flags: liveFrames,
 		Context: xdpMD{DataEnd: uint32(len(g.frame.data)), IngressIfindex: uint32(ifindex)},
 	})
 	if err != nil {

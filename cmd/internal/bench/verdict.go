@@ -15,11 +15,11 @@ type verdicts struct {
 }
 
 func (v *verdicts) atMost(what string, got, limit float64) {
-	v.note(what, fmt.Sprintf("%.2f, at most %.2f", got, limit), got <= limit)
+	v.note(what, fmt.Sprintf("%.3f, at most %.2f", got, limit), got <= limit)
 }
 
 func (v *verdicts) atLeast(what string, got, limit float64) {
-	v.note(what, fmt.Sprintf("%.2f, at least %.2f", got, limit), got >= limit)
+	v.note(what, fmt.Sprintf("%.3f, at least %.2f", got, limit), got >= limit)
 }
 
 func (v *verdicts) note(what, numbers string, holds bool) {

@@ -55,6 +55,17 @@ var Bogi = []Bogus{
 	}},
 }
 
+// ESPOf gives the ESP of a Bogus, without headers.
+func ESPOf(frame []byte) []byte { return frame[atESP:] }
+
+// WithoutUDP gives the ESP of a Bogus as it would come by itself, IP protocol 50.
+func WithoutUDP(frame []byte) []byte {
+	b := append(bytes.Clone(frame[:atUDP]), frame[atESP:]...)
+	b[atIP+9] = 50
+	head(b)
+	return b
+}
+
 // IsESP says whether a frame is one datagram with ESP in UDP, sent to an address.
 func IsESP(frame []byte, to netip.Addr) bool {
 	return len(frame) > atESP+8 && binary.BigEndian.Uint16(frame[12:]) == 0x0800 && frame[atIP] == 0x45 && frame[atIP+9] == 17 &&
@@ -65,10 +76,16 @@ func IsESP(frame []byte, to netip.Addr) bool {
 // resend gives a copy with the lengths of what there is, and without a UDP checksum.
 func resend(frame []byte) []byte {
 	b := bytes.Clone(frame)
-	binary.BigEndian.PutUint16(b[atIP+2:], uint16(len(b)-atIP))
 	binary.BigEndian.PutUint16(b[atUDP+4:], uint16(len(b)-atUDP))
 	clear(b[atUDP+6 : atESP])
 	b[atIP+8] = bogusTTL
+	head(b)
+	return b
+}
+
+// head writes the length and the checksum of the IP header.
+func head(b []byte) {
+	binary.BigEndian.PutUint16(b[atIP+2:], uint16(len(b)-atIP))
 	clear(b[atIP+10 : atIP+12])
 	sum := uint32(0)
 	for at := atIP; at < atUDP; at += 2 {
@@ -78,5 +95,4 @@ func resend(frame []byte) []byte {
 		sum = sum>>16 + sum&0xffff
 	}
 	binary.BigEndian.PutUint16(b[atIP+10:], ^uint16(sum))
-	return b
 }
