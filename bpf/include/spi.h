@@ -61,7 +61,7 @@ static __noinline int tell_stray(struct __sk_buff *skb, const struct stray *s, _
 		.kind = EVENT_UNKNOWN_SPI,
 	};
 	struct event *e;
-	__u32 octets;
+	__u32 more; /* octets beyond the first */
 
 	if (!s)
 		return 0;
@@ -69,22 +69,23 @@ static __noinline int tell_stray(struct __sk_buff *skb, const struct stray *s, _
 	__builtin_memcpy(&flow.destination, &s->port, sizeof(s->port));
 	if (!ready(&flow, UNKNOWN_INTERVAL_NS, SPI_FLOWS))
 		return 0;
-	octets = skb->len - s->start;
-	if (octets > room)
-		octets = room;
+	more = skb->len - s->start - 1;
+	if (more >= room)
+		more = room - 1;
 	e = reserve(&flow, 0, &flow.source);
 	if (!e)
 		return 0;
 	__builtin_memcpy(e->packet, &s->ip, sizeof(s->ip));
 	e->packet[0] = 0x45;
-	/* The compiler must not drop this bound: the verifier wants to see it. */
-	asm volatile("" : "+r"(octets));
-	if (octets == 0 || octets > room ||
-	    bpf_skb_load_bytes(skb, s->start, e->packet + sizeof(s->ip), octets) < 0) {
+	/* The compiler must not drop this bound: the verifier wants to see it. That of 6.1
+	 * learns nothing from a comparison with 0. */
+	asm volatile("" : "+r"(more));
+	if (more >= room ||
+	    bpf_skb_load_bytes(skb, s->start, e->packet + sizeof(s->ip), more + 1) < 0) {
 		bpf_ringbuf_discard(e, 0);
 		return 0;
 	}
-	e->length = sizeof(s->ip) + octets;
+	e->length = sizeof(s->ip) + more + 1;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
