@@ -11,10 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	socket  place = "socket" // given to whom the socket belongs to
-	takeAll       = 0xffffffff
-)
+const socket place = "socket" // given to whom the socket belongs to
+
+const takeAll = 0xffffffff
 
 // sockets are those that ESP comes to, with the filter, at three addresses.
 type sockets struct {

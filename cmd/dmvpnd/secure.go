@@ -180,7 +180,9 @@ func (s *secure) Admitted() map[engine.Endpoint][]netip.Addr {
 	out := s.plain.admitted(func(id tables.PeerID) bool { return s.ids[id] == nil })
 	for e := range s.all {
 		for _, by := range e.admitted {
-			out[by] = out[by]
+			if _, ok := out[by]; !ok {
+				out[by] = nil
+			}
 		}
 		for hop, b := range e.hops {
 			out[b.To] = append(out[b.To], hop)

@@ -54,6 +54,7 @@ type xdpMD struct {
 // the device's namespace.
 func (g *generator) send(ifindex, packets int) error {
 	_, err := g.program.Run(&ebpf.RunOptions{
+		//lint:ignore SA1019 nothing else tells that the packets were sent again, after a signal
 		Reset: func() { g.again += uint64(packets) },
 		Data:  g.frame.data, Repeat: uint32(packets), Flags: liveFrames,
 		Context: xdpMD{DataEnd: uint32(len(g.frame.data)), IngressIfindex: uint32(ifindex)},
