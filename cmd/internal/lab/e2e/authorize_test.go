@@ -40,7 +40,7 @@ func TestAnAddressIsHeldByItsIdentity(t *testing.T) {
 	for _, node := range []string{"hub", "spoke1"} {
 		check(t, c.Start(node))
 	}
-	until(t, c, patience, func() error { return c.Registered(ctx, "spoke1") })
+	until(t, c, patience, func() error { return errors.Join(c.Registered(ctx, "spoke1"), c.Routed("hub", cloud.Network(1))) })
 	stream, err := c.HubHost.Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4000), 500, 200)
 	check(t, err)
 	check(t, c.Start("spoke2"))
