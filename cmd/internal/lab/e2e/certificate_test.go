@@ -114,6 +114,9 @@ func TestACertificateSaysWhoMayRegisterWhat(t *testing.T) {
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
 	until(t, c, patience, func() error { return errors.Join(c.Registered(ctx, "spoke1"), c.Routed("hub", cloud.Network(1))) })
-	ping(t, c.HubHost, 1)
+	until(t, c, patience, func() error { // what stands in the hub's state waits for the SA
+		_, err := c.HubHost.Ping(cloud.Host(1), 0, time.Second)
+		return err
+	})
 	turnedAway(t, c, "spoke2")
 }
