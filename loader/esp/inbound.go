@@ -75,10 +75,13 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 		i.malformed.Add(1)
 		return nil, 0, ErrTruncated
 	}
-	number, ok := i.window.number(binary.BigEndian.Uint32(b[4:]), i.Extended)
-	if !ok || i.window.stale(number) {
-		i.replayed.Add(1)
-		return nil, 0, ErrReplayed
+	low := binary.BigEndian.Uint32(b[4:])
+	number, ok := i.window.ahead(low, i.Extended)
+	if !ok {
+		if number, ok = i.window.number(low, i.Extended); !ok || i.window.stale(number) {
+			i.replayed.Add(1)
+			return nil, 0, ErrReplayed
+		}
 	}
 	if err := i.protect.open(s, b, number, i.Extended); err != nil {
 		i.integrity.Add(1)
@@ -99,7 +102,7 @@ func (i *Inbound) Open(s *Scratch, b []byte) (payload []byte, next uint8, err er
 		i.malformed.Add(1)
 		return nil, 0, err
 	}
-	if !i.usage.add(octets) { // after accept: a replay uses nothing up
+	if i.usage.limited() && !i.usage.add(octets) { // after accept: a replay uses nothing up
 		return nil, 0, ErrExpired
 	}
 	if a.first {

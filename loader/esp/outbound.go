@@ -17,9 +17,12 @@ type Outbound struct {
 	block    int
 	check    int
 	last     uint64
+	before   uint64        // no packet of ours has a number up to this
 	next     atomic.Uint64 // the last sequence number that was given out
 
-	packets, bytes, refused atomic.Uint64
+	// Packets are the numbers that were given out but for the unused ones: a counter of their
+	// own would cost each packet another atomic operation.
+	unused, bytes, refused atomic.Uint64
 }
 
 // OutboundConfig makes an Outbound.
@@ -39,7 +42,7 @@ func NewOutbound(c OutboundConfig) (*Outbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Outbound{SPI: c.SPI, Extended: c.Extended, usage: c.Usage, protect: p, last: lastShort}
+	o := &Outbound{SPI: c.SPI, Extended: c.Extended, usage: c.Usage, protect: p, last: lastShort, before: c.After}
 	if c.Extended {
 		o.last = 1<<64 - 1<<32 // far from the end of the counter: blocks never make it wrap
 	}
@@ -95,9 +98,11 @@ func (o *Outbound) SealAt(s *Scratch, number uint64, b []byte, at int, next uint
 	start := at - o.Front()
 	end := start + o.Sealed(len(b)-at)
 	if start < 0 || end > cap(b) {
+		o.unused.Add(1)
 		return nil, ErrRoom
 	}
-	if !o.usage.add(len(b) - at) {
+	if o.usage.limited() && !o.usage.add(len(b)-at) {
+		o.unused.Add(1)
 		o.refused.Add(1)
 		return nil, ErrExpired
 	}
@@ -112,7 +117,6 @@ func (o *Outbound) SealAt(s *Scratch, number uint64, b []byte, at int, next uint
 	binary.BigEndian.PutUint32(b, o.SPI)
 	binary.BigEndian.PutUint32(b[4:], uint32(number))
 	o.protect.seal(s, b, number, o.Extended)
-	o.packets.Add(1)
 	o.bytes.Add(uint64(n - at))
 	return b, nil
 }
@@ -123,7 +127,11 @@ func (o *Outbound) Last() uint64 { return min(o.next.Load(), o.last) }
 // HandOver ends the giving out of numbers, and gives the last one: what the next to have this
 // SA must begin after (OutboundConfig.After). Workers may finish what they had reserved;
 // Reserve gives ErrExhausted from here on.
-func (o *Outbound) HandOver() (after uint64) { return min(o.next.Swap(o.last), o.last) }
+func (o *Outbound) HandOver() (after uint64) {
+	after = min(o.next.Swap(o.last), o.last)
+	o.unused.Add(o.last - after)
+	return after
+}
 
 // recent is how many of the last sequence numbers Sent knows.
 const recent = 1 << 20
@@ -134,12 +142,14 @@ func (o *Outbound) Sent(low uint32) bool {
 	return uint64(uint32(last)-low) < min(last, recent)
 }
 
-// OutboundStats are counters of an Outbound; octets are those of payloads.
+// OutboundStats are counters of an Outbound; octets are those of payloads. A number of
+// Reserve that nothing was sealed with counts as a packet.
 type OutboundStats struct {
 	Packets, Bytes, Refused uint64
 }
 
 // Stats gives the counters.
 func (o *Outbound) Stats() OutboundStats {
-	return OutboundStats{o.packets.Load(), o.bytes.Load(), o.refused.Load()}
+	unused := o.unused.Load() // before what it is a part of
+	return OutboundStats{o.Last() - o.before - unused, o.bytes.Load(), o.refused.Load()}
 }

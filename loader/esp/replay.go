@@ -30,6 +30,18 @@ func newWindow(size int) *window {
 	return &window{size: uint64(size), mask: words - 1, ring: make([]uint64, words)}
 }
 
+// near is how far ahead of the newest number most packets are.
+const near = 1 << 16
+
+// ahead gives the whole sequence number of most packets, which have the next ones; false: number
+// and stale have to say.
+func (w *window) ahead(low uint32, extended bool) (uint64, bool) {
+	top := w.hint.Load()
+	by := low - uint32(top)
+	n := top + uint64(by)
+	return n, by-1 < near && (extended || n>>32 == 0)
+}
+
 // number gives the whole sequence number of the low half that a packet has (RFC 4303,
 // appendix A2.2); false: it cannot have one.
 func (w *window) number(low uint32, extended bool) (uint64, bool) {

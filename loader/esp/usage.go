@@ -33,11 +33,13 @@ type Usage struct {
 	told           atomic.Uint32
 }
 
-// add counts, and says whether the SA may still be used.
+// limited says whether use has to be counted.
+func (u *Usage) limited() bool {
+	return u != nil && u.Limits.SoftBytes|u.Limits.HardBytes|u.Limits.SoftPackets|u.Limits.HardPackets != 0
+}
+
+// add counts, and says whether the SA may still be used. It is limited.
 func (u *Usage) add(bytes int) bool {
-	if u == nil || u.Limits == (Limits{}) {
-		return true
-	}
 	l := &u.Limits
 	p, b := u.packets.Add(1), u.bytes.Add(uint64(bytes))
 	if l.HardPackets != 0 && p > l.HardPackets || l.HardBytes != 0 && b > l.HardBytes {
