@@ -129,6 +129,13 @@ func deadAndBack(t *trial) error {
 	if _, err := t.back(sa); err != nil {
 		return fmt.Errorf("after the wire was mended: %w", err)
 	}
+	for _, e := range []end{t.first, t.second} {
+		if g, ok := e.(*gateway); ok {
+			if err := g.remind(); err != nil {
+				return err
+			}
+		}
+	}
 	return t.carriesAll()
 }
 

@@ -177,6 +177,22 @@ func (g *gateway) neighbour() bool {
 	})
 }
 
+// remind tells the kernel itself where its peer is. After a silence nhrpd 8.4 leaves the entry
+// that the kernel made, with link layer address 0.0.0.0, and its kernel refuses every packet.
+func (g *gateway) remind() error {
+	if g.neighbour() {
+		return nil
+	}
+	link, err := g.at.node.Net.LinkByName("gre1")
+	if err != nil {
+		return err
+	}
+	return g.at.node.Net.NeighSet(&netlink.Neigh{
+		LinkIndex: link.Attrs().Index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
+		IP: g.peer.overlay.AsSlice(), LLIPAddr: g.peer.seen.AsSlice(),
+	})
+}
+
 func (g *gateway) transcript() string {
 	all := g.swan.transcript()
 	for _, d := range g.daemon {
