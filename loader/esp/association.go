@@ -30,7 +30,6 @@ type Association struct {
 	first    atomic.Pointer[time.Time] // when packets came in for the first time
 	received atomic.Int64              // since then, in nanoseconds: the wall clock may jump
 	moved    atomic.Pointer[netip.AddrPort]
-	retired  atomic.Bool
 }
 
 // Path gives where its packets go now.
@@ -71,6 +70,3 @@ func (a *Association) Used() (packets, bytes uint64) {
 	in, out := a.In.Stats(), a.Out.Stats()
 	return in.Packets + out.Packets, in.Bytes + out.Bytes
 }
-
-// Usable says whether packets may leave by it.
-func (a *Association) Usable() bool { return !a.retired.Load() }

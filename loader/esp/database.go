@@ -108,7 +108,6 @@ func (d *Database) end(spi uint32, inbound bool) {
 		d.mu.Unlock()
 		return
 	}
-	a.retired.Store(true)
 	if inbound {
 		delete(d.inbound, spi)
 	}

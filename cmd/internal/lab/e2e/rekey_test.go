@@ -16,7 +16,7 @@ import (
 )
 
 // TestRekeysLoseNothing: 20 rekeys of Child and IKE SAs, by both ends, under numbered UDP
-// and TCP at half the rate that it has by itself.
+// and TCP at half the rate that it has by itself, of which 200 Mbit/s count.
 func TestRekeysLoseNothing(t *testing.T) {
 	for name, lines := range map[string][]string{"in UDP": nil, "raw, tunnel mode": {`encapsulation = "raw"`, `mode = "tunnel"`}} {
 		t.Run(name, func(t *testing.T) { rekeysLoseNothing(t, lines) })
