@@ -30,7 +30,7 @@ func (p *Pump) learn(id tables.PeerID) {
 	if err != nil {
 		return
 	}
-	mtu := path - p.config.Header.Overhead()
+	mtu := path - p.config.Header.Overhead(peer.Endpoint.NBMA)
 	if a := p.secured.find(id); a != nil {
 		mtu = p.inside(a, path)
 	}

@@ -30,7 +30,7 @@ type Batch struct {
 	receive  func(fd uintptr) bool // a method value, made once
 	messages []mmsghdr
 	vectors  []unix.Iovec
-	names    []unix.RawSockaddrInet4
+	names    []name
 	controls []byte
 	buffers  []byte
 	queue    errorQueue
@@ -49,14 +49,14 @@ const (
 	sendings   = 16      // errors of earlier sendings that one read goes past
 )
 
-// controlSize has room for IP_PKTINFO, IP_TOS and UDP_GRO.
-var controlSize = unix.CmsgSpace(unix.SizeofInet4Pktinfo) + unix.CmsgSpace(1) + unix.CmsgSpace(4)
+// controlSize has room for our address, the TOS octet and UDP_GRO.
+var controlSize = unix.CmsgSpace(unix.SizeofInet6Pktinfo) + unix.CmsgSpace(4) + unix.CmsgSpace(4)
 
 // NewBatch makes room for n messages of the kernel's, 64 KiB each, of which many
 // datagrams can come.
 func NewBatch(n int) *Batch {
 	b := &Batch{
-		messages: make([]mmsghdr, n), vectors: make([]unix.Iovec, n), names: make([]unix.RawSockaddrInet4, n),
+		messages: make([]mmsghdr, n), vectors: make([]unix.Iovec, n), names: make([]name, n),
 		controls: make([]byte, n*controlSize), buffers: make([]byte, n*bufferSize),
 	}
 	for i := range b.messages {
@@ -82,7 +82,7 @@ func (d *datagrams) ReadBatch(b *Batch) error {
 	b.Datagrams, b.Hints, b.conn = b.Datagrams[:0], b.Hints[:0], d
 	for len(b.Datagrams)+len(b.Hints) == 0 {
 		b.read, b.err = 0, nil
-		err := pollerError(d.raw.Read(b.receive))
+		err := pollerError(d.descriptor.Read(b.receive))
 		if err == nil {
 			err = b.err
 		}
@@ -103,7 +103,7 @@ func (b *Batch) receiveFrom(fd uintptr) bool {
 	for range sendings {
 		for i := range b.messages {
 			h := &b.messages[i].header
-			h.Namelen = unix.SizeofSockaddrInet4
+			h.Namelen = unix.SizeofSockaddrInet6
 			h.SetControllen(controlSize)
 		}
 		var n uintptr
@@ -138,7 +138,7 @@ func (b *Batch) split() {
 			continue
 		}
 		data := b.buffers[i*bufferSize : i*bufferSize+int(m.length)]
-		d := Datagram{Remote: addrPort(&b.names[i]), Local: b.conn.local}
+		d := Datagram{Remote: b.names[i].get(), Local: b.conn.local}
 		size := b.readControl(i, &d)
 		if size <= 0 {
 			size = len(data)
@@ -147,7 +147,7 @@ func (b *Batch) split() {
 			segment := data[:min(size, len(data))]
 			data = data[len(segment):]
 			d.Kind, d.Data = b.conn.sort(segment)
-			if d.Remote.Port() == 0 && !b.conn.header {
+			if d.Remote.Port() == 0 && !b.conn.raw {
 				d.Kind = Garbage
 			}
 			switch d.Kind {
@@ -185,6 +185,7 @@ func sortIKE(b []byte) (Kind, []byte) {
 // readControl reads what came beside a message, and gives the size of the
 // datagrams that were merged in it, 0 for a single one.
 func (b *Batch) readControl(i int, d *Datagram) (size int) {
+	f := b.conn.family
 	control := b.controls[i*controlSize : i*controlSize+int(b.messages[i].header.Controllen)]
 	for {
 		level, kind, data, rest, ok := nextControl(control)
@@ -192,19 +193,15 @@ func (b *Batch) readControl(i int, d *Datagram) (size int) {
 			return size
 		}
 		switch {
-		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			// The second address is ours, also where the datagram went to a broadcast.
-			d.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(data[4:8])), b.conn.local.Port())
-		case level == unix.IPPROTO_IP && kind == unix.IP_TOS && len(data) >= 1:
-			d.TOS = data[0]
+		case level == f.level && kind == f.destination:
+			if a, ok := f.ours(data, false); ok {
+				d.Local = netip.AddrPortFrom(a, b.conn.local.Port())
+			}
+		case level == f.level && kind == f.tos:
+			d.TOS = f.outerTOS(data)
 		case level == unix.IPPROTO_UDP && kind == unix.UDP_GRO && len(data) >= 4:
 			size = int(binary.NativeEndian.Uint32(data))
 		}
 		control = rest
 	}
-}
-
-func addrPort(name *unix.RawSockaddrInet4) netip.AddrPort {
-	port := (*[2]byte)(unsafe.Pointer(&name.Port))
-	return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), binary.BigEndian.Uint16(port[:]))
 }

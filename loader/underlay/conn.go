@@ -18,6 +18,9 @@ import (
 // ErrTooBig says that an outer packet is above the path's MTU.
 var ErrTooBig = errors.New("underlay: packet is above the path's MTU")
 
+// ErrFamily says that one address is of IPv4 and the other of IPv6.
+var ErrFamily = errors.New("not of the family of")
+
 // Implementation.
 const (
 	outerTTL = 64
@@ -29,7 +32,7 @@ const (
 
 // Config says where outer packets leave.
 type Config struct {
-	Local  netip.Addr // outer source, and destination of what is received; IPv4
+	Local  netip.Addr // outer source, and destination of what is received
 	Device string     // bound to it, with its VRF; "": not bound
 	Mark   uint32     // of what is sent; 0: none
 	Adopt  *os.File   // the socket that a holder kept; nil: one is opened
@@ -43,13 +46,19 @@ type Conn struct {
 	local  netip.Addr
 	device string
 	mark   uint32
-	errors errorQueue // the reader's
+	family *family
+
+	errors   errorQueue // the reader's
+	received received   // the reader's
 }
 
 // Open opens the socket or takes over the adopted one, and binds it to the
 // local address, device and mark. An adopted one that is bound elsewhere is
 // closed and a new one opened. It needs CAP_NET_RAW.
 func Open(c Config) (*Conn, error) {
+	if !usable(c.Local) {
+		return nil, fmt.Errorf("underlay: raw GRE socket on %s: no address without a zone", c.Local)
+	}
 	f := c.Adopt
 	if f != nil && !boundTo(f, c) {
 		_ = f.Close()
@@ -67,12 +76,14 @@ func Open(c Config) (*Conn, error) {
 		return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
 	}
 	conn := &Conn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark}
+	conn.family = familyOf(c.Local)
 	conn.errors.init()
+	conn.received.init()
 	return conn, nil
 }
 
 func open(c Config) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE)
+	fd, err := familyOf(c.Local).socket(unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.IPPROTO_GRE)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
 	}
@@ -80,40 +91,40 @@ func open(c Config) (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "gre "+c.Local.String())
-	if err := set(fd, c); err != nil {
+	if err := prepare(fd, c); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// set makes the socket what the Config says: bound to the device before the
+// prepare makes the socket what the Config says: bound to the device before the
 // address, which may exist in several VRFs.
-func set(fd int, c Config) error {
+func prepare(fd int, c Config) error {
 	if err := setDevice(fd, c.Device, c.Mark); err != nil {
 		return err
 	}
-	if err := setOptions(fd); err != nil {
+	if err := setOptions(fd, familyOf(c.Local)); err != nil {
 		return err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
+	if err := unix.Bind(fd, systemAddress(netip.AddrPortFrom(c.Local, 0))); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	return nil
 }
 
 // setOptions sets what a socket has wherever it is bound.
-func setOptions(fd int) error {
-	for _, option := range []struct{ name, value int }{
-		{unix.IP_TTL, outerTTL},
-		{unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO}, // DF
-		{unix.IP_RECVERR, 1},                        // ICMP about what BPF sent comes here too
-	} {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, option.name, option.value); err != nil {
-			return fmt.Errorf("set IP option %d: %w", option.name, err)
-		}
+func setOptions(fd int, f *family) error {
+	all := []option{
+		{f.level, f.hops, outerTTL},
+		{f.level, f.discover, unix.IP_PMTUDISC_DO}, // DF
+		{f.level, f.errors, 1},                     // ICMP about what BPF sent comes here too
 	}
-	return nil
+	if f == ipv6 { // whose raw sockets do not give the header
+		all = append(all, option{f.level, f.tellDestination, 1}, option{f.level, f.tellTOS, 1},
+			option{f.level, unix.IPV6_RECVHOPOPTS, 1}, option{f.level, unix.IPV6_RECVDSTOPTS, 1})
+	}
+	return set(fd, all...)
 }
 
 // setDevice makes packets of the socket leave by the device, which also means its
@@ -144,30 +155,38 @@ func boundTo(f *os.File, c Config) bool {
 	}
 	same := false
 	err = raw.Control(func(fd uintptr) {
-		in4, ok := boundAddress(int(fd), unix.IPPROTO_GRE, c.Device, c.Mark)
-		same = ok && in4.Addr == c.Local.As4() && setOptions(int(fd)) == nil
+		at, ok := boundAddress(int(fd), unix.IPPROTO_GRE, c.Device, c.Mark)
+		same = ok && at.Addr() == c.Local && setOptions(int(fd), familyOf(c.Local)) == nil
 	})
 	return err == nil && same
 }
 
-// boundAddress gives the address of an IPv4 socket of the protocol that is bound
-// to the device and has the mark.
-func boundAddress(fd, protocol int, device string, mark uint32) (*unix.SockaddrInet4, bool) {
+// boundAddress gives the address of a socket of the protocol that is bound to the device
+// and has the mark.
+func boundAddress(fd, protocol int, device string, mark uint32) (at netip.AddrPort, ok bool) {
 	p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || p != protocol {
-		return nil, false
+		return at, false
 	}
 	d, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
 	if err != nil || d != device {
-		return nil, false
+		return at, false
 	}
 	m, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK)
 	if err != nil || uint32(m) != mark {
-		return nil, false
+		return at, false
 	}
 	address, err := unix.Getsockname(fd)
-	in4, ok := address.(*unix.SockaddrInet4)
-	return in4, ok && err == nil
+	if err != nil {
+		return at, false
+	}
+	switch a := address.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), true
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), true
+	}
+	return at, false
 }
 
 // Local gives the address that the socket is bound to.
@@ -186,8 +205,7 @@ func (c *Conn) Read(buf []byte) (Packet, error) {
 	var narrow *Narrow
 	err := pollerError(c.raw.Read(func(fd uintptr) bool {
 		for range sendings {
-			n, errno = unix.Read(int(fd), buf)
-			if errno == nil {
+			if n, errno = c.received.read(fd, buf); errno == nil {
 				return true
 			}
 			if narrow = c.narrowed(fd); narrow != nil {
@@ -208,19 +226,22 @@ func (c *Conn) Read(buf []byte) (Packet, error) {
 	if err != nil {
 		return Packet{}, fmt.Errorf("underlay: read raw GRE socket on %s: %w", c.local, err)
 	}
+	if c.family == ipv6 {
+		return c.received.parse(buf[:n], c.local)
+	}
 	return parse(buf[:n])
 }
 
-// Send sends the payload in GRE with TTL 64, DF set and the TOS octet. It wraps
-// ErrTooBig where the packet is above the path's MTU.
+// Send sends the payload in GRE with TTL 64, DF set and the TOS octet, to an address of
+// the family of the Conn's. It wraps ErrTooBig where the packet is above the path's MTU.
 func (c *Conn) Send(to netip.Addr, h Header, tos uint8, payload []byte) error {
-	if !to.Is4() {
-		return fmt.Errorf("underlay: send to %s: not an IPv4 address", to)
+	if !usable(to) || familyOf(to) != c.family {
+		return fmt.Errorf("underlay: send to %s: %w %s", to, ErrFamily, c.local)
 	}
 	head := h.appendTo(make([]byte, 0, baseLength+wordLength))
 	control := make([]byte, unix.CmsgSpace(4))
-	putTOS(control, tos)
-	address := &unix.SockaddrInet4{Addr: to.As4()}
+	c.family.putTOS(control, tos)
+	address := systemAddress(netip.AddrPortFrom(to, 0))
 	var err error
 	writeErr := c.raw.Write(func(fd uintptr) bool {
 		_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)

@@ -221,7 +221,7 @@ func FuzzParse(f *testing.F) {
 		if flags&(flagRouting|flagReserved|flagVersion) != 0 {
 			t.Errorf("taken with the flags %#04x", flags)
 		}
-		if len(p.Payload)+p.Overhead() > len(b) {
+		if len(p.Payload)+p.Overhead(near) > len(b) {
 			t.Errorf("more payload than packet: %d of %d", len(p.Payload), len(b))
 		}
 		h, payload, reason := ParseGRE(append(p.appendTo(nil), p.Payload...))

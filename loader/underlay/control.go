@@ -42,9 +42,3 @@ func nextControl(b []byte) (level, kind int, data, rest []byte, ok bool) {
 	kind = int(binary.NativeEndian.Uint32(b[controlHeader-4:]))
 	return level, kind, b[controlHeader:n], b[min(unix.CmsgSpace(n-controlHeader), len(b)):], true
 }
-
-// putTOS writes the control message that sets the TOS octet of one packet.
-func putTOS(control []byte, tos uint8) {
-	data, _ := putControl(control, unix.IPPROTO_IP, unix.IP_TOS, 4)
-	binary.NativeEndian.PutUint32(data, uint32(tos))
-}

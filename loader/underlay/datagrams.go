@@ -13,14 +13,15 @@ import (
 
 // datagrams is what the sockets that are read in batches have in common.
 type datagrams struct {
-	name   string // of the kind, for errors
-	file   *os.File
-	raw    syscall.RawConn
-	local  netip.AddrPort
-	device string
-	mark   uint32
-	header bool // each message begins with its IPv4 header
-	sort   func([]byte) (Kind, []byte)
+	name       string // of the kind, for errors
+	file       *os.File
+	descriptor syscall.RawConn
+	local      netip.AddrPort
+	device     string
+	mark       uint32
+	family     *family
+	raw        bool // without UDP: endpoints have port 0
+	sort       func([]byte) (Kind, []byte)
 
 	filter Filter // nil: none
 	cookie uint64 // of the socket, if there is a filter

@@ -34,8 +34,8 @@ func OpenESP(c Config) (*ESPConn, error) {
 	fail := func(err error) (*ESPConn, error) {
 		return nil, fmt.Errorf("underlay: raw ESP socket on %s: %w", c.Local, err)
 	}
-	if !c.Local.Is4() {
-		return fail(errors.New("not an IPv4 address"))
+	if !usable(c.Local) {
+		return fail(errors.New("no address without a zone"))
 	}
 	f := c.Adopt
 	if f != nil && !adoptableESP(f, c) {
@@ -53,13 +53,17 @@ func OpenESP(c Config) (*ESPConn, error) {
 		_ = f.Close()
 		return fail(err)
 	}
+	sort := sortESP
+	if c.Local.Is4() {
+		sort = sortESP4
+	}
 	return &ESPConn{datagrams: datagrams{
-		name: "raw ESP", file: f, raw: raw, local: netip.AddrPortFrom(c.Local, 0), device: c.Device, mark: c.Mark, header: true, sort: sortESP,
+		name: "raw ESP", file: f, descriptor: raw, local: netip.AddrPortFrom(c.Local, 0), family: familyOf(c.Local), device: c.Device, mark: c.Mark, raw: true, sort: sort,
 	}}, nil
 }
 
 func openESP(c Config) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ESP)
+	fd, err := familyOf(c.Local).socket(unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.IPPROTO_ESP)
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
 	}
@@ -68,10 +72,10 @@ func openESP(c Config) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), "esp "+c.Local.String())
 	if err = setDevice(fd, c.Device, c.Mark); err == nil {
-		err = setESP(fd)
+		err = setESP(fd, familyOf(c.Local))
 	}
 	if err == nil {
-		if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.As4()}); err != nil {
+		if err = unix.Bind(fd, systemAddress(netip.AddrPortFrom(c.Local, 0))); err != nil {
 			err = fmt.Errorf("bind: %w", err)
 		}
 	}
@@ -83,19 +87,9 @@ func openESP(c Config) (*os.File, error) {
 }
 
 // setESP sets what each packet tells, and that nothing is fragmented.
-func setESP(fd int) error {
-	for _, o := range []struct{ level, name, value int }{
-		{unix.IPPROTO_IP, unix.IP_TTL, outerTTL},
-		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
-		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
-		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
-		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
-	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return fmt.Errorf("set option %d of level %d: %w", o.name, o.level, err)
-		}
-	}
-	return nil
+func setESP(fd int, f *family) error {
+	return set(fd, option{f.level, f.hops, outerTTL}, option{f.level, f.discover, unix.IP_PMTUDISC_DO},
+		option{f.level, f.tellDestination, 1}, option{f.level, f.tellTOS, 1}, option{f.level, f.errors, 1})
 }
 
 // adoptableESP says whether the socket is bound as the Config asks, and makes it the
@@ -107,14 +101,22 @@ func adoptableESP(f *os.File, c Config) bool {
 	}
 	same := false
 	err = raw.Control(func(fd uintptr) {
-		in4, ok := boundAddress(int(fd), unix.IPPROTO_ESP, c.Device, c.Mark)
-		same = ok && in4.Addr == c.Local.As4() && setESP(int(fd)) == nil
+		at, ok := boundAddress(int(fd), unix.IPPROTO_ESP, c.Device, c.Mark)
+		same = ok && at.Addr() == c.Local && setESP(int(fd), familyOf(c.Local)) == nil
 	})
 	return err == nil && same
 }
 
-// sortESP takes the IPv4 header off a packet of a raw socket.
+// sortESP looks at a packet of a raw socket of IPv6, which does not give the header.
 func sortESP(b []byte) (Kind, []byte) {
+	if len(b) < 8 {
+		return Garbage, nil
+	}
+	return ESP, b
+}
+
+// sortESP4 takes the IPv4 header off a packet of a raw socket.
+func sortESP4(b []byte) (Kind, []byte) {
 	if len(b) < 20 {
 		return Garbage, nil
 	}

@@ -3,7 +3,6 @@
 package underlay
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"unsafe"
@@ -16,7 +15,7 @@ import (
 type outgoingESP struct {
 	messages [MaxSegments]mmsghdr
 	vectors  [MaxSegments]unix.Iovec
-	name     unix.RawSockaddrInet4
+	name     name
 	control  []byte
 
 	conn  *ESPConn
@@ -28,12 +27,11 @@ type outgoingESP struct {
 }
 
 func newOutgoingESP(c *ESPConn) *outgoingESP {
-	o := &outgoingESP{conn: c, control: make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo)+unix.CmsgSpace(4))}
-	o.name.Family = unix.AF_INET
+	o := &outgoingESP{conn: c, control: make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo)+unix.CmsgSpace(4))}
 	for i := range o.messages {
 		h := &o.messages[i].header
 		h.Name = (*byte)(unsafe.Pointer(&o.name))
-		h.Namelen = unix.SizeofSockaddrInet4
+		h.Namelen = c.family.nameLength
 		h.Iov = &o.vectors[i]
 		h.SetIovlen(1)
 	}
@@ -68,15 +66,15 @@ func (c *ESPConn) release(o *outgoingESP) {
 // to. It wraps ErrTooBig where a packet is above the path's MTU: those before it were
 // sent. It waits while the socket's buffer is full.
 func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b []byte) error {
-	if !remote.Is4() {
-		return fmt.Errorf("underlay: send ESP to %s: not an IPv4 address", remote)
+	if !usable(remote) || familyOf(remote) != c.family {
+		return fmt.Errorf("underlay: send ESP to %s: %w %s", remote, ErrFamily, c.local.Addr())
 	}
 	if size < 1 || len(b) > size*MaxSegments {
 		return fmt.Errorf("underlay: send ESP to %s: %d octets in packets of %d, at most %d of them", remote, len(b), size, MaxSegments)
 	}
 	o := c.acquire()
 	defer c.release(o)
-	o.name.Addr = remote.As4()
+	o.name.put(netip.AddrPortFrom(remote, 0))
 	o.put(local, tos)
 	for o.count = 0; len(b) > 0; o.count++ {
 		n := min(size, len(b))
@@ -86,9 +84,9 @@ func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b 
 	}
 	o.sent, o.errno = 0, 0
 	// Write would let one sender in at a time: it is for waiting alone.
-	err := pollerError(c.raw.Control(o.try))
+	err := pollerError(c.descriptor.Control(o.try))
 	if err == nil && o.errno == unix.EAGAIN {
-		err = pollerError(c.raw.Write(o.wait))
+		err = pollerError(c.descriptor.Write(o.wait))
 	}
 	clear(o.vectors[:o.count]) // keep nobody's memory
 	c.counters.sent.Add(uint64(o.sent))
@@ -100,16 +98,7 @@ func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b 
 
 // put makes the control messages of all: source address and TOS.
 func (o *outgoingESP) put(local netip.Addr, tos uint8) {
-	rest := o.control
-	var data []byte
-	if local.Is4() && !local.IsUnspecified() {
-		data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
-		clear(data)
-		address := local.As4()
-		copy(data[4:8], address[:])
-	}
-	data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_TOS, 4)
-	binary.NativeEndian.PutUint32(data, uint32(tos))
+	rest := o.conn.family.putTOS(o.conn.family.putSource(o.control, local), tos)
 	for i := range o.messages {
 		h := &o.messages[i].header
 		h.Control = &o.control[0]

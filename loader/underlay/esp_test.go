@@ -106,7 +106,7 @@ func TestRawESPHeaders(t *testing.T) {
 		{"a header of 16 octets", append([]byte{0x44, 0, 0, 32}, make([]byte, 28)...), Garbage},
 		{"no header", []byte{0x45}, Garbage},
 	} {
-		kind, data := sortESP(c.b)
+		kind, data := sortESP4(c.b)
 		if kind != c.kind || kind == ESP && !bytes.Equal(data, whole) {
 			t.Errorf("%s: kind %d, %x", c.name, kind, data)
 		}

@@ -22,7 +22,7 @@ type Filter interface {
 func (d *datagrams) SetFilter(f Filter) error {
 	var cookie uint64
 	var set error
-	err := d.raw.Control(func(fd uintptr) {
+	err := d.descriptor.Control(func(fd uintptr) {
 		if cookie, set = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE); set == nil {
 			set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_BPF, f.FD())
 		}
@@ -74,7 +74,7 @@ func (d *datagrams) dropped() (n uint32, ok bool) {
 	var info [drops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
 	var errno unix.Errno
-	err := d.raw.Control(func(fd uintptr) {
+	err := d.descriptor.Control(func(fd uintptr) {
 		_, _, errno = unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})
 	return info[drops], err == nil && errno == 0 && size == uint32(unsafe.Sizeof(info))

@@ -41,7 +41,7 @@ type Packet struct {
 	Header
 	Source, Destination netip.Addr // outer
 	TOS                 uint8      // outer, with the ECN bits
-	Options             bool       // the outer header has options
+	Options             bool       // the outer header has options, or extension headers behind it
 	Payload             []byte     // into the buffer of Read
 }
 
@@ -126,10 +126,10 @@ func (h Header) appendTo(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, h.Key)
 }
 
-// Overhead gives the octets of outer IPv4 and GRE around an inner packet.
-func (h Header) Overhead() int {
+// Overhead gives the octets of outer IP and GRE around an inner packet to an NBMA address.
+func (h Header) Overhead(to netip.Addr) int {
 	if h.HasKey {
-		return 20 + baseLength + wordLength
+		return IPHeader(to) + baseLength + wordLength
 	}
-	return 20 + baseLength
+	return IPHeader(to) + baseLength
 }

@@ -24,7 +24,7 @@ func (c *Conn) PathMTU(to netip.Addr) (int, error) {
 // for the one that the kernel chooses.
 func (c *datagrams) PathMTU(local, to netip.Addr) (int, error) {
 	if !local.IsValid() {
-		local = netip.IPv4Unspecified()
+		local = unspecified(to)
 	}
 	mtu, err := pathMTU(local, c.device, c.mark, to)
 	if err != nil {
@@ -33,9 +33,21 @@ func (c *datagrams) PathMTU(local, to netip.Addr) (int, error) {
 	return mtu, nil
 }
 
+// unspecified is the unspecified address of the family of another one.
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
 func pathMTU(local netip.Addr, device string, mark uint32, to netip.Addr) (int, error) {
 	// A connected socket of the same binding asks the routes; it sends nothing.
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	f := familyOf(to)
+	if familyOf(local) != f {
+		return 0, fmt.Errorf("%w %s", ErrFamily, local)
+	}
+	fd, err := f.socket(unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -50,11 +62,11 @@ func pathMTU(local netip.Addr, device string, mark uint32, to netip.Addr) (int, 
 			return 0, err
 		}
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: local.As4()}); err != nil {
+	if err := unix.Bind(fd, systemAddress(netip.AddrPortFrom(local, 0))); err != nil {
 		return 0, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 9, Addr: to.As4()}); err != nil {
+	if err := unix.Connect(fd, systemAddress(netip.AddrPortFrom(to, 9))); err != nil {
 		return 0, err
 	}
-	return unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU)
+	return unix.GetsockoptInt(fd, f.level, f.mtu)
 }

@@ -16,7 +16,7 @@ import (
 type UDPConfig struct {
 	// Local is our address and port. An unspecified address stands for all that the
 	// device, or the machine, has: each datagram tells to which one it went.
-	Local  netip.AddrPort // IPv4
+	Local  netip.AddrPort // of IPv4 or IPv6: a socket has one family
 	Device string         // bound to it, with its VRF; "": not bound
 	Mark   uint32         // of what is sent; 0: none
 	// Encapsulation says that the port is 4500 or does as it does: ESP and
@@ -48,8 +48,8 @@ func OpenUDP(c UDPConfig) (*UDPConn, error) {
 	fail := func(err error) (*UDPConn, error) {
 		return nil, fmt.Errorf("underlay: UDP socket on %s: %w", c.Local, err)
 	}
-	if !c.Local.Addr().Is4() {
-		return fail(errors.New("not an IPv4 address"))
+	if !usable(c.Local.Addr()) {
+		return fail(errors.New("no address without a zone"))
 	}
 	f := c.Adopt
 	if f != nil && !adoptable(f, c) {
@@ -72,12 +72,12 @@ func OpenUDP(c UDPConfig) (*UDPConn, error) {
 		sort = Classify
 	}
 	return &UDPConn{encapsulation: c.Encapsulation, datagrams: datagrams{
-		name: "UDP", file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark, sort: sort,
+		name: "UDP", file: f, descriptor: raw, local: c.Local, family: familyOf(c.Local.Addr()), device: c.Device, mark: c.Mark, sort: sort,
 	}}, nil
 }
 
 func openUDP(c UDPConfig) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	fd, err := familyOf(c.Local.Addr()).socket(unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func openUDP(c UDPConfig) (*os.File, error) {
 	}
 	if err == nil {
 		// No SO_REUSEADDR: of two programs on one port the older would go deaf.
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: c.Local.Addr().As4(), Port: int(c.Local.Port())})
+		err = unix.Bind(fd, systemAddress(c.Local))
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
 			err = fmt.Errorf("%w: another program has the port (ss -unlp): stop it, or give this one an address of its own", err)
@@ -111,19 +111,9 @@ func setUDP(fd int, c UDPConfig) error {
 	if c.Encapsulation {
 		discover, merge = unix.IP_PMTUDISC_DO, 1
 	}
-	for _, o := range []struct{ level, name, value int }{
-		{unix.IPPROTO_IP, unix.IP_TTL, outerTTL},
-		{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover},
-		{unix.IPPROTO_IP, unix.IP_PKTINFO, 1},
-		{unix.IPPROTO_IP, unix.IP_RECVTOS, 1},
-		{unix.IPPROTO_IP, unix.IP_RECVERR, 1},
-		{unix.IPPROTO_UDP, unix.UDP_GRO, merge},
-	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return fmt.Errorf("set option %d of level %d: %w", o.name, o.level, err)
-		}
-	}
-	return nil
+	f := familyOf(c.Local.Addr())
+	return set(fd, option{f.level, f.hops, outerTTL}, option{f.level, f.discover, discover}, option{f.level, f.tellDestination, 1},
+		option{f.level, f.tellTOS, 1}, option{f.level, f.errors, 1}, option{unix.IPPROTO_UDP, unix.UDP_GRO, merge})
 }
 
 // adoptable says whether the socket is bound as the Config asks, and makes it the
@@ -135,8 +125,8 @@ func adoptable(f *os.File, c UDPConfig) bool {
 	}
 	same := false
 	err = raw.Control(func(fd uintptr) {
-		in4, ok := boundAddress(int(fd), unix.IPPROTO_UDP, c.Device, c.Mark)
-		if !ok || in4.Addr != c.Local.Addr().As4() || in4.Port != int(c.Local.Port()) {
+		at, ok := boundAddress(int(fd), unix.IPPROTO_UDP, c.Device, c.Mark)
+		if !ok || at != c.Local {
 			return
 		}
 		kind, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_ENCAP)

@@ -43,7 +43,7 @@ const (
 type errorQueue struct {
 	header  unix.Msghdr
 	vector  unix.Iovec
-	name    unix.RawSockaddrInet4
+	name    name
 	control []byte
 	quotes  []byte
 }
@@ -63,12 +63,12 @@ func (q *errorQueue) take(fd uintptr, quote []byte, h *Hint) (hint, taken bool) 
 	q.vector.Base = unsafe.SliceData(quote)
 	q.vector.SetLen(len(quote))
 	for {
-		q.header.Namelen = unix.SizeofSockaddrInet4
+		q.header.Namelen = unix.SizeofSockaddrInet6
 		q.header.SetControllen(len(q.control))
 		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&q.header)), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		switch errno {
 		case 0:
-			h.Remote, h.Quote = addrPort(&q.name), quote[:n]
+			h.Remote, h.Quote = q.name.get(), quote[:n]
 			return q.read(h), true
 		case unix.EINTR:
 		default:
@@ -96,7 +96,7 @@ func (b *Batch) drain(fd uintptr) {
 // read reads what came beside the quote. What our own kernel says is left out: the
 // sender heard it already.
 func (q *errorQueue) read(h *Hint) bool {
-	found := false
+	found, f := false, familyOf(h.Remote.Addr())
 	control := q.control[:q.header.Controllen]
 	for {
 		level, kind, data, rest, ok := nextControl(control)
@@ -104,16 +104,21 @@ func (q *errorQueue) read(h *Hint) bool {
 			return found
 		}
 		switch {
-		case level != unix.IPPROTO_IP:
-		case kind == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			h.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(data[8:12])), h.Local.Port())
-		case kind == unix.IP_RECVERR && len(data) >= extendedErr+unix.SizeofSockaddrInet4:
-			found = data[4] == unix.SO_EE_ORIGIN_ICMP
+		case level != f.level:
+		case kind == f.destination:
+			if a, ok := f.ours(data, true); ok {
+				h.Local = netip.AddrPortFrom(a, h.Local.Port())
+			}
+		case kind == f.errors && len(data) >= extendedErr+int(f.nameLength):
+			found = data[4] == f.origin
 			h.Err = unix.Errno(binary.NativeEndian.Uint32(data))
 			if h.Err == unix.EMSGSIZE {
 				h.MTU = int(binary.NativeEndian.Uint32(data[8:]))
 			}
-			h.From = netip.AddrFrom4([4]byte(data[extendedErr+4:]))
+			var from name
+			from.family = binary.NativeEndian.Uint16(data[extendedErr:])
+			copy(from.rest[:], data[extendedErr+4:])
+			h.From = from.get().Addr()
 		}
 		control = rest
 	}

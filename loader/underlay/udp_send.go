@@ -16,7 +16,7 @@ import (
 type outgoing struct {
 	header  unix.Msghdr
 	vectors [2]unix.Iovec
-	name    unix.RawSockaddrInet4
+	name    name
 	control []byte
 	marker  [4]byte
 
@@ -32,10 +32,9 @@ type outgoing struct {
 
 func newOutgoing(c *UDPConn) *outgoing {
 	o := &outgoing{conn: c, marker: NonESPMarker,
-		control: make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo)+unix.CmsgSpace(4)+unix.CmsgSpace(2))}
+		control: make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo)+unix.CmsgSpace(4)+unix.CmsgSpace(2))}
 	o.header.Name = (*byte)(unsafe.Pointer(&o.name))
-	o.header.Namelen = unix.SizeofSockaddrInet4
-	o.name.Family = unix.AF_INET
+	o.header.Namelen = c.family.nameLength
 	o.try, o.wait = o.transmit, func(fd uintptr) bool {
 		o.transmit(fd)
 		return o.errno != unix.EAGAIN
@@ -121,19 +120,21 @@ func (o *outgoing) put(i int, b []byte) {
 
 // send sends what stands in the vectors, as so many datagrams.
 func (c *UDPConn) send(o *outgoing, local, remote netip.AddrPort, vectors, datagrams int) error {
-	if !remote.Addr().Is4() || remote.Port() == 0 {
-		return fmt.Errorf("underlay: send to %s: not an IPv4 address with a port", remote)
+	switch {
+	case !usable(remote.Addr()) || remote.Port() == 0:
+		return fmt.Errorf("underlay: send to %s: not an address with a port", remote)
+	case familyOf(remote.Addr()) != c.family:
+		return fmt.Errorf("underlay: send to %s: %w %s", remote, ErrFamily, c.local.Addr())
 	}
 	o.errno = 0
-	o.name.Addr = remote.Addr().As4()
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&o.name.Port))[:], remote.Port())
+	o.name.put(remote)
 	o.header.Iov = &o.vectors[0]
 	o.header.SetIovlen(vectors)
 	o.putControls(local.Addr())
 	// Write would let one sender in at a time: it is for waiting alone.
-	err := pollerError(c.raw.Control(o.try))
+	err := pollerError(c.descriptor.Control(o.try))
 	if err == nil && o.errno == unix.EAGAIN {
-		err = pollerError(c.raw.Write(o.wait))
+		err = pollerError(c.descriptor.Write(o.wait))
 	}
 	o.vectors = [2]unix.Iovec{} // keep nobody's memory
 	switch {
@@ -148,19 +149,12 @@ func (c *UDPConn) send(o *outgoing, local, remote netip.AddrPort, vectors, datag
 
 // putControls makes the control messages: source address, TOS, segment size.
 func (o *outgoing) putControls(local netip.Addr) {
-	rest := o.control
-	var data []byte
-	if local.Is4() && !local.IsUnspecified() {
-		data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
-		clear(data)
-		address := local.As4()
-		copy(data[4:8], address[:])
-	}
+	rest := o.conn.family.putSource(o.control, local)
 	if o.tos != 0 {
-		data, rest = putControl(rest, unix.IPPROTO_IP, unix.IP_TOS, 4)
-		binary.NativeEndian.PutUint32(data, uint32(o.tos))
+		rest = o.conn.family.putTOS(rest, o.tos)
 	}
 	if o.segment != 0 {
+		var data []byte
 		data, rest = putControl(rest, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
 		binary.NativeEndian.PutUint16(data, uint16(o.segment))
 	}
@@ -199,11 +193,12 @@ func (o *outgoing) sendmsg(fd uintptr) {
 func (o *outgoing) sendFragmented(fd uintptr) {
 	o.conn.fragment.Lock()
 	defer o.conn.fragment.Unlock()
-	if unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT) != nil {
+	f := o.conn.family
+	if unix.SetsockoptInt(int(fd), f.level, f.discover, unix.IP_PMTUDISC_WANT) != nil {
 		return
 	}
 	o.sendmsg(fd)
-	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+	_ = unix.SetsockoptInt(int(fd), f.level, f.discover, unix.IP_PMTUDISC_DO)
 }
 
 // failed counts and explains.

@@ -121,7 +121,7 @@ func TestTheAnswerLeavesFromWhereTheQuestionWent(t *testing.T) {
 	if err := hub.Send(at("192.0.2.99:4500"), spoke.Local(), true, nil); err == nil || !strings.Contains(err.Error(), "no address of ours") {
 		t.Errorf("from an address that we do not have: %v", err)
 	}
-	if err := hub.Send(at("127.0.0.2:4500"), at("[2001:db8::1]:4500"), true, nil); err == nil || !strings.Contains(err.Error(), "not an IPv4 address") {
+	if err := hub.Send(at("127.0.0.2:4500"), at("[2001:db8::1]:4500"), true, nil); err == nil || !errors.Is(err, ErrFamily) {
 		t.Errorf("to IPv6: %v", err)
 	}
 }
@@ -286,7 +286,7 @@ func TestAUDPSocketIsAdoptedIfItIsBoundTheSame(t *testing.T) {
 
 func control(t *testing.T, c *UDPConn, fn func(fd int)) {
 	t.Helper()
-	if err := c.raw.Control(func(fd uintptr) { fn(int(fd)) }); err != nil {
+	if err := c.descriptor.Control(func(fd uintptr) { fn(int(fd)) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -298,7 +298,7 @@ func TestUDPSocketsThatCannotBeNameTheRemedy(t *testing.T) {
 		"another program has the port": {Local: at("127.0.0.1:500")},
 		"bind to device w9":            {Local: at("127.0.0.2:500"), Device: "w9"},
 		"no device has the address":    {Local: at("192.0.2.1:500")},
-		"not an IPv4 address":          {Local: at("[::1]:500")},
+		"no address without a zone":    {Local: at("[fe80::1%lo]:500")},
 	} {
 		if _, err := OpenUDP(c); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), c.Local.String()) {
 			t.Errorf("got %v, want %q", err, want)
