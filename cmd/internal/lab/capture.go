@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,10 +43,10 @@ func (n *Node) Capture(device string, keep func(Frame) bool) (*Capture, error) {
 	return n.capture(device, nil, keep)
 }
 
-// CaptureExcept is Capture of what is not UDP from or to a port: the kernel leaves that
-// out, so that it may be a lot.
-func (n *Node) CaptureExcept(device string, port uint16, keep func(Frame) bool) (*Capture, error) {
-	filter, err := except(port)
+// CaptureOnly is Capture of the frames for which a classic BPF program gives other than 0:
+// the kernel leaves the others out, so that they may be a lot.
+func (n *Node) CaptureOnly(device string, program []bpf.Instruction, keep func(Frame) bool) (*Capture, error) {
+	filter, err := assemble(program)
 	if err != nil {
 		return nil, fmt.Errorf("node %s: capture on %s: %w", n.Name, device, err)
 	}

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/bpf"
 )
 
 var labs atomic.Int32
@@ -174,7 +176,14 @@ func TestACaptureSeesBothDirections(t *testing.T) {
 
 func TestACaptureLeavesAPortOut(t *testing.T) {
 	left, router, right := chain(t, 0, nil)
-	c, err := router.CaptureExcept("left", 4500, func(f Frame) bool { return len(f.Data) > 34 && f.Data[12] == 8 && f.Data[13] == 0 })
+	const all = 1 << 18
+	port := []bpf.Instruction{ // of UDP, where the IP header has no options
+		bpf.LoadAbsolute{Off: 36, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 4500, SkipFalse: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.RetConstant{Val: all},
+	}
+	c, err := router.CaptureOnly("left", port, func(f Frame) bool { return len(f.Data) > 34 && f.Data[12] == 8 && f.Data[13] == 0 })
 	if err != nil {
 		t.Fatal(err)
 	}

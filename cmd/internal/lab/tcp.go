@@ -124,7 +124,7 @@ func (t *Talk) Blocks() uint64 { return t.blocks.Load() }
 func (t *Talk) Stop() TalkReport {
 	close(t.stop)
 	<-t.asked
-	t.report.Retransmissions = t.retransmissions()
+	t.report.Retransmissions = retransmissions(t.client)
 	t.client.Close()
 	t.listener.Close()
 	t.wait.Wait()
@@ -133,8 +133,8 @@ func (t *Talk) Stop() TalkReport {
 
 // retransmissions leaves out those that the other end had already: on a busy
 // machine an acknowledgement may just be late.
-func (t *Talk) retransmissions() uint32 {
-	c, ok := t.client.(*net.TCPConn)
+func retransmissions(conn net.Conn) uint32 {
+	c, ok := conn.(*net.TCPConn)
 	if !ok {
 		return 0
 	}

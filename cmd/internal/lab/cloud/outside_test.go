@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
+
 	"dmvpn/cmd/internal/lab"
 )
 
@@ -114,6 +116,56 @@ func TestWhatMayBeOutside(t *testing.T) {
 		got, err := j.frame(c.frame)
 		if c.wrong == "" && (err != nil || got != c.want) || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
 			t.Errorf("%s: %q, %v", c.name, got, err)
+		}
+		if c.wrong != "" && !handedUp(t, c.frame) {
+			t.Errorf("%s: the kernel leaves it out", c.name)
+		}
+	}
+}
+
+// handedUp runs the program of OutsideFast.
+func handedUp(t *testing.T, frame []byte) bool {
+	t.Helper()
+	vm, err := bpf.NewVM(doubtful())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := vm.Run(frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n > 0
+}
+
+func TestTheKernelHandsUpWhatIsInDoubt(t *testing.T) {
+	const spoke, hub = "198.18.1.1:4500", "192.0.2.1:4500"
+	inner := packet(protocolICMP, "10.10.1.10", "10.10.2.10", make([]byte, 200))[14:]
+	udp := func(payload []byte) []byte { return datagram(spoke, hub, payload) }
+	raw := func(payload []byte) []byte { return packet(protocolESP, "198.18.1.1", "192.0.2.1", payload) }
+	sealed := func(sequence uint32) []byte { return sealedAs(0x1000, sequence, bytes.Repeat([]byte{0x5a}, 99)) }
+	for _, c := range []struct {
+		name  string
+		frame []byte
+		up    bool
+	}{
+		{"ESP in UDP", udp(sealed(1)), false},
+		{"ESP", raw(sealed(1)), false},
+		{"ESP to a NAT's port", datagram(hub, "198.19.1.1:777", sealed(2)), false},
+		{"and from it", datagram("198.19.1.1:777", hub, sealed(3)), false},
+		{"between NATs' ports", datagram("198.19.1.1:777", "198.19.2.1:778", sealed(3)), true},
+		{"one in 64", udp(sealed(128)), true},
+		{"one in 64, raw", raw(sealed(64)), true},
+		{"short ESP", udp(sealedAs(0x1000, 1, nil)), true},
+		{"a packet in clear in UDP", udp(inner), true},
+		{"GRE in UDP", udp(slices.Concat([]byte{0, 0, 8, 0}, inner)), true},
+		{"GRE with a key in UDP", udp(slices.Concat([]byte{0x20, 0, 8, 0, 0, 0, 0, 42}, inner)), true},
+		{"a packet in clear in ESP", raw(sealedAs(0x1000, 1, inner)), true},
+		{"GRE in clear in ESP", raw(sealedAs(0x1000, 1, slices.Concat([]byte{0, 0, 8, 0}, inner))), true},
+		{"the same in tunnel mode", udp(sealedAs(0x1000, 1, slices.Concat(make([]byte, 20), []byte{0x20, 0, 8, 0, 0, 0, 0, 42}, inner))), true},
+		{"looks like addresses of the overlay", udp(sealedAs(0x1000, 1, bytes.Repeat([]byte{10}, 99))), true},
+	} {
+		if got := handedUp(t, c.frame); got != c.up {
+			t.Errorf("%s: handed up: %v", c.name, got)
 		}
 	}
 }

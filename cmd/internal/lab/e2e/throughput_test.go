@@ -88,7 +88,7 @@ func tcpAtFullSpeed(t *testing.T, m mode) {
 		}
 	}})
 	if m.encrypted {
-		outside, err := c.OutsideBut4500()
+		outside, err := c.OutsideFast()
 		check(t, err)
 		watched(t, outside)
 	}
