@@ -2,7 +2,8 @@
 
 // Command dmvpn-lab builds a DMVPN out of network namespaces on this machine:
 // an Internet, a hub and spokes, to be told about (demo) or explored (up, exec,
-// down). It needs root, and touches nothing but the namespaces it makes.
+// down). It needs root, and touches nothing but the namespaces it makes. Its
+// conformance suite tries a system elsewhere, from where it stands.
 package main
 
 import (
@@ -26,8 +27,12 @@ func main() {
 	default:
 	}
 	var status *exec.ExitError
+	var failed failures
 	switch {
 	case err == nil:
+	case errors.As(err, &failed):
+		fmt.Fprintln(os.Stderr, "dmvpn-lab:", err)
+		os.Exit(failed.status)
 	case errors.Is(err, errTold):
 		os.Exit(1)
 	case errors.As(err, &status):
@@ -57,7 +62,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&f.name, "name", "dmvpn", "name of the lab; labs of different names live side by side")
 	root.PersistentFlags().StringVar(&f.programs, "programs", "", "folder of dmvpnd and dmvpn (default: the one of dmvpn-lab)")
-	root.AddCommand(demoCommand(f), upCommand(f), downCommand(f), execCommand(f), serveCommand(f))
+	root.AddCommand(demoCommand(f), upCommand(f), downCommand(f), execCommand(f), serveCommand(f), conformanceCommand())
 	return root
 }
 

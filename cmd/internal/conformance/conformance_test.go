@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// programs are those of this tree, built once for all tests.
+var programs cloud.Programs
+
+var suiteProgram string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "dmvpn-conformance-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	programs = cloud.Programs{Dmvpnd: filepath.Join(dir, "dmvpnd"), Dmvpn: filepath.Join(dir, "dmvpn")}
+	suiteProgram = filepath.Join(dir, "dmvpn-lab")
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// tester is a node behind the Internet with a whole prefix of addresses.
+func tester(t *testing.T, c *cloud.Cloud) *lab.Node {
+	t.Helper()
+	n := c.Node("tester")
+	c.Wire(&lab.Wire{
+		A: lab.End{Node: "tester", Device: "eth0", Address: "198.51.100.1/24"},
+		B: lab.End{Node: "internet", Device: "tester", Address: "198.51.100.254/24"},
+	})
+	n.Route("198.51.100.254", "default")
+	if err := c.Err(); err != nil {
+		t.Fatal(err)
+	}
+	lo, err := n.Net.LinkByName("lo")
+	if err == nil {
+		_, local, _ := net.ParseCIDR("198.51.100.0/25")
+		err = n.Net.RouteAdd(&netlink.Route{
+			Dst: local, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// try runs the suite in a node, as its user would.
+func try(t *testing.T, n *lab.Node, args ...string) []Result {
+	t.Helper()
+	args = append([]string{"conformance", "-j", "--wait", "300ms", "--at-once", "24"}, args...)
+	out, err := n.Run(t.Context(), suiteProgram, args...)
+	var results []Result
+	if e := json.Unmarshal([]byte(out), &results); e != nil {
+		t.Fatalf("%v: %v\n%s", err, e, out)
+	}
+	failed := Count(results)[Fail]
+	if (err == nil) != (failed == 0) {
+		t.Errorf("%d rows failed, and the program ended with: %v", failed, err)
+	}
+	return results
+}
+
+// build makes a cloud with a tester in it.
+func build(t *testing.T, o cloud.Options) (*cloud.Cloud, *lab.Node) {
+	t.Helper()
+	o.Name, o.Programs = fmt.Sprintf("cf%d%s", os.Getpid(), o.Name), programs
+	c, err := cloud.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, node := range c.Nodes() {
+				if log := c.Log(node, 40); log != "" {
+					t.Logf("the log of %s ends:\n%s", node, log)
+				}
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c, tester(t, c)
+}
+
+// TestOurServerConforms: nothing fails, and nothing is otherwise than the list has it.
+//
+//	tester 198.51.100.0/25 ── internet ── hub 192.0.2.1
+func TestOurServerConforms(t *testing.T) {
+	c, n := build(t, cloud.Options{Name: "nhs", Settings: func(node string, s *cloud.Settings) {
+		s.Tunnels[0].Address = cloud.HubTunnel().String() + "/16"
+	}})
+	if err := c.Start("hub"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context(), "hub"); err != nil {
+		t.Fatal(err)
+	}
+	results := try(t, n, "--target", cloud.HubNBMA().String(), "--server-address", "10.0.0.1/16", "--key", "42", "--auth", "test1234",
+		"--local", "198.51.100.0/25", "--behind", "10.10.0.0/24")
+	report(t, results, mayNotApply)
+}
+
+// mayNotApply are the rows that say nothing of ours, with the reason.
+var mayNotApply = map[string]string{}
+
+// report fails for every row that is neither passed nor known not to apply.
+func report(t *testing.T, results []Result, without map[string]string) {
+	t.Helper()
+	for _, r := range results {
+		var b bytes.Buffer
+		WriteLine(&b, r)
+		switch {
+		case r.Verdict == Pass:
+		case r.Verdict == NotApplicable && without[r.ID] != "":
+			t.Logf("%s", b.String())
+		default:
+			t.Errorf("%s", b.String())
+		}
+	}
+	t.Log(Summary(results))
+}
