@@ -58,7 +58,8 @@ const (
 	DmvpnDropReasonDROP_INTEGRITY      DmvpnDropReason = 22
 	DmvpnDropReasonDROP_UNKNOWN_SPI    DmvpnDropReason = 23
 	DmvpnDropReasonDROP_SPOOFED        DmvpnDropReason = 24
-	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 25
+	DmvpnDropReasonDROP_MULTICAST_RATE DmvpnDropReason = 25
+	DmvpnDropReasonDROP_MAX            DmvpnDropReason = 26
 )
 
 type DmvpnEspLocal struct {

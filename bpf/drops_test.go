@@ -22,7 +22,7 @@ var sources = map[string][]string{
 
 // slowPathReasons have no case here: the slow path alone counts them, and loader/pump
 // has their cases.
-var slowPathReasons = []string{"DROP_QUEUE_FULL", "DROP_NO_SA", "DROP_REPLAY", "DROP_INTEGRITY", "DROP_SPOOFED"}
+var slowPathReasons = []string{"DROP_QUEUE_FULL", "DROP_NO_SA", "DROP_REPLAY", "DROP_INTEGRITY", "DROP_SPOOFED", "DROP_MULTICAST_RATE"}
 
 // elsewhere is what a test of its own shows because a table cannot.
 var elsewhere = []struct {

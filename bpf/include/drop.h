@@ -30,5 +30,6 @@ enum drop_reason {
 	DROP_INTEGRITY = 22,     /* ESP: the check value is wrong */
 	DROP_UNKNOWN_SPI = 23,   /* ESP: nobody has this SPI */
 	DROP_SPOOFED = 24,       /* the inner source is not the peer's */
+	DROP_MULTICAST_RATE = 25, /* more multicast than the tunnel may send */
 	DROP_MAX,
 };

@@ -85,6 +85,7 @@ func command() *cobra.Command {
 	list("nhrp", "List the NHRP cache", show(&t, (*control.Client).NHRP, render.NHRP))
 	list("nhs", "List the next hop servers", show(&t, (*control.Client).NHS, render.NHS))
 	list("shortcut", "List the direct paths", show(&t, (*control.Client).Shortcuts, render.Shortcuts), "shortcuts")
+	list("multicast", "List who gets multicast, with its limits and counters", show(&t, (*control.Client).Multicast, render.Multicast))
 	list("stats", "Show the counters, and what was dropped", t.stats)
 	list("drops", "List what was dropped, by peer and reason", show(&t, (*control.Client).Drops,
 		func(w io.Writer, _ time.Time, d []control.Drop) error { return render.Drops(w, d) }))

@@ -79,6 +79,7 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
 		MTU: t.mtu, Queue: t.device.Queue, Conn: k.conn, Tables: t.daemon.plane.Tables,
 		Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, ESP: t.daemon.ike,
+		Multicast: t.plain.audience.peers, MulticastRate: t.config.Multicast.Rate, MulticastBurst: t.config.Multicast.Burst,
 		Secure:    t.deliver,
 		Permitted: t.permitted(),
 		NHRP: func(from netip.Addr, packet []byte) {

@@ -15,6 +15,7 @@ type dataPlane struct {
 	tables   *tables.Tables
 	tunnel   int        // index of the device
 	fallback netip.Addr // next hop that takes what is unresolved
+	audience audience
 }
 
 func at(e engine.Endpoint) tables.Endpoint { return tables.Endpoint{NBMA: e.NBMA, Port: e.Port} }
@@ -29,6 +30,7 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 	if err := d.tables.Bind(d.tunnel, nextHop, id); err != nil {
 		return err
 	}
+	d.audience.set(nextHop, id, b.Multicast)
 	if nextHop == d.fallback {
 		return d.tables.SetFallback(d.tunnel, id)
 	}
@@ -37,6 +39,7 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 
 // Unbind implements nhrpd.DataPlane.
 func (d *dataPlane) Unbind(nextHop netip.Addr) error {
+	d.audience.set(nextHop, 0, false)
 	if nextHop == d.fallback {
 		if err := d.tables.SetFallback(d.tunnel, 0); err != nil {
 			return err

@@ -43,6 +43,7 @@ type tunnel struct {
 	mtu     int
 	watcher *kernel.Watcher
 	service *nhrpd.Service
+	plain   *dataPlane
 	secure  *secure // nil: packets travel in clear
 
 	authorizer *authorizer
@@ -85,11 +86,11 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if t.authorizer, err = newAuthorizer(c.Authorize); err != nil {
 		return err
 	}
-	plain := &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
-	var plane nhrpd.DataPlane = plain
+	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
+	var plane nhrpd.DataPlane = t.plain
 	var secured func(engine.Endpoint) bool
 	if c.Protected {
-		t.secure = newSecure(t, plain)
+		t.secure = newSecure(t, t.plain)
 		plane, secured = t.secure, t.secure.secured
 	}
 	t.service = nhrpd.New(nhrpd.Config{
@@ -184,6 +185,7 @@ func machine(c config.Tunnel, mtu int) engine.Config {
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
 		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}
+	e.Multicast = engine.Multicast{Dynamic: c.Multicast.Dynamic, Addresses: c.Multicast.Addresses, Unwanted: c.Multicast.None()}
 	for _, x := range c.Maps {
 		e.Maps = append(e.Maps, engine.Map{Protocol: x.Protocol, NBMA: x.NBMA})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dmvpn/loader/esp"
+	"dmvpn/loader/tables"
 )
 
 // void takes ESP packets and inner packets, and keeps the last ESP.
@@ -53,6 +54,12 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	large, v := superPacket(20, 1300)
 	if n := testing.AllocsPerRun(50, func() { s.protect(id, v, large); s.end() }); n != 0 {
 		t.Errorf("a GSO packet of 20 segments that leaves: %v allocations", n)
+	}
+	toAll := []tables.PeerID{id}
+	p.config.Multicast = func() []tables.PeerID { return toAll }
+	group := must2(parseInner(udp4("10.0.0.11", "224.0.0.5", 5000, make([]byte, 100))))
+	if n := testing.AllocsPerRun(200, func() { p.replicate(s, vnet{}, group) }); n != 0 {
+		t.Errorf("a packet that is copied: %v allocations", n)
 	}
 	o := NewOpener(OpenerConfig{Database: database, Tables: w.tables})
 	now := time.Now()

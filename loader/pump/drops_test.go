@@ -86,13 +86,13 @@ func dropCases() []struct {
 		{"multicast that nobody gets", tables.DropMulticast, nil, leaving("224.0.0.5:5001", []byte("hello"))},
 		{"multicast to a peer that went meanwhile", tables.DropPeerDown, func(c *Config) { c.Multicast = func() []tables.PeerID { return []tables.PeerID{77} } },
 			leaving("224.0.0.5:5001", []byte("hello"))},
-		{"more multicast than is sent", tables.DropQueueFull, func(c *Config) { c.MulticastRate = 1 }, func(t *testing.T, w *wire) {
+		{"more multicast than is sent", tables.DropMulticastRate, func(c *Config) { toEverybody(c); c.MulticastRate = 1 }, func(t *testing.T, w *wire) {
 			w.admit(t, peer1, "10.0.0.1")
 			for range 20 {
 				w.multicastOnce(t)
 			}
 		}},
-		{"the underlay device is down", tables.DropSlowPath, nil, func(t *testing.T, w *wire) {
+		{"the underlay device is down", tables.DropSlowPath, toEverybody, func(t *testing.T, w *wire) {
 			w.admit(t, peer1, "10.0.0.1")
 			netnstest.Run(t, "ip link set w0 down")
 			w.multicastOnce(t)

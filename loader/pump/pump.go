@@ -41,22 +41,21 @@ const (
 // queueBuffer holds the largest GSO packet with what stands in front of it.
 const queueBuffer = 128 << 10
 
-const defaultMulticastRate = 2000
-
 // Config is one tunnel.
 type Config struct {
-	Tunnel        int                // index of the device
-	Header        underlay.Header    // key of the tunnel; Protocol is not looked at
-	MTU           int                // of the device
-	Protected     bool               // GRE in clear is refused
-	MSSClamp      bool               // of what arrives here
-	Queue         io.ReadWriteCloser // of the device, with virtio_net_hdr
-	Conn          *underlay.Conn     // may be shared with other tunnels
-	Tables        *tables.Tables
-	MulticastRate int // copies a second that are sent at most; 0: 2000
-	// Multicast gives the peers that get a copy; nil: the fallback peer of the
-	// tunnel if it has one (a spoke's server), else every peer.
-	Multicast func() []tables.PeerID
+	Tunnel    int                // index of the device
+	Header    underlay.Header    // key of the tunnel; Protocol is not looked at
+	MTU       int                // of the device
+	Protected bool               // GRE in clear is refused
+	MSSClamp  bool               // of what arrives here
+	Queue     io.ReadWriteCloser // of the device, with virtio_net_hdr
+	Conn      *underlay.Conn     // may be shared with other tunnels
+	Tables    *tables.Tables
+	// Multicast gives the peers that get a copy; nil: nobody does. What it gave is only read,
+	// and must not change.
+	Multicast      func() []tables.PeerID
+	MulticastRate  int // copies a second; 0: DefaultMulticastRate
+	MulticastBurst int // copies at once; 0: MulticastRate
 	// ESP sends what is sealed; needed where Protected is.
 	ESP Segments
 	// Secure takes the NHRP packets that came out of ESP, as NHRP does; false: nobody has the
@@ -75,7 +74,7 @@ type Config struct {
 type Pump struct {
 	config    Config
 	conn      atomic.Pointer[underlay.Conn]
-	multicast bucket
+	multicast multicast
 	icmp      *icmp // nil: no answers
 
 	secured secured
@@ -92,13 +91,10 @@ type Pump struct {
 // New makes the pump; nothing runs yet. It must run in the network namespace of
 // the tunnel.
 func New(c Config) *Pump {
-	if c.MulticastRate == 0 {
-		c.MulticastRate = defaultMulticastRate
-	}
 	if c.Report == nil {
 		c.Report = func(string) {}
 	}
-	p := &Pump{config: c, multicast: bucket{rate: float64(c.MulticastRate)}, raise: map[tables.PeerID]*time.Timer{}}
+	p := &Pump{config: c, multicast: newMulticast(c.MulticastRate, c.MulticastBurst), raise: map[tables.PeerID]*time.Timer{}}
 	p.secured.peer = map[tables.PeerID]*esp.Association{}
 	p.slow.sealer = newSealer(p)
 	p.conn.Store(c.Conn)
@@ -183,7 +179,7 @@ func (p *Pump) leave(s *sealer, v vnet, b []byte) {
 	}
 	switch why {
 	case tagMulticast:
-		p.replicate(v, packet)
+		p.replicate(s, v, packet)
 	case tagGSO:
 		p.sendAll(id, v, packet)
 	case tagTooBig:
@@ -194,41 +190,4 @@ func (p *Pump) leave(s *sealer, v vnet, b []byte) {
 	default: // tagMiss
 		t.CountDrop(id, reason, len(packet.b))
 	}
-}
-
-// replicate sends a copy to everyone who gets multicast.
-func (p *Pump) replicate(v vnet, packet inner) {
-	peers := p.listeners()
-	if len(peers) == 0 {
-		p.config.Tables.CountDrop(0, tables.DropMulticast, len(packet.b))
-	}
-	for _, id := range peers {
-		if !p.multicast.take(time.Now()) {
-			p.config.Tables.CountDrop(id, tables.DropQueueFull, len(packet.b))
-			continue
-		}
-		p.sendAll(id, v, packet)
-	}
-}
-
-func (p *Pump) listeners() []tables.PeerID {
-	if p.config.Multicast != nil {
-		return p.config.Multicast()
-	}
-	tunnels, err := p.config.Tables.Tunnels()
-	if err != nil {
-		return nil
-	}
-	for _, t := range tunnels {
-		if t.IfIndex == p.config.Tunnel && t.Fallback != 0 {
-			return []tables.PeerID{t.Fallback}
-		}
-	}
-	var all []tables.PeerID
-	for _, peer := range p.config.Tables.Peers() {
-		if peer.Tunnel == p.config.Tunnel && peer.Up {
-			all = append(all, peer.ID)
-		}
-	}
-	return all
 }

@@ -69,41 +69,6 @@ func TestNHRPGoesBothWays(t *testing.T) {
 	}
 }
 
-func TestMulticastGoesToEveryPeerOnAHubAndToTheServerOnASpoke(t *testing.T) {
-	w := newWire(t)
-	first, second := w.admit(t, peer1, "10.0.0.1"), w.admit(t, peer2, "10.0.0.2")
-	netnstest.Run(t, "ip route add 224.0.0.0/4 dev dmvpn0")
-	c := must(net.Dial("udp4", "224.0.0.5:5001"))(t)
-	defer c.Close()
-	must(c.Write([]byte("hello")))(t)
-	for _, at := range []netip.Addr{peer1, peer2} {
-		if got := w.arrives(t, at); string(got.payload()[udpHeader:]) != "hello" || fold(sum(got.pseudo(), got.payload())) != 0xffff {
-			t.Errorf("at %s: %x", at, got.b)
-		}
-	}
-	check(t, w.tables.SetFallback(w.tunnel, second))
-	must(c.Write([]byte("again")))(t)
-	if got := w.arrives(t, peer2); string(got.payload()[udpHeader:]) != "again" {
-		t.Errorf("got %x", got.b)
-	}
-	netnstest.Eventually(t, "they are counted", func() bool { // after they were sent
-		return must(w.tables.Stats(first))(t).TxPackets == 1 && must(w.tables.Stats(second))(t).TxPackets == 2
-	})
-}
-
-func TestMulticastIsLimited(t *testing.T) {
-	w := newWire(t)
-	w.admit(t, peer1, "10.0.0.1")
-	w.pump.multicast.rate = 3
-	netnstest.Run(t, "ip route add 224.0.0.0/4 dev dmvpn0")
-	c := must(net.Dial("udp4", "224.0.0.5:5001"))(t)
-	defer c.Close()
-	for range 50 {
-		must(c.Write([]byte("hello")))(t)
-	}
-	netnstest.Eventually(t, "the rest is dropped", func() bool { return w.drops(t) == "queue-full" })
-}
-
 func TestWhatHasNoPeerIsCounted(t *testing.T) {
 	w := newWire(t)
 	c := must(net.Dial("udp4", "10.0.0.77:5001"))(t)

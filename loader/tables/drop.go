@@ -41,13 +41,14 @@ const (
 	DropIntegrity     Reason = 22
 	DropUnknownSPI    Reason = 23
 	DropSpoofed       Reason = 24
+	DropMulticastRate Reason = 25
 )
 
 var reasonNames = []string{
 	"none", "truncated", "gre-reserved", "gre-routing", "gre-version", "unknown-tunnel", "unknown-peer",
 	"inner-protocol", "inner-header", "ecn", "no-route", "no-nexthop", "too-big", "adjust-room", "peer-down",
 	"cleartext", "multicast", "recursion", "queue-full", "slow-path",
-	"no-sa", "replay", "integrity", "unknown-spi", "spoofed",
+	"no-sa", "replay", "integrity", "unknown-spi", "spoofed", "multicast-rate",
 }
 
 // String gives the name of drop.h, in lower case with hyphens.

@@ -132,7 +132,10 @@ type (
 		To      Endpoint
 		MTU     uint16
 		Server  bool // it is an NHS of ours, which passes on what others send
-		Reason  string
+		// Multicast says that the peer gets a copy of what we send to many. A later Bind of the
+		// same next hop may say otherwise, and Unbind ends it.
+		Multicast bool
+		Reason    string
 	}
 	// Unbind ends data to NextHop; what comes from its endpoint is still
 	// accepted until Dismiss.
@@ -225,8 +228,16 @@ type Config struct {
 	IdleBytes      uint64        // less than this within Idle, both ways, is no use
 	Probe          time.Duration // how long a peer may be silent while we send; 0: no probes are sent, shortcuts are taken at once
 	ProbeIdle      time.Duration // a path that was not probed for so long is; 0: never
-	Authenticated  bool          // peers are authenticated: NHRP from an endpoint without identity is dropped
+	Multicast      Multicast
+	Authenticated  bool // peers are authenticated: NHRP from an endpoint without identity is dropped
 	Limits         Limits
+}
+
+// Multicast says who gets copies of what we send to many; the zero value: nobody.
+type Multicast struct {
+	Dynamic   bool         // our servers that are up, and the clients that register with us and want it
+	Addresses []netip.Addr // and whoever has one of these, of the overlay or of the underlay
+	Unwanted  bool         // our servers are told that we want none ourselves
 }
 
 // Limits bound what peers can make us store and do; 0 is the default.

@@ -51,6 +51,7 @@ type bound struct {
 	To      Endpoint
 	MTU     uint16 `json:",omitempty"`
 	Server  bool   `json:",omitempty"`
+	Groups  bool   `json:",omitempty"` // it gets multicast
 }
 
 type route struct {
@@ -99,7 +100,7 @@ func (m *Machine) Export() []byte {
 		e.Paths = append(e.Paths, p)
 	}
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
-		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU, m.bound[hop].Server})
+		e.Bound = append(e.Bound, bound{hop, m.bound[hop].To, m.bound[hop].MTU, m.bound[hop].Server, m.bound[hop].Multicast})
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
 		e.Routes = append(e.Routes, route{p, m.routes[p]})
@@ -212,7 +213,7 @@ func (m *Machine) importEntries(e *exported) {
 		m.accepted.Put(a.Endpoint.Key(), a, a.Until)
 	}
 	for _, b := range e.Bound {
-		m.bound[b.NextHop] = peering{b.To, b.MTU, b.Server}
+		m.bound[b.NextHop] = peering{b.To, b.MTU, b.Server, b.Groups}
 		m.hold(b.To)
 	}
 	for _, r := range e.Routes {

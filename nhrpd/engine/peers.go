@@ -17,14 +17,14 @@ import (
 func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
 	for _, s := range m.servers {
 		if s.Up && s.Protocol == hop {
-			return peering{To: s.Bound, Server: true}, true
+			return peering{To: s.Bound, Server: true, Multicast: m.copied(hop, s.Bound, true)}, true
 		}
 	}
 	if to, ok := m.mapped(hop); ok {
-		return peering{To: to}, true
+		return peering{To: to, Multicast: m.copied(hop, to, false)}, true
 	}
 	if b, ok := m.bindings.Get(host(hop)); ok {
-		return peering{To: b.To, MTU: b.MTU}, true
+		return peering{To: b.To, MTU: b.MTU, Multicast: m.copied(hop, b.To, !b.NoGroups)}, true
 	}
 	var newest *shortcut
 	for _, s := range m.via[hop] {
@@ -38,7 +38,11 @@ func (m *Machine) wantHop(hop netip.Addr) (peering, bool) {
 	if newest == nil {
 		return peering{}, false
 	}
-	return peering{To: newest.To, MTU: newest.MTU}, true
+	return peering{To: newest.To, MTU: newest.MTU, Multicast: m.copied(hop, newest.To, false)}, true
+}
+
+func (p peering) bind(hop netip.Addr, reason string) Bind {
+	return Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Multicast: p.Multicast, Reason: reason}
 }
 
 func (m *Machine) settleHop(hop netip.Addr, reason string) {
@@ -55,7 +59,7 @@ func (m *Machine) settleHop(hop netip.Addr, reason string) {
 	}
 	m.bound[hop] = want
 	m.hold(want.To)
-	m.do(Bind{NextHop: hop, To: want.To, MTU: want.MTU, Server: want.Server, Reason: reason})
+	m.do(want.bind(hop, reason))
 	if bound {
 		m.release(have.To)
 	}
@@ -241,7 +245,7 @@ func (m *Machine) repeatAll() {
 	const reason = "known from before the restart"
 	for _, hop := range slices.SortedFunc(maps.Keys(m.bound), netip.Addr.Compare) {
 		p := m.bound[hop]
-		m.do(Bind{NextHop: hop, To: p.To, MTU: p.MTU, Server: p.Server, Reason: reason})
+		m.do(p.bind(hop, reason))
 	}
 	for _, a := range m.accepted.All() {
 		if a.Hops == 0 {

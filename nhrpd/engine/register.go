@@ -237,6 +237,7 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 	}
 	m.announce(p, wire.ProbeRequester, true)
 	m.sayGroup(p)
+	m.sayMulticast(p)
 	r.Tries++
 	r.Next = m.now + m.spread(pause(r.Tries))
 	if s.Up && r == s.own() && r.Until > m.now {

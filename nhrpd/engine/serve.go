@@ -119,7 +119,7 @@ func (m *Machine) registerEntry(in Packet, p *wire.Packet, c wire.CIE, crowded b
 	}
 	b := &binding{
 		Prefix: prefix, Protocol: p.SourceProtocol, To: in.From, Claimed: p.SourceNBMA,
-		Unique: unique, Group: group(p), ID: p.RequestID, Holding: instant(c.HoldingTime) * time.Second, Since: m.now,
+		Unique: unique, Group: group(p), NoGroups: wantsNoMulticast(p), ID: p.RequestID, Holding: instant(c.HoldingTime) * time.Second, Since: m.now,
 	}
 	if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
 		b.MTU = c.MTU

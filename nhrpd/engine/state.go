@@ -26,6 +26,7 @@ type binding struct {
 	MTU      uint16     `json:",omitempty"`
 	Unique   bool       `json:",omitempty"`
 	Group    string     `json:",omitempty"` // that it says it is of
+	NoGroups bool       `json:",omitempty"` // it wants no multicast
 	ID       uint32     // of the registration that was taken last
 	Holding  instant
 	Since    instant
@@ -122,9 +123,10 @@ type use struct {
 
 // peering is a next hop that is bound.
 type peering struct {
-	To     Endpoint
-	MTU    uint16
-	Server bool
+	To        Endpoint
+	MTU       uint16
+	Server    bool
+	Multicast bool
 }
 
 // tables is everything that a machine learns and exports.

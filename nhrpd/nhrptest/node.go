@@ -32,6 +32,7 @@ type Node struct {
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
+	Multicast map[netip.Addr]bool      // of Bound, who gets copies
 	MTU       map[netip.Addr]uint16    // of what is bound
 	Accepted  map[engine.Endpoint]bool // by Key
 	Installed map[netip.Prefix]netip.Addr
@@ -79,7 +80,7 @@ func (n *Node) env() engine.Env {
 // clear empties the data plane.
 func (n *Node) clear() {
 	n.MTU = map[netip.Addr]uint16{}
-	n.Bound, n.Accepted = map[netip.Addr]engine.Endpoint{}, map[engine.Endpoint]bool{}
+	n.Bound, n.Accepted, n.Multicast = map[netip.Addr]engine.Endpoint{}, map[engine.Endpoint]bool{}, map[netip.Addr]bool{}
 	n.Installed, n.traffic = map[netip.Prefix]netip.Addr{}, map[engine.Endpoint]engine.Traffic{}
 	n.Fallback = netip.Addr{}
 }
@@ -175,9 +176,13 @@ func (n *Node) perform(a engine.Action) {
 			w.trace(n, "binds %v to %v", a.NextHop, a.To.NBMA)
 		}
 		n.Bound[a.NextHop], n.Accepted[a.To.Key()], n.MTU[a.NextHop] = a.To, true, a.MTU
+		if delete(n.Multicast, a.NextHop); a.Multicast {
+			n.Multicast[a.NextHop] = true
+		}
 	case engine.Unbind:
 		w.trace(n, "unbinds %v", a.NextHop)
 		delete(n.Bound, a.NextHop)
+		delete(n.Multicast, a.NextHop)
 		delete(n.MTU, a.NextHop)
 	case engine.Admit:
 		if !n.Accepted[a.From.Key()] {

@@ -30,6 +30,8 @@ type Private struct {
 	MTU      uint16 // type 3: of the tunnel, in octets
 	Group    string // type 4: nhrp.group, at most 255 octets
 	Probe    Probe  // type 5: that it answers Probe Requests
+	// NoMulticast, type 6, in a registration: the client wants no copies of multicast.
+	NoMulticast bool
 }
 
 // Probe says whose word it is that a system answers Probe Requests: who does not know
@@ -56,6 +58,7 @@ const (
 	elementMTU      = 3
 	elementGroup    = 4
 	elementProbe    = 5
+	elementNoGroups = 6
 	elementHubOnly  = 0x80
 
 	maxPrivateText = 255
@@ -82,6 +85,11 @@ func (e *Extension) Private() (Private, error) {
 				return fault(ErrExtension, at, "element %d of %d octets, not 1", kind, len(value))
 			}
 			p.Probe = Probe(value[0])
+		case elementNoGroups:
+			if len(value) != 0 {
+				return fault(ErrExtension, at, "element %d of %d octets, not 0", kind, len(value))
+			}
+			p.NoMulticast = true
 		case elementIdentity, elementGroup:
 			if len(value) > maxPrivateText {
 				return fault(ErrExtension, at, "element %d of %d octets, at most %d", kind, len(value), maxPrivateText)
@@ -152,6 +160,9 @@ func NewPrivate(p Private) (Extension, error) {
 	text(elementGroup, p.Group)
 	if p.Probe != ProbeNot {
 		value = append(value, elementProbe, 0, 1, byte(p.Probe))
+	}
+	if p.NoMulticast {
+		value = append(value, elementNoGroups, 0, 0)
 	}
 	return Extension{Type: ExtensionVendorPrivate, Value: value}, nil
 }

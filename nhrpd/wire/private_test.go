@@ -27,7 +27,7 @@ func goldenPrivate(t testing.TB) []byte {
 }
 
 func TestOurVendorPrivateExtensionIsTheseOctets(t *testing.T) { // EX-11
-	own := Private{Port: 50000, Identity: "spoke1.lab.example", MTU: 1400, Group: "branch", Probe: ProbeReplier}
+	own := Private{Port: 50000, Identity: "spoke1.lab.example", MTU: 1400, Group: "branch", Probe: ProbeReplier, NoMulticast: true}
 	e, err := NewPrivate(own)
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +53,8 @@ func TestOurVendorPrivateExtensionRead(t *testing.T) {
 		{"a word about probes that is not known", head + "050001 ff", Private{Probe: 255}, nil},
 		{"a word about probes of no octet", head + "050000", Private{}, ErrExtension},
 		{"a word about probes of 2 octets", head + "050002 0001", Private{}, ErrExtension},
+		{"a client that wants no multicast", head + "060000", Private{NoMulticast: true}, nil},
+		{"the same with an octet", head + "060001 00", Private{}, ErrExtension},
 		{"an element that is not known", head + "7f0003 aabbcc 030002 0578", Private{MTU: 1400}, nil},
 		{"an element between hubs", head + "810001 aa 030002 0578", Private{MTU: 1400}, nil},
 		{"a newer version", "02444d56504e02 010002 1194 090000", Private{Port: 4500}, nil},

@@ -220,5 +220,8 @@ func (p Private) String() string {
 	default:
 		out = append(out, fmt.Sprintf("probe %d", p.Probe))
 	}
+	if p.NoMulticast {
+		out = append(out, "no multicast")
+	}
 	return "dmvpn " + strings.Join(out, " ")
 }

@@ -54,6 +54,7 @@ type Tunnel struct {
 	Group          string        // "": none
 	Unique         bool
 	MSSClamp       bool
+	Multicast      Multicast
 	IPsec          *IPsec // nil: none
 	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS

@@ -37,6 +37,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
 			Redirect:       true, Shortcut: false,
 			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, Group: "branch", MSSClamp: false,
+			Multicast:      Multicast{Dynamic: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.23")}, Rate: 500, Burst: 50},
 			Maps:           []Map{{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.22")}},
 			MaxConnections: 1, Fallback: time.Minute,
 			NHS: []NHS{
@@ -68,7 +69,8 @@ nbma = "192.0.2.1"
 		t.Fatal(err)
 	}
 	hub := Tunnel{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.1/24"), Underlay: Underlay{Device: "eth0"},
-		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, MSSClamp: true}
+		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, MSSClamp: true,
+		Multicast: Multicast{Dynamic: true, Rate: 10000, Burst: 10000}}
 	spoke := hub
 	spoke.Name, spoke.Address, spoke.HasKey = "dmvpn1", netip.MustParsePrefix("10.0.1.2/24"), true
 	spoke.Redirect, spoke.Shortcut, spoke.NHS = false, true, []NHS{{NBMA: "192.0.2.1"}}

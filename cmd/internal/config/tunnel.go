@@ -82,6 +82,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u.Group = t.group()
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
+	u.Multicast = t.multicast(u.Address)
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
 		u.IPsec = &ipsec
 	}

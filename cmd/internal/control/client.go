@@ -61,6 +61,11 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) { return ask[Stats](c
 // Drops asks for /v1/drops.
 func (c *Client) Drops(ctx context.Context) ([]Drop, error) { return ask[[]Drop](ctx, c, "drops") }
 
+// Multicast asks for /v1/multicast.
+func (c *Client) Multicast(ctx context.Context) ([]Multicast, error) {
+	return ask[[]Multicast](ctx, c, "multicast")
+}
+
 // Stop asks for /v1/stop.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.Post(ctx, "stop")

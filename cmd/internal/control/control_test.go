@@ -86,13 +86,14 @@ func (d *daemon) Status(ctx context.Context) (Status, error) {
 	}
 	return d.status, d.err
 }
-func (d *daemon) Peers(context.Context) ([]Peer, error)         { return []Peer{}, d.err }
-func (d *daemon) NHRP(context.Context) ([]Entry, error)         { return []Entry{}, d.err }
-func (d *daemon) NHS(context.Context) ([]NHS, error)            { return []NHS{}, d.err }
-func (d *daemon) Shortcuts(context.Context) ([]Shortcut, error) { return []Shortcut{}, d.err }
-func (d *daemon) Stats(context.Context) (Stats, error)          { return Stats{}, d.err }
-func (d *daemon) Drops(context.Context) ([]Drop, error)         { return d.drops, d.err }
-func (d *daemon) Stop(context.Context) error                    { d.stopped.Store(true); return d.err }
+func (d *daemon) Peers(context.Context) ([]Peer, error)          { return []Peer{}, d.err }
+func (d *daemon) NHRP(context.Context) ([]Entry, error)          { return []Entry{}, d.err }
+func (d *daemon) NHS(context.Context) ([]NHS, error)             { return []NHS{}, d.err }
+func (d *daemon) Shortcuts(context.Context) ([]Shortcut, error)  { return []Shortcut{}, d.err }
+func (d *daemon) Stats(context.Context) (Stats, error)           { return Stats{}, d.err }
+func (d *daemon) Drops(context.Context) ([]Drop, error)          { return d.drops, d.err }
+func (d *daemon) Multicast(context.Context) ([]Multicast, error) { return []Multicast{}, d.err }
+func (d *daemon) Stop(context.Context) error                     { d.stopped.Store(true); return d.err }
 func (d *daemon) Teardown(_ context.Context, release bool) error {
 	d.tornDown.Store(true)
 	d.released.Store(release)
@@ -210,7 +211,7 @@ func TestEveryPathAnswersInJSON(t *testing.T) {
 		{"POST", "/v1/teardown?force=true", "", 400, `{"error":"there is no parameter \"force\", only [\"release\"]"}`},
 		{"GET", "/v1/teardown", "", 405, `{"error":"GET /v1/teardown: use POST"}`},
 		{"POST", "/v1/peers", "", 405, `{"error":"POST /v1/peers: use GET"}`},
-		{"GET", "/v2/peers", "", 404, `{"error":"there is no /v2/peers; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike"}`},
+		{"GET", "/v2/peers", "", 404, `{"error":"there is no /v2/peers; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops, multicast or ike"}`},
 		{"POST", "/v1/stop", strings.Repeat("x", maxRequest+1), 413, `{"error":"/v1/stop takes no body"}`},
 	} {
 		t.Run(fmt.Sprintf("%s %s with %d octets", c.method, c.path, len(c.body)), func(t *testing.T) {

@@ -25,6 +25,7 @@ type Source interface {
 	Shortcuts(context.Context) ([]Shortcut, error)
 	Stats(context.Context) (Stats, error)
 	Drops(context.Context) ([]Drop, error)
+	Multicast(context.Context) ([]Multicast, error)
 	IKESource
 	// Stop begins the end of the daemon and returns; the data plane stays.
 	Stop(context.Context) error
@@ -103,6 +104,7 @@ func Handler(source Source) http.Handler {
 	get(mux, "shortcuts", source.Shortcuts)
 	get(mux, "stats", source.Stats)
 	get(mux, "drops", source.Drops)
+	get(mux, "multicast", source.Multicast)
 	addIKE(mux, source)
 	post(mux, "stop", requestTime, source.Stop)
 	handleWith(mux, "teardown", http.MethodPost, teardownTime, func(ctx context.Context, q url.Values) (any, error) {
@@ -113,7 +115,7 @@ func Handler(source Source) http.Handler {
 		return struct{}{}, source.Teardown(ctx, release)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops or ike", r.URL.Path)})
+		write(w, http.StatusNotFound, Failure{fmt.Sprintf("there is no %s; ask for /v1/status, peers, nhrp, nhs, shortcuts, stats, drops, multicast or ike", r.URL.Path)})
 	})
 	return mux
 }

@@ -176,6 +176,34 @@ type Shortcut struct {
 	Expires time.Time    `json:"expires,omitzero"`
 }
 
+// Multicast is one tunnel of GET /v1/multicast: who gets copies of what it sends to many.
+type Multicast struct {
+	Tunnel  string            `json:"tunnel"`
+	Mode    []string          `json:"mode"`  // as configured: none, dynamic, addresses
+	Rate    int               `json:"rate"`  // copies a second
+	Burst   int               `json:"burst"` // copies at once
+	Packets uint64            `json:"packets"`
+	Copies  uint64            `json:"copies"`  // of those packets
+	Limited uint64            `json:"limited"` // packets dropped because there were too many
+	Nobody  uint64            `json:"nobody"`  // packets dropped because nobody gets any
+	Members []MulticastMember `json:"members"`
+}
+
+// MulticastMember is a peer that gets copies, or one that is configured to and is not there.
+type MulticastMember struct {
+	Peer     uint32     `json:"peer,omitempty"` // absent: it is not there
+	NBMA     netip.Addr `json:"nbma,omitzero"`
+	Port     uint16     `json:"port,omitempty"`
+	Protocol netip.Addr `json:"protocol,omitzero"`
+	Why      string     `json:"why"` // MulticastDynamic or MulticastListed
+}
+
+// Why a peer gets multicast.
+const (
+	MulticastDynamic = "dynamic" // a server, or registered
+	MulticastListed  = "listed"  // the configuration names it
+)
+
 // Stats is GET /v1/stats: each tunnel's counters.
 type Stats struct {
 	Tunnels []TunnelStats     `json:"tunnels"`

@@ -97,11 +97,20 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 		"nhs":           func(w io.Writer) error { return NHS(w, now, servers) },
 		"shortcut-none": func(w io.Writer) error { return Shortcuts(w, now, nil) },
 		"drops":         func(w io.Writer) error { return Drops(w, drops) },
-		"stats":         func(w io.Writer) error { return Stats(w, now, stats, drops) },
-		"show-dmvpn":    func(w io.Writer) error { return ShowDMVPN(w, now, DMVPN{tunnels, peers, servers, entries}) },
-		"show-ip-nhrp":  func(w io.Writer) error { return ShowIPNHRP(w, now, entries) },
-		"ike":           func(w io.Writer) error { return IKE(w, now, ike) },
-		"ike-none":      func(w io.Writer) error { return IKE(w, now, control.IKE{}) },
+		"multicast": func(w io.Writer) error {
+			return Multicast(w, now, []control.Multicast{
+				{Tunnel: "dmvpn0", Mode: []string{"dynamic", "10.0.0.13"}, Rate: 10000, Burst: 500, Packets: 70, Copies: 140, Limited: 3, Members: []control.MulticastMember{
+					{Peer: 2, NBMA: addr("203.0.113.12"), Port: 4501, Protocol: addr("10.0.0.12"), Why: control.MulticastDynamic},
+					{Protocol: addr("10.0.0.13"), Why: control.MulticastListed},
+				}},
+				{Tunnel: "dmvpn1", Mode: []string{"none"}, Rate: 10000, Burst: 10000, Nobody: 12},
+			})
+		},
+		"stats":        func(w io.Writer) error { return Stats(w, now, stats, drops) },
+		"show-dmvpn":   func(w io.Writer) error { return ShowDMVPN(w, now, DMVPN{tunnels, peers, servers, entries}) },
+		"show-ip-nhrp": func(w io.Writer) error { return ShowIPNHRP(w, now, entries) },
+		"ike":          func(w io.Writer) error { return IKE(w, now, ike) },
+		"ike-none":     func(w io.Writer) error { return IKE(w, now, control.IKE{}) },
 		"ike-trace": func(w io.Writer) error {
 			for _, l := range trace {
 				if err := IKELine(w, time.UTC, l); err != nil {

@@ -32,6 +32,7 @@ type Tunnel struct {
 	Redirect       *bool
 	MSSClamp       *bool
 	NHS            []NHS
+	Keys           []string // other lines of the table itself
 	IPsec          *IPsec   // nil: packets travel in clear
 	Lines          []string // what else the file says, at its end
 }
@@ -98,6 +99,9 @@ func (s Settings) TOML() string {
 		}
 		if t.MSSClamp != nil {
 			line("mss-clamp = %t", *t.MSSClamp)
+		}
+		for _, more := range t.Keys {
+			line("%s", more)
 		}
 		if i := t.IPsec; i != nil {
 			line("\n[tunnel.%s.ipsec]\nidentity = %q", t.Name, i.Identity)

@@ -47,6 +47,20 @@ func (c *Cloud) Tunnel(ctx context.Context, node, device string) (control.Tunnel
 	return control.Tunnel{}, fmt.Errorf("%s: the daemon has no tunnel %s", node, device)
 }
 
+// Multicast gives who gets multicast in one of a node's tunnels.
+func (c *Cloud) Multicast(ctx context.Context, node, device string) (m control.Multicast, err error) {
+	err = c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
+		list, err := client.Multicast(ctx)
+		if i := slices.IndexFunc(list, func(m control.Multicast) bool { return m.Tunnel == device }); i >= 0 {
+			m = list[i]
+		} else if err == nil {
+			err = fmt.Errorf("the daemon has no tunnel %s", device)
+		}
+		return err
+	})
+	return m, err
+}
+
 // Registered is nil when a spoke's servers all answer.
 func (c *Cloud) Registered(ctx context.Context, spoke string) error {
 	t, err := c.Tunnel(ctx, spoke, Device)

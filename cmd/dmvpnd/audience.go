@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"dmvpn/loader/tables"
+)
+
+// audience is who gets copies of what the tunnel sends to many: the peers of next hops that
+// NHRP says so of. It is safe for concurrent use.
+type audience struct {
+	mu    sync.Mutex
+	hops  map[netip.Addr]tables.PeerID
+	list  []tables.PeerID // of hops, each once; never changed, but replaced
+	stale bool            // list is not what hops say
+}
+
+// set lets the peer of a next hop get multicast, or not.
+func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old, had := a.hops[hop]
+	switch {
+	case gets == had && (!gets || old == id):
+		return
+	case !gets:
+		delete(a.hops, hop)
+	default:
+		if a.hops == nil {
+			a.hops = map[netip.Addr]tables.PeerID{}
+		}
+		a.hops[hop] = id
+	}
+	a.stale = true
+}
+
+// peers gives the list, lowest id first, which the caller must not change. It is made when
+// it is asked for: thousands register at once.
+func (a *audience) peers() []tables.PeerID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stale {
+		a.list = slices.Compact(slices.Sorted(maps.Values(a.hops)))
+		a.stale = false
+	}
+	return a.list
+}
+
+// members gives the next hops with their peers.
+func (a *audience) members() map[netip.Addr]tables.PeerID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.hops)
+}
