@@ -18,7 +18,8 @@ type router struct {
 	tunnel int // index of the device
 	// under stands what leads nowhere under a prefix that was reached by this tunnel once: what
 	// goes there must not follow another route in clear when the prefix is withdrawn.
-	under func(netip.Prefix) error
+	under  func(netip.Prefix) error
+	beside *beside
 }
 
 // beneath is a router's under: of a tunnel in clear nothing stands.
@@ -65,11 +66,11 @@ func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
 			return err
 		}
 	}
-	return r.host.InstallRoute(prefix, nextHop, r.tunnel)
+	return r.beside.install(prefix, nextHop, r.tunnel)
 }
 
 // Remove implements nhrpd.Router.
-func (r *router) Remove(prefix netip.Prefix) error { return r.host.RemoveRoute(prefix, r.tunnel) }
+func (r *router) Remove(prefix netip.Prefix) error { return r.beside.remove(prefix, r.tunnel) }
 
 // Installed implements nhrpd.Router.
 func (r *router) Installed() (map[netip.Prefix]netip.Addr, error) {
@@ -81,5 +82,6 @@ func (r *router) Installed() (map[netip.Prefix]netip.Addr, error) {
 	for _, route := range routes {
 		out[route.Prefix] = route.NextHop
 	}
+	r.beside.whole(out)
 	return out, nil
 }

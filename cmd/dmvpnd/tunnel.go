@@ -96,7 +96,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	t.service = nhrpd.New(nhrpd.Config{
 		Engine: machine(c, t.mtu), Random: random, Log: d.log,
 		DataPlane: plane,
-		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, under: beneath(c, d.unreachable)},
+		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, under: beneath(c, d.unreachable), beside: newBeside(d.host, d.mirror.Zebra)},
 		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
 		Allowed: t.authorizer.lookup(), Secured: secured,
 	})

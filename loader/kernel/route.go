@@ -32,10 +32,20 @@ type Route struct {
 // the same prefix on that device, so that no packet finds neither. A route that
 // stands already is no error.
 func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
+	return h.installRoute(prefix, nextHop, ifindex, unix.RT_TABLE_MAIN)
+}
+
+// InstallRouteFirst is InstallRoute into the table local, which the kernel asks before the
+// main one, and which routing daemons do not look at.
+func (h *Host) InstallRouteFirst(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
+	return h.installRoute(prefix, nextHop, ifindex, unix.RT_TABLE_LOCAL)
+}
+
+func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, table int) error {
 	prefix = prefix.Masked()
 	route := &netlink.Route{
 		Family: netlink.FAMILY_V4, Dst: ipNet(prefix), Gw: nextHop.AsSlice(), LinkIndex: ifindex,
-		Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Flags: int(netlink.FLAG_ONLINK),
+		Protocol: Protocol, Table: table, Flags: int(netlink.FLAG_ONLINK),
 	}
 	before, err := h.ours(ifindex, prefix)
 	if err != nil {
@@ -47,7 +57,7 @@ func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int
 		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
 	}
 	for _, old := range before {
-		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && gateway.Unmap() == nextHop {
+		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && gateway.Unmap() == nextHop && old.Table == table {
 			continue
 		}
 		if err := h.delete(old); err != nil {
@@ -124,16 +134,17 @@ func (h *Host) SweepRoutes(ifindex int, keep func(Route) bool) error {
 
 // ours lists our routes on the device, of one prefix or, if it is not valid, of all.
 func (h *Host) ours(ifindex int, prefix netip.Prefix) ([]netlink.Route, error) {
-	filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex, Table: unix.RT_TABLE_MAIN}
-	mask := netlink.RT_FILTER_PROTOCOL | netlink.RT_FILTER_OIF | netlink.RT_FILTER_TABLE
-	all, err := h.dump(filter, mask)
-	if err != nil || !prefix.IsValid() {
-		return all, err
-	}
 	var out []netlink.Route
-	for _, r := range all {
-		if prefixOf(r.Dst) == prefix {
-			out = append(out, r)
+	for _, table := range []int{unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL} {
+		filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex, Table: table}
+		all, err := h.dump(filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range all {
+			if !prefix.IsValid() || prefixOf(r.Dst) == prefix {
+				out = append(out, r)
+			}
 		}
 	}
 	return out, nil

@@ -13,6 +13,7 @@ import (
 type Settings struct {
 	LogLevel string
 	Tunnels  []Tunnel
+	Text     string // not "": the file itself, in place of what the other fields say
 }
 
 // A Tunnel is one [tunnel.NAME] of the file; what is zero is left out.
@@ -54,6 +55,9 @@ type NHS struct {
 
 // TOML writes the configuration file.
 func (s Settings) TOML() string {
+	if s.Text != "" {
+		return s.Text
+	}
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	if s.LogLevel != "" {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+
+	"dmvpn/loader/kernel"
+)
+
+// beside lets routes of ours stand beside FRR's of the same prefix: as its two halves, which
+// are more specific. A single address has none: its route stands in the table that the kernel
+// asks before the main one, and that zebra does not look at. The service's loop alone calls it.
+type beside struct {
+	host   *kernel.Host
+	zebra  func(netip.Prefix) bool // it has a route of that prefix
+	routes map[netip.Prefix]netip.Addr
+	halved map[netip.Prefix]bool // of routes
+}
+
+func newBeside(h *kernel.Host, zebra func(netip.Prefix) bool) *beside {
+	return &beside{host: h, zebra: zebra, routes: map[netip.Prefix]netip.Addr{}, halved: map[netip.Prefix]bool{}}
+}
+
+// halves gives the two that make up a prefix.
+func halves(p netip.Prefix) [2]netip.Prefix {
+	bits := p.Bits()
+	upper := p.Masked().Addr().AsSlice()
+	upper[bits/8] |= 0x80 >> (bits % 8)
+	a, _ := netip.AddrFromSlice(upper)
+	return [2]netip.Prefix{netip.PrefixFrom(p.Masked().Addr(), bits+1), netip.PrefixFrom(a, bits+1)}
+}
+
+// install installs a route, or puts another next hop into it.
+func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error {
+	p = p.Masked()
+	b.routes[p] = nextHop
+	was, is := b.halved[p], !p.IsSingleIP() && b.zebra(p)
+	if delete(b.halved, p); is {
+		b.halved[p] = true
+	}
+	// What is to stand comes before what is to go: no packet finds neither.
+	switch {
+	case is:
+		h := halves(p)
+		return b.settle(ifindex, h[0], h[1], p)
+	case was:
+		h := halves(p)
+		return b.settle(ifindex, p, h[0], h[1])
+	}
+	return b.settle(ifindex, p)
+}
+
+// remove removes a route, also one of the daemon before.
+func (b *beside) remove(p netip.Prefix, ifindex int) error {
+	p = p.Masked()
+	was := b.halved[p]
+	delete(b.routes, p)
+	delete(b.halved, p)
+	if !was {
+		return b.settle(ifindex, p)
+	}
+	h := halves(p)
+	return b.settle(ifindex, p, h[0], h[1])
+}
+
+// settle makes the kernel's routes of prefixes what they are to be, in order.
+func (b *beside) settle(ifindex int, list ...netip.Prefix) error {
+	for _, p := range list {
+		if err := b.settleOne(p, ifindex); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleOne: a route's own next hop comes before that of a wider one's half, and a half gives
+// way to zebra's route, which is more specific than the whole.
+func (b *beside) settleOne(p netip.Prefix, ifindex int) error {
+	nextHop, ok := b.routes[p]
+	if ok = ok && !b.halved[p]; !ok && p.Bits() > 0 {
+		wider, _ := p.Addr().Prefix(p.Bits() - 1)
+		nextHop, ok = b.routes[wider], b.halved[wider] && !b.zebra(p)
+	}
+	switch {
+	case ok && p.IsSingleIP() && b.zebra(p):
+		return b.host.InstallRouteFirst(p, nextHop, ifindex)
+	case ok:
+		return b.host.InstallRoute(p, nextHop, ifindex)
+	}
+	return b.host.RemoveRoute(p, ifindex)
+}
+
+// whole puts halves together again in what the kernel has.
+func (b *beside) whole(installed map[netip.Prefix]netip.Addr) {
+	for p := range b.halved {
+		complete := true
+		for _, h := range halves(p) {
+			if _, own := b.routes[h]; own || b.zebra(h) {
+				continue
+			}
+			complete = complete && installed[h] == b.routes[p]
+			delete(installed, h)
+		}
+		if complete {
+			installed[p] = b.routes[p]
+		}
+	}
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/netnstest"
+)
+
+func TestHalves(t *testing.T) {
+	for p, want := range map[string]string{
+		"10.10.2.0/24": "10.10.2.0/25 10.10.2.128/25", "0.0.0.0/0": "0.0.0.0/1 128.0.0.0/1",
+		"10.10.2.6/31": "10.10.2.6/32 10.10.2.7/32", "2001:db8::/32": "2001:db8::/33 2001:db8:8000::/33",
+	} {
+		h := halves(netip.MustParsePrefix(p))
+		if got := h[0].String() + " " + h[1].String(); got != want {
+			t.Errorf("%s: %s, want %s", p, got, want)
+		}
+	}
+}
+
+// TestOurRoutesStandBesideZebras: where FRR has a route of a prefix, ours are of others, win
+// all the same, and go without a trace.
+func TestOurRoutesStandBesideZebras(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	const bgp = "proto 186 metric 20"
+	for _, c := range []struct {
+		name   string
+		zebras []string // prefixes
+		ours   []string // prefix, next hop
+		want   []string // as listed
+	}{
+		{"no route of FRR's", nil, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/24 10.0.0.12"}},
+		{"the same prefix", []string{"10.10.2.0/24"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.12", "10.10.2.128/25 10.0.0.12"}},
+		{"a wider prefix", []string{"10.10.0.0/16"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/24 10.0.0.12"}},
+		{"another next hop", []string{"10.10.2.0/24"}, []string{"10.10.2.0/24 10.0.0.13", "10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.12", "10.10.2.128/25 10.0.0.12"}},
+		{"a half is one of ours too", []string{"10.10.2.0/24"}, []string{"10.10.2.0/25 10.0.0.13", "10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.13", "10.10.2.128/25 10.0.0.12"}},
+		{"a half is FRR's too", []string{"10.10.2.0/24", "10.10.2.0/25"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.128/25 10.0.0.12"}},
+		{"a host", []string{"10.0.0.12/32"}, []string{"10.0.0.12/32 10.0.0.12"}, []string{"10.0.0.12/32 10.0.0.12"}},
+		{"the default route", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0 10.0.0.1"}, []string{"0.0.0.0/1 10.0.0.1", "128.0.0.0/1 10.0.0.1"}},
+	} {
+		for _, p := range c.zebras {
+			netnstest.Run(t, "ip route add "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
+		}
+		has := func(p netip.Prefix) bool {
+			return strings.Contains(" "+strings.Join(c.zebras, " ")+" ", " "+p.String()+" ")
+		}
+		b := newBeside(h, has)
+		r := &router{host: h, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: b}
+		asked := map[netip.Prefix]netip.Addr{}
+		for _, o := range c.ours {
+			p, hop, _ := strings.Cut(o, " ")
+			asked[netip.MustParsePrefix(p)] = netip.MustParseAddr(hop)
+			if err := r.Install(netip.MustParsePrefix(p), netip.MustParseAddr(hop)); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		routes, err := h.OwnRoutes(d.Index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range routes {
+			got = append(got, o.Prefix.String()+" "+o.NextHop.String())
+		}
+		if strings.Join(got, ", ") != strings.Join(c.want, ", ") {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		installed, err := r.Installed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p, hop := range asked {
+			if installed[p] != hop {
+				t.Errorf("%s: %v by %v is missing in %v", c.name, p, hop, installed)
+			}
+			inside := p.Addr()
+			if !p.IsSingleIP() {
+				inside = halves(p)[1].Addr().Next()
+			}
+			if to := netnstest.Run(t, "ip route get "+inside.String()); !strings.Contains(to, "via "+hop.String()) {
+				t.Errorf("%s: the kernel takes another one: %s", c.name, to)
+			}
+		}
+		if len(installed) != len(asked) {
+			t.Errorf("%s: installed %v, asked for %v", c.name, installed, asked)
+		}
+		for p := range asked {
+			if err := r.Remove(p); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		if left, err := h.OwnRoutes(d.Index); err != nil || len(left) > 0 {
+			t.Errorf("%s: left over: %v, %v", c.name, left, err)
+		}
+		for _, p := range c.zebras {
+			if out := netnstest.Run(t, "ip route show "+p+" proto 186"); !strings.Contains(out, "10.0.0.1") && p != "0.0.0.0/0" {
+				t.Errorf("%s: FRR's route is gone", c.name)
+			}
+			netnstest.Run(t, "ip route del "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+	"dmvpn/cmd/internal/lab/routing"
+)
+
+// example is a file of docs/examples/routing as site n is to have it; 0 is the hub.
+func example(t *testing.T, name string, n int) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(tree, "docs/examples/routing", name))
+	check(t, err)
+	if n <= 1 {
+		return string(text)
+	}
+	return strings.NewReplacer("10.0.0.11", cloud.TunnelAddress(n).String(), "10.10.1.", fmt.Sprintf("10.10.%d.", n),
+		"spoke1", fmt.Sprint("spoke", n)).Replace(string(text))
+}
+
+// kind is "hub" or "spoke", as the examples' names have it.
+func kind(n int) string {
+	if n == 0 {
+		return "hub"
+	}
+	return "spoke"
+}
+
+var ipsecTable = regexp.MustCompile(`(?m)^\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?`)
+
+// carried is a cloud with the configuration of docs/examples/routing, its spokes registered:
+// a routing daemon is to carry the prefixes.
+func carried(t *testing.T, m mode, spokes int) *cloud.Cloud {
+	t.Helper()
+	c := m.build(t, cloud.Options{Spokes: spokes, Settings: func(node string, s *cloud.Settings) {
+		n := 0
+		_, _ = fmt.Sscanf(node, "spoke%d", &n)
+		text := example(t, kind(n)+".toml", n)
+		if m.encrypted {
+			s.Text = strings.ReplaceAll(text, "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
+		} else {
+			s.Text = strings.Replace(ipsecTable.ReplaceAllString(text, ""), "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
+		}
+		s.Text = "[daemon]\nlog-level = \"debug\"\n\n" + s.Text
+	}})
+	check(t, c.StartAll(t.Context()))
+	for _, s := range c.Spokes {
+		until(t, c, patience, func() error { return c.Registered(t.Context(), s.Name) })
+	}
+	return c
+}
+
+// suite is FRR on every node of a cloud, the hub's first.
+type suite []*routing.FRR
+
+// frr starts FRR on hub and spokes with the examples NAME-hub.conf and NAME-spoke.conf.
+func frr(t *testing.T, c *cloud.Cloud, name string, daemons ...string) suite {
+	t.Helper()
+	var all suite
+	for n, node := range append([]*lab.Node{c.Hub}, c.Spokes...) {
+		f, err := routing.StartFRR(t.Context(), node, example(t, name+"-"+kind(n)+".conf", n), daemons...)
+		check(t, err)
+		all = append(all, f)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for n, f := range all {
+			for _, what := range append(daemons, "zebra") {
+				log := f.Daemon(what).Output()
+				t.Logf("%s of node %d ends:\n%s", what, n, log[max(0, len(log)-3000):])
+			}
+		}
+	})
+	return all
+}
+
+// typed is what vtysh prints; the test ends if it cannot.
+func (s suite) typed(t *testing.T, n int, commands ...string) string {
+	t.Helper()
+	out, err := s[n].Vtysh(t.Context(), commands...)
+	check(t, err)
+	return out
+}
+
+// learnt gives the next hop of the route that a routing daemon installed for a prefix.
+func learnt(c *cloud.Cloud, node string, prefix netip.Prefix) (netip.Addr, error) {
+	routes, err := c.Get(node).Net.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, r := range routes {
+		if r.Dst == nil || r.Dst.String() != prefix.String() || r.Protocol == cloud.RouteProtocol || r.Protocol == unix.RTPROT_KERNEL {
+			continue
+		}
+		hop, _ := netip.AddrFromSlice(r.Gw.To4())
+		return hop, nil
+	}
+	return netip.Addr{}, fmt.Errorf("%s: no routing daemon's route to %v", node, prefix)
+}
+
+// learns waits until a node has a routing daemon's route to a prefix by a next hop.
+func learns(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix, by netip.Addr) {
+	t.Helper()
+	until(t, c, 3*patience, func() error {
+		hop, err := learnt(c, node, prefix)
+		if err == nil && hop != by {
+			err = fmt.Errorf("%s: %v by %v, expected %v", node, prefix, hop, by)
+		}
+		return err
+	})
+}
+
+// forgets waits until a node has none.
+func forgets(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix) {
+	t.Helper()
+	until(t, c, 3*patience, func() error {
+		if hop, err := learnt(c, node, prefix); err == nil {
+			return fmt.Errorf("%s: %v is still there by %v", node, prefix, hop)
+		}
+		return nil
+	})
+}
+
+// short waits until host a's packets to host b go from spoke to spoke; where they go by is seen
+// on the way, whatever routes do it.
+func short(t *testing.T, c *cloud.Cloud, a, b int) {
+	t.Helper()
+	until(t, c, 2*patience, func() error {
+		path, err := c.Hosts[a-1].Trace(t.Context(), cloud.Host(b))
+		if err == nil && (len(path) != 3 || path[1].From != cloud.TunnelAddress(b)) {
+			err = fmt.Errorf("from site %d to %d: %v", a, b, path)
+		}
+		return err
+	})
+}
+
+// hasShortcut says whether a node has a shortcut to a prefix.
+func hasShortcut(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix) bool {
+	t.Helper()
+	list, err := c.Shortcuts(t.Context(), node)
+	check(t, err)
+	for _, s := range list {
+		if s.Prefix == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// loses waits until a node has no shortcut to a prefix.
+func loses(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix) {
+	t.Helper()
+	until(t, c, patience, func() error { return c.Indirect(t.Context(), node, prefix) })
+}
+
+// settled checks that a shortcut stays: what a routing daemon makes of our route does not end it.
+func settled(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix) {
+	t.Helper()
+	said := func() int { return strings.Count(c.Daemon(node).Output(), "shortcut to "+prefix.String()+" by") }
+	before := said()
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if !hasShortcut(t, c, node, prefix) || said() != before {
+			t.Fatalf("%s: the shortcut to %v does not stay:\n%s", node, prefix, c.Log(node, 30))
+		}
+	}
+}

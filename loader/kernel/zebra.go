@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Protocols of the routes that FRR's zebra installs (zebra/rt_netlink.h): its own, those of its
+// daemons from BGP on, and Babel's.
+const (
+	protocolZebra      = 11
+	protocolBabel      = 42
+	protocolZebraFirst = 186
+	protocolZebraLast  = 199
+)
+
+func ofZebra(protocol uint8) bool {
+	return protocol == protocolZebra || protocol == protocolBabel || protocol >= protocolZebraFirst && protocol <= protocolZebraLast
+}
+
+// Zebra says whether FRR has a route of that very prefix. Zebra takes the highest octet of a
+// route's metric for its administrative distance: ours of the same prefix has distance 0, and
+// zebra removes its own from the kernel as long as ours stands. So ours must not be of that prefix.
+func (r *Routes) Zebra(p netip.Prefix) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, e := range r.table.entries[place{unix.RT_TABLE_MAIN, p.Masked()}] {
+		if ofZebra(e.protocol) {
+			return true
+		}
+	}
+	return false
+}
