@@ -67,7 +67,7 @@ func (n *node) run(t *testing.T, log zerolog.Logger) func() {
 	n.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, n.nbma) }()
+	go func() { ended <- s.Run(ctx, n.nbma, netip.Addr{}) }()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -181,7 +181,7 @@ func (n *node) LookupNetIP(_ context.Context, network, host string) ([]netip.Add
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a, ok := n.names[host]
-	if !ok || network != "ip4" {
+	if !ok || network != "ip" {
 		return nil, errors.New("no such host")
 	}
 	return slices.Clone(a), nil

@@ -133,7 +133,7 @@ func (s *Service) resolve(ctx context.Context, name string) {
 	s.resolving.Go(func() {
 		look, cancel := context.WithTimeout(ctx, resolveTime)
 		defer cancel()
-		addresses, err := s.config.Resolver.LookupNetIP(look, "ip4", name)
+		addresses, err := s.config.Resolver.LookupNetIP(look, "ip", name)
 		answer := engine.Resolved{Name: name}
 		for _, a := range addresses {
 			answer.Addresses = append(answer.Addresses, a.Unmap())

@@ -101,15 +101,16 @@ func New(c Config) *Service {
 }
 
 // Run is the loop; it returns when ctx ends, with the state saved and every
-// goroutine of it ended. local is our underlay address, invalid if there is none.
-func (s *Service) Run(ctx context.Context, local netip.Addr) error {
+// goroutine of it ended. local and other are our underlay addresses, of either family,
+// invalid if there is none.
+func (s *Service) Run(ctx context.Context, local, other netip.Addr) error {
 	defer close(s.done)
 	defer s.resolving.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	now := time.Now()
 	s.restore(now)
-	s.handle(ctx, now, engine.LocalNBMA{Address: local})
+	s.handle(ctx, now, engine.LocalNBMA{Address: local, Other: other})
 	reconcile, check := time.NewTimer(Grace), time.NewTimer(checkEvery)
 	defer reconcile.Stop()
 	defer check.Stop()
@@ -205,8 +206,11 @@ func (s *Service) Deliver(input engine.Input) bool {
 	}
 }
 
-// SetLocalNBMA says that our underlay address is now this; invalid: there is none.
-func (s *Service) SetLocalNBMA(a netip.Addr) { s.put(engine.LocalNBMA{Address: a}) }
+// SetLocalNBMA says that our underlay addresses are now these, of either family; invalid:
+// there is none.
+func (s *Service) SetLocalNBMA(a, other netip.Addr) {
+	s.put(engine.LocalNBMA{Address: a, Other: other})
+}
 
 func (s *Service) put(input engine.Input) {
 	select {

@@ -251,7 +251,7 @@ func TestAfterTheEndEveryCallReturns(t *testing.T) {
 			t.Errorf("snapshot: %v, want ErrStopped", err)
 		}
 		for range 2 * inputQueue {
-			hub.service.SetLocalNBMA(netip.Addr{})
+			hub.service.SetLocalNBMA(netip.Addr{}, netip.Addr{})
 			hub.service.RoutesChanged()
 		}
 	})

@@ -136,7 +136,7 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	}
 	if err := t.connect(now); err != nil {
 		t.problem("address", fmt.Sprintf("underlay %s: %v", now.Device, err))
-		t.service.SetLocalNBMA(netip.Addr{})
+		t.service.SetLocalNBMA(netip.Addr{}, netip.Addr{})
 		return
 	}
 	if err := t.listen(now); err != nil {
@@ -152,5 +152,5 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	default:
 		t.problem("address", "")
 	}
-	t.service.SetLocalNBMA(now.Address)
+	t.service.SetLocalNBMA(now.Address, netip.Addr{})
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -229,7 +230,7 @@ func (t *tunnel) launch(ctx context.Context) {
 	}
 	t.mu.Unlock()
 	t.halted.Go(func() {
-		if err := t.service.Run(ctx, local); err != nil {
+		if err := t.service.Run(ctx, local, netip.Addr{}); err != nil {
 			t.log.Error().Err(err).Msg("state is not saved")
 		}
 	})

@@ -54,7 +54,7 @@ func tooWide(p netip.Prefix) bool {
 // holdsUnderlay says that a prefix holds an address of the underlay: routed
 // into the tunnel it would run in itself.
 func (m *Machine) holdsUnderlay(p netip.Prefix, peer Endpoint) bool {
-	if peer.NBMA.IsValid() && p.Contains(peer.NBMA) || m.local.IsValid() && p.Contains(m.local) {
+	if peer.NBMA.IsValid() && p.Contains(peer.NBMA) || m.local.in(p) {
 		return true
 	}
 	for _, s := range m.servers {

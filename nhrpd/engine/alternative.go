@@ -43,7 +43,7 @@ func (m *Machine) alternatives(in Packet, p *wire.Packet, best wire.CIE, to Endp
 			a.To = Endpoint{NBMA: c.NBMA.Unmap(), Identity: to.Identity}
 		case !own:
 			a.To = Endpoint{NBMA: c.NBMA.Unmap()}
-			if public := translation(p, hop); public.IsValid() && public.Unmap() != m.public() {
+			if public := translation(p, hop); public.IsValid() && public.Unmap() != m.public(wire.FamilyOf(public)) {
 				a.To.NBMA = public.Unmap()
 			}
 		default:
@@ -62,7 +62,7 @@ func (m *Machine) unfit(a alternative, destination netip.Addr) string {
 	switch {
 	case a.Until <= m.now:
 		return "holding time 0"
-	case a.NextHop == m.own() || a.To.NBMA == m.local:
+	case a.NextHop == m.own() || m.local.is(a.To.NBMA):
 		return "the next hop is ourselves"
 	case !m.inCloud(a.NextHop):
 		return "the next hop " + a.NextHop.String() + " is not in the overlay"
@@ -70,6 +70,8 @@ func (m *Machine) unfit(a alternative, destination netip.Addr) string {
 		return "the destination is on the underlay"
 	case !validNBMA(a.To.NBMA) || m.cfg.Address.Contains(a.To.NBMA):
 		return "no such NBMA address"
+	case !m.local.to(a.To.NBMA).IsValid():
+		return a.NextHop.String() + " is reached by " + familyName(wire.FamilyOf(a.To.NBMA)) + ", and we have no address of that"
 	}
 	return ""
 }

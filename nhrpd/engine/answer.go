@@ -53,9 +53,15 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 // where it is for at least that long (RFC 2332, section 5.2.2).
 func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix, stable bool) {
 	requester := m.requester(in, p)
-	if !validNBMA(requester.NBMA) || requester.NBMA == m.local || m.cfg.Address.Contains(requester.NBMA) {
+	if !validNBMA(requester.NBMA) || m.local.is(requester.NBMA) || m.cfg.Address.Contains(requester.NBMA) {
 		m.drop("requester-address")
 		m.refuseResolution(in, p, wire.CodeAdministrativelyProhibited)
+		return
+	}
+	own := m.offered(p.AddressFamily)
+	if !own.IsValid() { // our entry in the Responder Address has no NBMA address: that is why
+		m.count("other-family")
+		m.refuseResolution(in, p, wire.CodeNoBinding)
 		return
 	}
 	prefix = m.wished(p, prefix)
@@ -71,11 +77,11 @@ func (m *Machine) answer(in Packet, p *wire.Packet, prefix netip.Prefix, stable 
 		r.Flags |= wire.FlagDestinationStable
 	}
 	r.CIEs = []wire.CIE{{
-		PrefixLength: uint8(prefix.Bits()), MTU: m.cfg.MTU, HoldingTime: m.holdingSeconds(), NBMA: m.local, Protocol: m.own(),
+		PrefixLength: uint8(prefix.Bits()), MTU: m.cfg.MTU, HoldingTime: m.holdingSeconds(), NBMA: own, Protocol: m.own(),
 	}}
 	if r.Extension(wire.ExtensionNATAddress) != nil {
 		var public []wire.CIE
-		if a := m.public(); a.IsValid() && wire.FamilyOf(a) == r.AddressFamily {
+		if a := m.public(r.AddressFamily); a.IsValid() {
 			public = []wire.CIE{{PrefixLength: uint8(a.BitLen()), NBMA: a, Protocol: m.own()}}
 		}
 		m.setEntries(r, wire.ExtensionNATAddress, public...)

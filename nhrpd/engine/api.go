@@ -90,8 +90,9 @@ type (
 		Addresses []netip.Addr
 		Err       string
 	}
-	// LocalNBMA says that the underlay address is now this; invalid: there is none.
-	LocalNBMA struct{ Address netip.Addr }
+	// LocalNBMA says that the underlay address is now this, and that of the other family,
+	// IPv4 or IPv6, the Other; invalid: there is none.
+	LocalNBMA struct{ Address, Other netip.Addr }
 	// RoutesChanged says that Routes may answer otherwise than before.
 	RoutesChanged struct{}
 	// Secured says that packets to and from the endpoint are protected from now on:

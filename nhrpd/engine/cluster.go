@@ -88,7 +88,7 @@ func (m *Machine) takeBack(s *server) {
 	own := append([]netip.Prefix{host(m.own())}, m.cfg.Networks...)
 	for part := range slices.Chunk(own, purgedCIEs) {
 		m.repeatPurge(&purge{
-			ID: m.nextID(), Protocol: s.Protocol, Source: m.local, To: s.Bound, Direct: true, Prefixes: slices.Clone(part), Until: until,
+			ID: m.nextID(), Protocol: s.Protocol, Source: m.local.to(s.Bound.NBMA), To: s.Bound, Direct: true, Prefixes: slices.Clone(part), Until: until,
 		})
 	}
 }
@@ -97,7 +97,7 @@ func (m *Machine) activate(s *server) {
 	if !s.Standby {
 		return
 	}
-	if s.Standby = false; m.local.IsValid() {
+	if s.Standby = false; m.local.exist() {
 		m.report(Info, Endpoint{}, "NHS %s is registered with now", s.Name)
 	}
 	m.registerNow(s)

@@ -21,14 +21,15 @@ func (m *Machine) sendError(in Packet, about *wire.Packet, code wire.ErrorCode, 
 		m.count("error-suppressed")
 		return
 	}
-	p := m.plain(wire.ErrorIndication, to)
+	back := m.errorTo(in, to)
+	p := m.plain(wire.ErrorIndication, to, back)
 	if wire.ProtocolOf(to) != p.ProtocolType {
 		return
 	}
 	p.ErrorCode, p.ErrorOffset = code, uint16(min(max(offset, 0), 0xFFFF))
 	p.Contents = in.Data[:min(len(in.Data), errorContents)]
 	m.count("error-sent-" + errorName(code))
-	m.send(m.errorTo(in, to), p)
+	m.send(back, p)
 }
 
 // errorTo is where an error goes: back to where the packet came from. Of what an

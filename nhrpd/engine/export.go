@@ -25,6 +25,7 @@ type exported struct {
 
 	Address   netip.Prefix // of the configuration: state of another address is worth nothing
 	Local     netip.Addr
+	Local6    netip.Addr
 	LastID    uint32
 	Servers   []*server
 	Bindings  []*binding
@@ -69,7 +70,7 @@ type pairUntil struct {
 func (m *Machine) Export() []byte {
 	e := exported{
 		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
-		Address: m.cfg.Address, Local: m.local, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Late: m.late,
+		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Late: m.late,
 		Redirects: m.limits.redirects, Counters: m.counts,
 	}
 	for _, b := range m.bindings.All() {
@@ -148,7 +149,7 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	m.now = e.Clock + elapsed
 	m.epoch = now.Add(-m.now)
 	m.started, m.stopped, m.again = true, e.Stopped, true
-	m.local, m.lastID, m.fallback, m.late = e.Local, e.LastID, e.Fallback, e.Late
+	m.local, m.lastID, m.fallback, m.late = newLocals(e.Local, e.Local6), e.LastID, e.Fallback, e.Late
 	if e.Counters != nil {
 		m.counts = e.Counters
 	}

@@ -27,7 +27,7 @@ type Machine struct {
 	stopped bool
 	again   bool // after Import: the next Handle says once more what stands
 
-	local   netip.Addr // our NBMA address, invalid: none
+	local   locals // our NBMA addresses
 	lastID  uint32
 	servers []*server
 	fresh   []*server // configured since the import
@@ -92,7 +92,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 	case Resolved:
 		m.resolved(in)
 	case LocalNBMA:
-		m.localNBMA(in.Address)
+		m.localNBMA(newLocals(in.Address, in.Other))
 	case RoutesChanged:
 		m.routesChanged()
 	case Secured:
@@ -228,25 +228,32 @@ func (m *Machine) holdingSeconds() uint16 { return uint16(m.cfg.HoldingTime / ti
 // serves says whether clients may register with us: a pure spoke is no NHS.
 func (m *Machine) serves() bool { return len(m.cfg.NHS) == 0 || m.cfg.Redirect }
 
-// localNBMA takes a new underlay address: whoever knows the old one is told, by
-// way of the NHS, and every registration is made anew.
-func (m *Machine) localNBMA(a netip.Addr) {
-	a = a.Unmap()
-	if a == m.local {
+// localNBMA takes new underlay addresses: whoever knows an old one is told, by
+// way of the NHS, and every registration is made anew. One of a family that had none
+// disturbs nobody.
+func (m *Machine) localNBMA(now locals) {
+	before := m.local
+	if now == before {
 		return
 	}
-	moved := m.local.IsValid()
-	m.local = a
-	if !a.IsValid() {
+	m.local = now
+	if !now.exist() {
 		m.report(Warn, Endpoint{}, "the underlay has no address: nothing is registered until it has one")
 		return
 	}
-	if moved {
-		m.report(Info, Endpoint{}, "underlay address is now %v", a)
+	moved := false
+	for _, family := range []uint16{wire.FamilyIPv4, wire.FamilyIPv6} {
+		a, was := now.of(family), before.of(family)
+		moved = moved || was.IsValid() && a.IsValid() && a != was
+		if a.IsValid() && a != was && before.exist() {
+			m.report(Info, Endpoint{}, "underlay address is now %v", a)
+		}
 	}
 	m.settleMaps()
 	for _, s := range m.servers {
-		m.registerNow(s)
+		if to, ok := m.target(s); !ok || before.to(to.NBMA) != now.to(to.NBMA) {
+			m.registerNow(s)
+		}
 	}
 	for _, s := range m.servers {
 		m.serverDue(s)

@@ -37,6 +37,9 @@ func (m *Machine) observe(from Endpoint, p *wire.Packet) {
 		return
 	}
 	own.Port, own.Identity = from.Port, from.Identity
+	if wire.FamilyOf(from.NBMA) != p.AddressFamily {
+		own.Port = 0 // of another address than the packet's
+	}
 	if own == (wire.Private{}) {
 		p.RemovePrivate()
 	} else if p.SetPrivate(own) != nil {
@@ -81,7 +84,7 @@ func (m *Machine) located(p *wire.Packet, public, private netip.Addr) Endpoint {
 	at := Endpoint{NBMA: private.Unmap()}
 	own, _ := p.Private()
 	at.Identity = own.Identity
-	if public.IsValid() && public.Unmap() == m.public() {
+	if public.IsValid() && public.Unmap() == m.public(wire.FamilyOf(public)) {
 		return at
 	}
 	if at.Port = own.Port; public.IsValid() {
@@ -98,10 +101,10 @@ func translation(p *wire.Packet, protocol netip.Addr) (public netip.Addr) {
 	return public
 }
 
-// public is our address as our servers see it, invalid if no one translates it.
-func (m *Machine) public() netip.Addr {
+// public is our address of a family as our servers see it, invalid if no one translates it.
+func (m *Machine) public(family uint16) netip.Addr {
 	for _, s := range m.ranked() {
-		if s.Public.IsValid() {
+		if s.Public.IsValid() && wire.FamilyOf(s.Public) == family {
 			return s.Public
 		}
 	}

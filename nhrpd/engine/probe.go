@@ -101,7 +101,7 @@ func (m *Machine) sendProbe(p *path) {
 	if len(p.Asked) == 0 {
 		p.ID = uint32(m.env.Random())
 	}
-	r := m.plain(wire.ProbeRequest, p.Protocol)
+	r := m.plain(wire.ProbeRequest, p.Protocol, p.Endpoint)
 	r.RequestID = p.ID + uint32(len(p.Asked))
 	p.Asked = append(p.Asked, m.now)
 	p.Next = m.now + m.probePause(p)
@@ -138,7 +138,7 @@ func (m *Machine) pathsDue() {
 			return
 		}
 		switch {
-		case !m.local.IsValid():
+		case !m.local.exist():
 			p.Asked, p.Silent, p.Next = nil, false, m.now+firstPause
 			m.paths.Put(p.Endpoint.Key(), p, p.Next)
 		case p.State == PathDirect && (len(p.Asked) == 0 || p.Silent && m.heard(p)):

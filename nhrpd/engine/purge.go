@@ -124,7 +124,7 @@ func (m *Machine) voidTold(protocol netip.Addr, to Endpoint) {
 func (m *Machine) startPurge(t *told, list []netip.Prefix, direct bool) {
 	for part := range slices.Chunk(list, purgedCIEs) {
 		q := &purge{
-			ID: m.nextID(), Protocol: t.Protocol, Source: m.local, To: t.To, Direct: direct, Prefixes: slices.Clone(part), Until: t.Until,
+			ID: m.nextID(), Protocol: t.Protocol, Source: m.local.to(t.To.NBMA), To: t.To, Direct: direct, Prefixes: slices.Clone(part), Until: t.Until,
 		}
 		m.repeatPurge(q)
 	}
@@ -141,10 +141,10 @@ func (m *Machine) repeatPurge(q *purge) {
 // sendPurge sends a purge straight to its peer, and every second time, or if the
 // peer does not know us by this address, along the routed path.
 func (m *Machine) sendPurge(q *purge, flags uint16) {
-	p := m.request(wire.PurgeRequest, q.Protocol)
-	p.RequestID, p.Flags, p.SourceNBMA = q.ID, flags, q.Source
-	if !q.Source.IsValid() {
-		p.SourceNBMA = m.local
+	p := m.request(wire.PurgeRequest, q.Protocol, q.To)
+	p.RequestID, p.Flags = q.ID, flags
+	if q.Source.IsValid() {
+		p.AddressFamily, p.SourceNBMA = wire.FamilyOf(q.Source), q.Source
 	}
 	for _, prefix := range q.Prefixes {
 		p.CIEs = append(p.CIEs, wire.CIE{PrefixLength: uint8(prefix.Bits()), Protocol: prefix.Addr()})

@@ -11,7 +11,7 @@ import (
 // packet takes an NHRP packet. What holds for every type is checked here: rate,
 // form, reflection, authentication, extensions.
 func (m *Machine) packet(in Packet) {
-	if !in.From.NBMA.IsValid() || !m.local.IsValid() {
+	if !in.From.NBMA.IsValid() || !m.local.exist() {
 		m.drop("no-address")
 		return
 	}
@@ -24,7 +24,7 @@ func (m *Machine) packet(in Packet) {
 		m.drop("rate")
 		return
 	}
-	if in.From.NBMA == m.local {
+	if m.local.is(in.From.NBMA) {
 		m.drop("reflected")
 		return
 	}

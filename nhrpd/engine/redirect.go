@@ -36,7 +36,7 @@ func (m *Machine) redirect(in Redirect) {
 		m.count("redirect-suppressed")
 		return
 	}
-	p := m.plain(wire.TrafficIndication, source)
+	p := m.plain(wire.TrafficIndication, source, from)
 	p.Contents = in.Data[:min(len(in.Data), indicationOctets)]
 	m.send(from, p)
 }

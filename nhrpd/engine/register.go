@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -71,6 +72,18 @@ func (s *server) to() (Endpoint, bool) {
 	return Endpoint{NBMA: s.Addresses[s.At%len(s.Addresses)]}, true
 }
 
+// target is the endpoint that is tried: the next one of a family that we have an address
+// of. false: there is none.
+func (m *Machine) target(s *server) (Endpoint, bool) {
+	for range s.Addresses {
+		if to, _ := s.to(); m.local.to(to.NBMA).IsValid() {
+			return to, true
+		}
+		s.At++
+	}
+	return Endpoint{}, false
+}
+
 // next is when the server wants something done.
 func (s *server) next() (instant, bool) {
 	at, ok := s.ResolveNext, s.ResolveNext != 0
@@ -121,6 +134,8 @@ func (m *Machine) resolved(in Resolved) {
 			m.report(Warn, Endpoint{}, "NHS %s: %s; asked again in %v", s.Name, reason, s.ResolvePause)
 			continue
 		}
+		// Everybody tries IPv4 first: who is in two families shares no shortcuts.
+		slices.SortStableFunc(usable, func(a, b netip.Addr) int { return cmp.Compare(a.BitLen(), b.BitLen()) })
 		s.ResolveNext, s.ResolvePause = 0, 0
 		before, had := s.to()
 		s.Addresses = usable
@@ -152,7 +167,7 @@ func (m *Machine) serverDue(s *server) {
 		if r.Next == 0 || r.Next > m.now {
 			continue
 		}
-		if _, ok := s.to(); !ok || !m.local.IsValid() {
+		if _, ok := m.target(s); !ok {
 			r.Next = 0 // resolved or localNBMA begins again
 			continue
 		}
@@ -215,10 +230,11 @@ func (m *Machine) networksUnanswered(s *server, r *registration) {
 // sendRegistration sends a registration, for the first time or again
 // (RFC 2332, section 5.2.3).
 func (m *Machine) sendRegistration(s *server, r *registration) {
-	if !r.Waiting {
-		r.Waiting, r.Tries, r.ID, r.Source = true, 0, m.nextID(), m.local
+	to, _ := s.to()
+	if !r.Waiting || r.Source != m.local.to(to.NBMA) {
+		r.Waiting, r.Tries, r.ID, r.Source = true, 0, m.nextID(), m.local.to(to.NBMA)
 	}
-	p := m.request(wire.RegistrationRequest, s.Protocol)
+	p := m.request(wire.RegistrationRequest, s.Protocol, to)
 	if !s.Protocol.IsValid() {
 		p.DestinationProtocol = m.own() // whoever is the NHS there answers
 	}
@@ -244,7 +260,6 @@ func (m *Machine) sendRegistration(s *server, r *registration) {
 		r.Next = min(r.Next, r.Until) // with its end the server is down
 	}
 	s.Requests++
-	to, _ := s.to()
 	m.send(to, p)
 }
 

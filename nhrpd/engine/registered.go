@@ -107,7 +107,7 @@ func (m *Machine) responder(p *wire.Packet) netip.Addr {
 // protocol address in Cisco's NAT extension; invalid where it is as we see it.
 func (m *Machine) observed(p *wire.Packet) netip.Addr {
 	for _, c := range entries(p, wire.ExtensionNATAddress) {
-		if c.Protocol == m.own() && c.NBMA != m.local && validNBMA(c.NBMA) {
+		if c.Protocol == m.own() && !m.local.is(c.NBMA) && validNBMA(c.NBMA) {
 			return c.NBMA
 		}
 	}

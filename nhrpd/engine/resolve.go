@@ -94,7 +94,7 @@ func (m *Machine) ask(destination netip.Addr, refresh bool) bool {
 	if i := slices.IndexFunc(up, func(s *server) bool { return s.Protocol == r.NextHop }); i >= 0 {
 		to = up[i].Bound
 	}
-	q := &request{ID: m.nextID(), Destination: destination, Source: m.local, To: to, Refresh: refresh, Since: m.now}
+	q := &request{ID: m.nextID(), Destination: destination, Source: m.local.to(to.NBMA), To: to, Refresh: refresh, Since: m.now}
 	m.asked[destination] = q.ID
 	m.sendRequest(q)
 	return true
@@ -104,7 +104,7 @@ func (m *Machine) ask(destination netip.Addr, refresh bool) bool {
 // for an authoritative answer (RFC 2332, section 5.2.1): a shortcut goes to who
 // owns the destination, not to who heard of it.
 func (m *Machine) sendRequest(q *request) {
-	p := m.request(wire.ResolutionRequest, q.Destination)
+	p := m.request(wire.ResolutionRequest, q.Destination, q.To)
 	p.RequestID = q.ID
 	p.Flags = wire.FlagRouter | wire.FlagAuthoritative | wire.FlagSourceStable | wire.FlagNAT
 	p.CIEs = []wire.CIE{{HoldingTime: m.holdingSeconds(), MTU: m.cfg.MTU}}
@@ -174,7 +174,7 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 	}
 	m.endRequest(q)
 	if c.Code.NAK() {
-		m.resolutionRefused(q, c.Code)
+		m.resolutionRefused(q, p, c.Code)
 		return
 	}
 	m.takeAnswer(q, m.alternatives(in, p, c, to))
@@ -194,7 +194,7 @@ func bestEntry(list []wire.CIE) wire.CIE {
 
 // resolutionRefused remembers a NAK for as long as its code suggests, and ends
 // a shortcut that was to be renewed.
-func (m *Machine) resolutionRefused(q *request, code wire.Code) {
+func (m *Machine) resolutionRefused(q *request, p *wire.Packet, code wire.Code) {
 	wait := negativeNone
 	switch code {
 	case wire.CodeAdministrativelyProhibited:
@@ -203,6 +203,10 @@ func (m *Machine) resolutionRefused(q *request, code wire.Code) {
 		wait = negativeNoRoom
 	}
 	m.count("resolution-refused")
+	if c, ok := firstEntry(p, wire.ExtensionResponderAddress); ok && !c.NBMA.IsValid() && m.inCloud(c.Protocol) {
+		m.noAnswer(q, code, c.Protocol.String()+" has no underlay address of "+familyName(p.AddressFamily)+", by which we are reached", wait)
+		return
+	}
 	m.noAnswer(q, code, code.String(), wait)
 	m.registerAgain(q.To)
 }

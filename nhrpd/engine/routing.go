@@ -39,7 +39,7 @@ func (m *Machine) routed(destination netip.Addr) (Route, bool) {
 // that this site serves (section 6.3).
 func (m *Machine) egress(destination netip.Addr) (prefix netip.Prefix, stable, ok bool) {
 	r, ok := m.routed(destination)
-	if !ok || r.Tunnel && !r.Local || destination == m.local {
+	if !ok || r.Tunnel && !r.Local || m.local.is(destination) {
 		return netip.Prefix{}, false, false
 	}
 	if r.Local && m.cfg.Address.Contains(destination) {
@@ -89,8 +89,10 @@ func (m *Machine) around(p netip.Prefix, a netip.Addr) netip.Prefix {
 		avoid(q)
 	}
 	avoid(m.cfg.Address.Masked())
-	if m.local.IsValid() {
-		avoid(host(m.local))
+	for _, own := range []netip.Addr{m.local.IPv4, m.local.IPv6} {
+		if own.IsValid() {
+			avoid(host(own))
+		}
 	}
 	narrowed, _ := a.Prefix(bits)
 	return narrowed

@@ -10,8 +10,8 @@ import (
 
 // request begins a request of ours to a destination, with the extensions that
 // ask for the responder, the records of transit and Cisco's NAT address.
-func (m *Machine) request(t wire.Type, destination netip.Addr) *wire.Packet {
-	p := m.plain(t, destination)
+func (m *Machine) request(t wire.Type, destination netip.Addr, to Endpoint) *wire.Packet {
+	p := m.plain(t, destination, to)
 	kinds := []wire.ExtensionType{wire.ExtensionResponderAddress, wire.ExtensionForwardTransit, wire.ExtensionReverseTransit}
 	if t != wire.PurgeRequest {
 		kinds = append(kinds, wire.ExtensionNATAddress)
@@ -23,12 +23,13 @@ func (m *Machine) request(t wire.Type, destination netip.Addr) *wire.Packet {
 	return p
 }
 
-// plain begins a packet of ours without extensions.
-func (m *Machine) plain(t wire.Type, destination netip.Addr) *wire.Packet {
+// plain begins a packet of ours without extensions, to an endpoint: its family is the
+// packet's.
+func (m *Machine) plain(t wire.Type, destination netip.Addr, to Endpoint) *wire.Packet {
 	return &wire.Packet{
-		AddressFamily: wire.FamilyOf(m.local), ProtocolType: wire.ProtocolOf(m.own()),
+		AddressFamily: wire.FamilyOf(to.NBMA), ProtocolType: wire.ProtocolOf(m.own()),
 		HopCount: wire.HopCount, Type: t,
-		SourceNBMA: m.local, SourceProtocol: m.own(), DestinationProtocol: destination,
+		SourceNBMA: m.local.to(to.NBMA), SourceProtocol: m.own(), DestinationProtocol: destination,
 	}
 }
 
@@ -45,13 +46,9 @@ func (m *Machine) reply(request *wire.Packet, t wire.Type) *wire.Packet {
 }
 
 // selfEntry is us in the Responder Address and in the transit records. The NBMA
-// address is left out of a packet of another family.
+// address is left out of a packet of a family that we have no address of.
 func (m *Machine) selfEntry(p *wire.Packet) wire.CIE {
-	c := wire.CIE{HoldingTime: m.holdingSeconds(), Protocol: m.own()}
-	if wire.FamilyOf(m.local) == p.AddressFamily {
-		c.NBMA = m.local
-	}
-	return c
+	return wire.CIE{HoldingTime: m.holdingSeconds(), Protocol: m.own(), NBMA: m.offered(p.AddressFamily)}
 }
 
 // setEntries replaces the entries of an extension in its place, or adds it.
@@ -91,7 +88,7 @@ func firstEntry(p *wire.Packet, kind wire.ExtensionType) (wire.CIE, bool) {
 // send authenticates a packet anew (RFC 2332, section 5.3.4: at every hop, in
 // its old place) and sends it.
 func (m *Machine) send(to Endpoint, p *wire.Packet) bool {
-	if !m.local.IsValid() {
+	if !m.local.to(to.NBMA).IsValid() {
 		m.count("send-without-address")
 		return false
 	}

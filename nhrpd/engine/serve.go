@@ -15,7 +15,7 @@ import (
 // came from, over the very connection.
 func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	if p.SourceProtocol == m.own() {
-		if p.SourceNBMA == m.local {
+		if m.local.is(p.SourceNBMA) {
 			m.drop("reflected")
 			return
 		}

@@ -7,12 +7,15 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"dmvpn/nhrpd/wire"
 )
 
 // Snapshot is what a machine knows, for people. It shares nothing with the
 // machine. Times are on the clock that Snapshot was given; a zero one never comes.
 type Snapshot struct {
 	NBMA      netip.Addr // our underlay address, invalid: none
+	Other     netip.Addr // that of IPv6 beside one of IPv4, invalid: none
 	Public    netip.Addr // as our servers see it, invalid: the same
 	Fallback  netip.Addr // next hop of what is unresolved, invalid: none
 	Servers   []ServerInfo
@@ -147,7 +150,7 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 		return Snapshot{Counters: map[string]uint64{}}
 	}
 	at := func(i instant) time.Time { return now.Add(i - max(now.Sub(m.epoch), m.now)) }
-	s := Snapshot{NBMA: m.local, Public: m.public(), Fallback: m.fallback, Counters: maps.Clone(m.counts)}
+	s := Snapshot{NBMA: m.local.any(), Other: m.other(), Public: m.public(wire.FamilyOf(m.local.any())), Fallback: m.fallback, Counters: maps.Clone(m.counts)}
 	for _, x := range m.servers {
 		s.Servers = append(s.Servers, m.serverInfo(x, at))
 	}
@@ -210,7 +213,7 @@ func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 		info.State = Up
 	case s.Standby, s.Returns != 0:
 		info.State = Waiting
-	case !m.local.IsValid():
+	case !m.local.exist() || addressed && !m.local.to(info.To.NBMA).IsValid():
 		info.State = NoAddress
 	case !addressed:
 		info.State = Resolving
@@ -235,6 +238,14 @@ func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 		}
 	}
 	return info
+}
+
+// other is our address of IPv6 if we have one of IPv4 too.
+func (m *Machine) other() netip.Addr {
+	if m.local.IPv4.IsValid() {
+		return m.local.IPv6
+	}
+	return netip.Addr{}
 }
 
 // otherThan is an NBMA address that differs from an endpoint's, else invalid.

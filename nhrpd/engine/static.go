@@ -23,11 +23,10 @@ func (m *Machine) mapped(hop netip.Addr) (Endpoint, bool) {
 
 // settleMaps binds what is mapped, as soon as there is an address to send from.
 func (m *Machine) settleMaps() {
-	if !m.local.IsValid() {
-		return
-	}
 	for _, x := range m.cfg.Maps {
-		m.settleHop(x.Protocol, "configured")
+		if m.local.to(x.NBMA).IsValid() {
+			m.settleHop(x.Protocol, "configured")
+		}
 	}
 }
 

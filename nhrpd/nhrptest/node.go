@@ -23,6 +23,7 @@ type Node struct {
 	Config   engine.Config
 	Machine  *engine.Machine // nil: the daemon is away, the data plane goes on
 	NBMA     netip.Addr
+	Other    netip.Addr // its address of the other family; invalid: none
 	NAT      netip.Addr // what others see instead of NBMA; invalid: NBMA
 	Port     uint16     // that others see; 0: none
 	Identity string     // that IKE proves to others; "": the tunnel is plain
@@ -63,7 +64,7 @@ func (w *World) Add(name, nbma string, config engine.Config, change ...func(*Nod
 	w.Nodes = append(w.Nodes, n)
 	n.clear()
 	n.Machine = engine.New(config, n.env())
-	n.Input(engine.LocalNBMA{Address: n.NBMA})
+	n.Input(engine.LocalNBMA{Address: n.NBMA, Other: n.Other})
 	return n
 }
 
@@ -85,8 +86,14 @@ func (n *Node) clear() {
 	n.Fallback = netip.Addr{}
 }
 
-func (n *Node) outside() netip.Addr {
-	if n.NAT.IsValid() && n.NBMA.IsValid() {
+// outside is the node's address to who sees it by one of a family; invalid: it has none.
+func (n *Node) outside(family netip.Addr) netip.Addr {
+	switch {
+	case n.Other.IsValid() && n.Other.Is4() == family.Is4():
+		return n.Other
+	case !n.NBMA.IsValid() || n.NBMA.Is4() != family.Is4():
+		return netip.Addr{}
+	case n.NAT.IsValid():
 		return n.NAT
 	}
 	return n.NBMA
@@ -95,7 +102,7 @@ func (n *Node) outside() netip.Addr {
 // seen is the node as a peer sees it that sends to an address of it: inside of a NAT
 // by its own.
 func (n *Node) seen(by netip.Addr) engine.Endpoint {
-	if by == n.outside() {
+	if by == n.outside(by) {
 		return engine.Endpoint{NBMA: by, Port: n.Port, Identity: n.Identity}
 	}
 	return engine.Endpoint{NBMA: n.NBMA, Identity: n.Identity}
@@ -143,7 +150,7 @@ func (n *Node) Start(state []byte) {
 	} else {
 		n.Machine.SkipIDs()
 	}
-	n.Input(engine.LocalNBMA{Address: n.NBMA})
+	n.Input(engine.LocalNBMA{Address: n.NBMA, Other: n.Other})
 }
 
 // Move gives the node another underlay address.
@@ -153,7 +160,7 @@ func (n *Node) Move(nbma string) {
 		n.NBMA = netip.MustParseAddr(nbma)
 	}
 	if n.Machine != nil {
-		n.Input(engine.LocalNBMA{Address: n.NBMA})
+		n.Input(engine.LocalNBMA{Address: n.NBMA, Other: n.Other})
 	}
 }
 

@@ -207,8 +207,8 @@ func (w *World) at(from *Node, to engine.Endpoint) (*Node, engine.Endpoint) {
 		if !to.NBMA.IsValid() || to.Identity != "" && n.Identity != to.Identity {
 			continue
 		}
-		if n.outside() == to.NBMA && (n.Port == to.Port || to.Identity != "") {
-			return n, from.seen(from.outside())
+		if by := from.outside(to.NBMA); n.outside(to.NBMA) == to.NBMA && by.IsValid() && (n.Port == to.Port || to.Identity != "") {
+			return n, from.seen(by)
 		}
 		if inside && n.NBMA == to.NBMA {
 			return n, from.seen(from.NBMA)
