@@ -38,6 +38,11 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
+	mirror, err := h.MirrorRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mirror.Close()
 	const bgp = "proto 186 metric 20"
 	for _, c := range []struct {
 		name   string
@@ -56,12 +61,9 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 	} {
 		for _, p := range c.zebras {
 			netnstest.Run(t, "ip route add "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
+			netnstest.Eventually(t, "the mirror has it", func() bool { return mirror.Zebra(netip.MustParsePrefix(p)) })
 		}
-		has := func(p netip.Prefix) bool {
-			return strings.Contains(" "+strings.Join(c.zebras, " ")+" ", " "+p.String()+" ")
-		}
-		b := newBeside(h, has)
-		r := &router{host: h, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: b}
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: newBeside(h, mirror.Zebra)}
 		asked := map[netip.Prefix]netip.Addr{}
 		for _, o := range c.ours {
 			p, hop, _ := strings.Cut(o, " ")
@@ -113,6 +115,65 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 				t.Errorf("%s: FRR's route is gone", c.name)
 			}
 			netnstest.Run(t, "ip route del "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
+			netnstest.Eventually(t, "the mirror has it no more", func() bool { return !mirror.Zebra(netip.MustParsePrefix(p)) })
+		}
+	}
+}
+
+// TestWhatStandsUnderAShortcut: the widest that leads into the tunnel too, but for a default route.
+func TestWhatStandsUnderAShortcut(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	netnstest.Run(t, "ip link add eth0 type veth peer name eth1")
+	netnstest.Run(t, "ip address add 192.0.2.1/24 dev eth0")
+	netnstest.Run(t, "ip link set eth0 up")
+	for _, c := range []struct{ name, routes, want string }{
+		{"no other way", "", "10.10.2.0/24"},
+		{"the way out in clear", "default via 192.0.2.254", "10.10.2.0/24"},
+		{"the prefix itself", "default via 192.0.2.254; 10.10.2.0/24 via 10.0.0.1 proto 186 metric 20", "10.10.2.0/24"},
+		{"a summary", "default via 192.0.2.254; 10.10.0.0/16 via 10.0.0.1 proto 186 metric 20", "10.10.0.0/16"},
+		{"the summary in clear", "10.10.0.0/16 via 192.0.2.254", "10.10.2.0/24"},
+		{"everything by the tunnel", "default via 10.0.0.1", ""},
+		{"a summary under the prefix", "10.10.2.0/24 via 10.0.0.1; 10.10.0.0/16 via 10.0.0.1; unreachable 10.10.0.0/20 metric 4278190134", "10.10.0.0/16"},
+	} {
+		for route := range strings.SplitSeq(c.routes, "; ") {
+			if route != "" {
+				netnstest.Run(t, "ip route add "+route)
+			}
+		}
+		mirror, err := h.MirrorRoutes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra), under: func(p netip.Prefix) error {
+			got = p.String()
+			return nil
+		}}
+		if err := r.Install(netip.MustParsePrefix("10.10.2.0/24"), netip.MustParseAddr("10.0.0.12")); err != nil {
+			t.Fatal(err)
+		}
+		if got != c.want {
+			t.Errorf("%s: under %q, want %q", c.name, got, c.want)
+		}
+		if err := r.Remove(netip.MustParsePrefix("10.10.2.0/24")); err != nil {
+			t.Fatal(err)
+		}
+		mirror.Close()
+		for route := range strings.SplitSeq(c.routes, "; ") {
+			if route != "" {
+				netnstest.Run(t, "ip route del "+route)
+			}
 		}
 	}
 }

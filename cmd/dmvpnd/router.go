@@ -61,12 +61,22 @@ func (r *router) Inside(p netip.Prefix) []netip.Prefix { return r.mirror.Inside(
 
 // Install implements nhrpd.Router.
 func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
-	if prefix.Bits() > 0 {
-		if err := r.under(prefix); err != nil {
+	if guarded := r.guarded(prefix); guarded.Bits() > 0 {
+		if err := r.under(guarded); err != nil {
 			return err
 		}
 	}
 	return r.beside.install(prefix, nextHop, r.tunnel)
+}
+
+// guarded is what an unreachable route is to stand under for a prefix that gets a route: the
+// prefix, or a wider one that leads into the tunnel too. A route under the narrower one would
+// be in its way when the prefix has none any more; nothing stands under a default route.
+func (r *router) guarded(prefix netip.Prefix) netip.Prefix {
+	if wider, ok := r.mirror.Around(prefix); ok && wider.IfIndex == r.tunnel {
+		return wider.Prefix
+	}
+	return prefix
 }
 
 // Remove implements nhrpd.Router.

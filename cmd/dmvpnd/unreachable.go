@@ -19,7 +19,7 @@ func behind(t config.Tunnel) []netip.Prefix {
 	if !t.Protected {
 		return nil
 	}
-	all := []netip.Prefix{t.Address}
+	all := append([]netip.Prefix{t.Address}, t.Guard...)
 	for _, n := range t.NHS {
 		for _, p := range n.Routes {
 			// A default route by the tunnel is the operator's choice of a way out, not a site.

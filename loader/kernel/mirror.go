@@ -122,6 +122,14 @@ func (r *Routes) LookupWithout(destination netip.Addr) (Route, bool) {
 	return r.table.lookup(destination.Unmap(), func(e *entry) bool { return !e.route.NHRP })
 }
 
+// Around gives the route that packets to a prefix take where it has none of its own, false if
+// there is none. One that says unreachable is none.
+func (r *Routes) Around(p netip.Prefix) (Route, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.table.lookup(p.Addr().Unmap(), func(e *entry) bool { return e.route.Prefix.Bits() < p.Bits() && !e.route.Unreachable })
+}
+
 // Inside gives the prefixes more specific than p and inside it, each once, by
 // address and length; our own addresses are not among them.
 func (r *Routes) Inside(p netip.Prefix) []netip.Prefix {

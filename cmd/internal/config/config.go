@@ -44,6 +44,7 @@ type Tunnel struct {
 	MTU            int // of the tunnel device; 0: from the underlay's
 	Authentication string
 	Networks       []netip.Prefix
+	Guard          []netip.Prefix // what else only this tunnel may lead to
 	Redirect       bool
 	Shortcut       bool
 	HoldingTime    time.Duration // whole seconds

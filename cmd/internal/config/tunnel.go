@@ -98,6 +98,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 		u.Maps = append(u.Maps, readMap(x))
 	}
 	u.Authorize = t.authorizations(u.Protected)
+	u.Guard = t.guard(u.Protected)
 	t.done()
 	return u
 }
@@ -152,6 +153,21 @@ func (t *table) protection(keys *IPsec) bool {
 		t.doc.failValue(join(t.path, "protection"), fmt.Sprintf("%q is not offered", s), remedy)
 		return false
 	}
+}
+
+// guard gives what only this tunnel may lead to.
+func (t *table) guard(protected bool) []netip.Prefix {
+	path := join(t.path, "guard")
+	if _, ok := t.values["guard"]; ok && !protected {
+		t.doc.failValue(path, "nothing is kept from going in clear on a tunnel in clear", "leave it out, or protect the tunnel")
+	}
+	list := t.prefixes("guard")
+	for i, p := range list {
+		if p.Bits() == 0 {
+			t.doc.failValue(fmt.Sprintf("%s[%d]", path, i), "the tunnel's own outer packets are in it", "write the prefixes of all sites")
+		}
+	}
+	return list
 }
 
 func (t *table) authentication() string {

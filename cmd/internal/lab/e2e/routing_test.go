@@ -40,7 +40,7 @@ func kind(n int) string {
 	return "spoke"
 }
 
-var ipsecTable = regexp.MustCompile(`(?m)^\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?`)
+var onlyEncrypted = regexp.MustCompile(`(?m)^(\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
 
 // carried is a cloud with the configuration of docs/examples/routing, its spokes registered:
 // a routing daemon is to carry the prefixes.
@@ -53,7 +53,8 @@ func carried(t *testing.T, m mode, spokes int) *cloud.Cloud {
 		if m.encrypted {
 			s.Text = strings.ReplaceAll(text, "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
 		} else {
-			s.Text = strings.Replace(ipsecTable.ReplaceAllString(text, ""), "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
+			text = onlyEncrypted.ReplaceAllString(text, "")
+			s.Text = strings.Replace(text, "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
 		}
 		s.Text = "[daemon]\nlog-level = \"debug\"\n\n" + s.Text
 	}})
