@@ -22,7 +22,9 @@ type Case struct {
 }
 
 // serverCases are the chapters for a server.
-var serverCases = [][]Case{headerCases, commonCases, registrationCases}
+var serverCases = [][]Case{
+	headerCases, commonCases, requestCases, replyCases, registrationCases, purgeCases, errorCases, extensionCases, recordCases,
+}
 
 // Cases gives all of them, by id.
 func Cases() []Case {

@@ -23,6 +23,7 @@ type suite struct {
 	control *control // nil against a client
 	ids     atomic.Uint32
 	errors  atomic.Bool // the target has sent an Error Indication
+	dmvpn   atomic.Bool // it knows our own extension
 
 	mu     sync.Mutex
 	freed  *sync.Cond
