@@ -24,6 +24,7 @@ type Case struct {
 // serverCases are the chapters for a server.
 var serverCases = [][]Case{
 	headerCases, commonCases, requestCases, replyCases, registrationCases, purgeCases, errorCases, extensionCases, recordCases,
+	forwardCases, natCases, redirectCases, hostileCases,
 }
 
 // Cases gives all of them, by id.
