@@ -42,7 +42,7 @@ func (m *Machine) resolutionRequest(in Packet, p *wire.Packet) {
 		m.forwardRequest(in, p)
 		return
 	}
-	if m.refusesExtension(in, p) {
+	if m.refusesExtension(in, p) || m.outgrows(in, p) {
 		return
 	}
 	m.answer(in, p, prefix, stable)

@@ -128,6 +128,27 @@ func TestCasesOfExtensions(t *testing.T) {
 			want(t, "to", r.to, s1NBMA)
 			want(t, "code", r.p.ErrorCode, wire.ErrorPacketSizeExceeded)
 		}},
+		{"EX-10: a request whose reply would outgrow the underlay is error 8, and not processed", func(t *testing.T) {
+			b := hub(t)
+			registrationOf := func(size int) *wire.Packet {
+				p := registration("10.0.0.13", "203.0.113.33")
+				p.Extensions = append(p.Extensions, wire.Extension{Type: 0x3801})
+				p.Extensions[len(p.Extensions)-1].Value = make([]byte, size-p.Size())
+				return p
+			}
+			for _, p := range []*wire.Packet{registrationOf(1372), registrationOf(1289)} {
+				r := b.ask("203.0.113.33", p)
+				want(t, "registration", r.p.ErrorCode, wire.ErrorPacketSizeExceeded)
+				want(t, "not registered", registered(b, "10.0.0.13/32"), false)
+			}
+			r := b.ask("203.0.113.33", registrationOf(1288))
+			want(t, "one that fits", r.p.Type == wire.RegistrationReply && r.p.CIEs[0].Code == wire.CodeSuccess, true)
+			for _, p := range []*wire.Packet{resolution(s1Protocol, s1NBMA, "10.10.0.5"), purgeOf(s1Protocol, s1NBMA, hubProtocol, s1Protocol+"/32")} {
+				p.Extensions = append(p.Extensions, wire.Extension{Type: 0x3801, Value: make([]byte, 1300)})
+				want(t, p.Type.String(), b.ask(s1NBMA, p).p.ErrorCode, wire.ErrorPacketSizeExceeded)
+			}
+			want(t, "not purged", registered(b, s1Protocol+"/32"), true)
+		}},
 		{"RC-01: asked with an empty value only", func(t *testing.T) {
 			p := resolution(s1Protocol, s1NBMA, "10.10.0.5")
 			r := hub(t).ask(s1NBMA, p).p

@@ -13,14 +13,6 @@ import (
 
 // Purge: section 7 of the case list.
 func TestCasesOfPurge(t *testing.T) {
-	registered := func(b *bench, prefix string) bool {
-		for _, x := range b.snapshot().Bindings {
-			if x.Prefix.String() == prefix {
-				return true
-			}
-		}
-		return false
-	}
 	networks := func(t *testing.T) *bench {
 		b := hub(t)
 		b.from(s1NBMA, registration(s1Protocol, s1NBMA, network("10.20.1.0/24"), network("10.20.1.128/25"), network("10.20.2.0/24")))
@@ -203,4 +195,14 @@ func TestCasesOfPurge(t *testing.T) {
 			want(t, "purge", b.ask(s1NBMA, q).p.Type, wire.PurgeReply)
 		}},
 	})
+}
+
+// registered says whether a bench's machine has a prefix from a client.
+func registered(b *bench, prefix string) bool {
+	for _, x := range b.snapshot().Bindings {
+		if x.Prefix.String() == prefix {
+			return true
+		}
+	}
+	return false
 }

@@ -87,6 +87,13 @@ const (
 	endpointsRated = 8192 // endpoints whose rates are remembered
 )
 
+// Of a reply, in octets: by how much it may be longer than its request (Responder Address, NAT
+// Address, our own extension), and what passes whatever MTU is configured.
+const (
+	replyGrowth      = 112
+	shortestUnderlay = 1024
+)
+
 // errorContents bounds what an Error Indication quotes, so that it never needs
 // a fragment (RFC 2332, section 5.2.7 leaves the length open).
 const errorContents = 512

@@ -26,7 +26,7 @@ func (m *Machine) purgeRequest(in Packet, p *wire.Packet) {
 		m.forwardRequest(in, p)
 		return
 	}
-	if m.refusesExtension(in, p) {
+	if m.refusesExtension(in, p) || m.outgrows(in, p) {
 		return
 	}
 	if p.Flags&wire.FlagPurgeNoReply == 0 {

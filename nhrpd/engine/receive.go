@@ -156,3 +156,14 @@ func (m *Machine) refusesExtension(in Packet, p *wire.Packet) bool {
 	m.sendError(in, p, wire.ErrorUnrecognizedExtension, p.ExtensionOffset(i))
 	return true
 }
+
+// outgrows refuses a packet for us whose reply might not fit the underlay: what does not fit
+// is lost, and its sender would not know that it was processed (RFC 2332, sections 5 and 5.2.7).
+func (m *Machine) outgrows(in Packet, p *wire.Packet) bool {
+	if m.cfg.MTU == 0 || p.Size()+replyGrowth <= max(int(m.cfg.MTU), shortestUnderlay) {
+		return false
+	}
+	m.drop("packet-size")
+	m.sendError(in, p, wire.ErrorPacketSizeExceeded, 0)
+	return true
+}

@@ -31,7 +31,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 		m.forwardRequest(in, p)
 		return
 	}
-	if m.refusesExtension(in, p) {
+	if m.refusesExtension(in, p) || m.outgrows(in, p) {
 		return
 	}
 	// An id a little below the last one is a delayed packet of the past: what
