@@ -175,6 +175,8 @@ type DmvpnTunnel struct {
 	Mtu             uint32
 	FallbackPeer    uint32
 	UnderlayTable   uint32
+	Fallback6Peer   uint32
+	Pad             uint32
 }
 
 type DmvpnTunnelKey struct {

@@ -35,7 +35,7 @@ const (
 // ErrStopped says that the service's loop has ended.
 var ErrStopped = errors.New("nhrp: the service has stopped")
 
-// Config is what a Service is made of. Every field but Allowed and Secured is needed.
+// Config is what a Service is made of. Every field but StateName, Allowed and Secured is needed.
 type Config struct {
 	Engine    engine.Config
 	Random    func() uint64
@@ -44,6 +44,7 @@ type Config struct {
 	Sender    Sender
 	Resolver  Resolver
 	State     State
+	StateName string                                         // that the state is saved by; "": the tunnel's
 	Allowed   func(identity string) (engine.Allowance, bool) // as engine.Env has it; may be nil
 	Secured   func(engine.Endpoint) bool                     // likewise
 	Log       zerolog.Logger
@@ -89,6 +90,9 @@ type Counters struct {
 // New makes a service and takes up what an earlier one saved: the machine knows
 // it when New returns. State that cannot be read is logged and left behind.
 func New(c Config) *Service {
+	if c.StateName == "" {
+		c.StateName = c.Engine.Tunnel
+	}
 	s := &Service{
 		config: c,
 		log:    c.Log.With().Str("tunnel", c.Engine.Tunnel).Logger(),

@@ -117,7 +117,7 @@ func replace(path string, text []byte) error {
 
 // restore gives the machine what was saved last.
 func (s *Service) restore(now time.Time) {
-	state, err := s.config.State.Load(s.config.Engine.Tunnel)
+	state, err := s.config.State.Load(s.config.StateName)
 	if err == nil && state == nil {
 		return
 	}
@@ -140,7 +140,7 @@ func (s *Service) beginSave() {
 	begin := time.Now()
 	state := s.machine.Export()
 	s.saveAt = begin.Add(max(saveDelay, 20*time.Since(begin)))
-	go func() { s.saved <- s.config.State.Save(s.config.Engine.Tunnel, state) }()
+	go func() { s.saved <- s.config.State.Save(s.config.StateName, state) }()
 }
 
 func (s *Service) endSave(now time.Time, err error) {
@@ -161,7 +161,7 @@ func (s *Service) lastSave() error {
 	if !s.dirty {
 		return nil
 	}
-	if err := s.config.State.Save(s.config.Engine.Tunnel, s.machine.Export()); err != nil {
+	if err := s.config.State.Save(s.config.StateName, s.machine.Export()); err != nil {
 		return err
 	}
 	s.counters.saves.Add(1)

@@ -32,6 +32,8 @@ struct tunnel {
 	__u32 mtu;            /* of the tunnel device */
 	__u32 fallback_peer;  /* peer id of the NHS that takes what is unresolved; 0 none */
 	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
+	__u32 fallback6_peer; /* fallback_peer of inner IPv6 */
+	__u32 pad;
 };
 
 /* dmvpn_device: which tunnel a tunnel device is. */

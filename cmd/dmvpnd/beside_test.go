@@ -33,7 +33,7 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400})
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestWhatStandsUnderAShortcut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400})
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"dmvpn/loader/pump"
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
+	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 )
 
@@ -83,7 +84,7 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 		Secure:    t.deliver,
 		Permitted: t.permitted(),
 		NHRP: func(from netip.Addr, packet []byte) {
-			t.service.Deliver(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
+			t.handIn(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
 		},
 		Report: func(message string) { t.log.Warn().Msg(message) },
 	})
@@ -136,7 +137,7 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	}
 	if err := t.connect(now); err != nil {
 		t.problem("address", fmt.Sprintf("underlay %s: %v", now.Device, err))
-		t.service.SetLocalNBMA(netip.Addr{}, netip.Addr{})
+		t.each(func(s *nhrpd.Service) { s.SetLocalNBMA(netip.Addr{}, netip.Addr{}) })
 		return
 	}
 	if err := t.listen(now); err != nil {
@@ -152,5 +153,5 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	default:
 		t.problem("address", "")
 	}
-	t.service.SetLocalNBMA(now.Address, netip.Addr{})
+	t.each(func(s *nhrpd.Service) { s.SetLocalNBMA(now.Address, netip.Addr{}) })
 }

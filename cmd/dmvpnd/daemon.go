@@ -185,7 +185,10 @@ func (d *daemon) removeUnnamed() {
 	named := map[string]bool{}
 	index := map[int]bool{}
 	for _, t := range d.tunnels {
-		named[t.config.Name], index[t.device.Index] = true, true
+		index[t.device.Index] = true
+		for _, f := range t.families {
+			named[stateName(t.config.Name, f.own)] = true
+		}
 	}
 	d.state.Keep(func(tunnel string) bool { return named[tunnel] })
 	tunnels, err := d.plane.Tables.Tunnels()

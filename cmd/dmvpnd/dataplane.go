@@ -4,23 +4,25 @@ package main
 
 import (
 	"net/netip"
+	"sync"
 
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd/engine"
 )
 
-// dataPlane is one tunnel's part of the tables, as nhrpd wants it. Only the
-// tunnel's loop changes it; Traffic may be called from anywhere.
+// dataPlane is one tunnel's part of the tables, as nhrpd wants it.
 type dataPlane struct {
 	tables   *tables.Tables
-	tunnel   int        // index of the device
-	fallback netip.Addr // next hop that takes what is unresolved
+	tunnel   int // index of the device
 	audience audience
+
+	mu        sync.Mutex
+	fallbacks [2]netip.Addr // next hops that take what is unresolved, of IPv4 and of IPv6
 }
 
 func at(e engine.Endpoint) tables.Endpoint { return tables.Endpoint{NBMA: e.NBMA, Port: e.Port} }
 
-// Bind implements nhrpd.DataPlane.
+// Bind implements plane.
 func (d *dataPlane) Bind(b engine.Bind) error {
 	nextHop, to, mtu := b.NextHop, b.To, b.MTU
 	id, err := d.tables.Admit(d.tunnel, at(to), nextHop, int(mtu))
@@ -31,41 +33,47 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 		return err
 	}
 	d.audience.set(nextHop, id, b.Multicast)
-	if nextHop == d.fallback {
-		return d.tables.SetFallback(d.tunnel, id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if six := nextHop.Is6(); nextHop == d.fallbacks[index(six)] {
+		return d.tables.SetFallback(d.tunnel, six, id)
 	}
 	return nil
 }
 
-// Unbind implements nhrpd.DataPlane.
+// Unbind implements plane.
 func (d *dataPlane) Unbind(nextHop netip.Addr) error {
 	d.audience.set(nextHop, 0, false)
-	if nextHop == d.fallback {
-		if err := d.tables.SetFallback(d.tunnel, 0); err != nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if six := nextHop.Is6(); nextHop == d.fallbacks[index(six)] {
+		if err := d.tables.SetFallback(d.tunnel, six, 0); err != nil {
 			return err
 		}
 	}
 	return d.tables.Unbind(d.tunnel, nextHop)
 }
 
-// Admit implements nhrpd.DataPlane.
+// Admit implements plane.
 func (d *dataPlane) Admit(from engine.Endpoint, protocol netip.Addr) error {
 	_, err := d.tables.Admit(d.tunnel, at(from), protocol, tables.KeepMTU)
 	return err
 }
 
-// Dismiss implements nhrpd.DataPlane.
+// Dismiss implements plane.
 func (d *dataPlane) Dismiss(from engine.Endpoint) error { return d.tables.Dismiss(d.tunnel, at(from)) }
 
-// Fallback implements nhrpd.DataPlane. A next hop that is not bound yet takes
+// Fallback implements plane. A next hop that is not bound yet takes
 // over when it is.
-func (d *dataPlane) Fallback(nextHop netip.Addr) error {
-	d.fallback = nextHop
+func (d *dataPlane) Fallback(six bool, nextHop netip.Addr) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fallbacks[index(six)] = nextHop
 	id, _ := d.tables.Bound(d.tunnel, nextHop)
-	return d.tables.SetFallback(d.tunnel, id)
+	return d.tables.SetFallback(d.tunnel, six, id)
 }
 
-// Traffic implements nhrpd.DataPlane.
+// Traffic implements plane.
 func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {
 	id, _ := d.tables.ID(d.tunnel, at(e))
 	return d.traffic(id)
@@ -83,7 +91,7 @@ func (d *dataPlane) traffic(id tables.PeerID) engine.Traffic {
 	}
 }
 
-// Admitted implements nhrpd.DataPlane.
+// Admitted implements plane.
 func (d *dataPlane) Admitted() map[engine.Endpoint][]netip.Addr {
 	return d.admitted(func(tables.PeerID) bool { return true })
 }

@@ -12,6 +12,7 @@ import (
 
 	"dmvpn/loader"
 	"dmvpn/loader/underlay"
+	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 )
 
@@ -37,9 +38,9 @@ func (d *daemon) readEvents() {
 		}
 		switch e.Kind {
 		case loader.EventRedirect:
-			t.service.Deliver(engine.Redirect{Data: e.Packet})
+			t.handIn(engine.Redirect{Data: e.Packet})
 		case loader.EventMiss:
-			t.service.Deliver(engine.Miss{NextHop: e.Address, Data: e.Packet})
+			t.handIn(engine.Miss{NextHop: e.Address, Data: e.Packet})
 		case loader.EventUnknownSPI:
 			if spi, local, remote, ok := underlay.ParseStray(e.Packet); ok && d.installer != nil {
 				d.installer.unknown(spi, local, remote)
@@ -54,7 +55,7 @@ func (d *daemon) readEvents() {
 func (d *daemon) followRoutes() {
 	for range d.mirror.Changed() {
 		for _, t := range d.tunnels {
-			t.service.RoutesChanged()
+			t.each((*nhrpd.Service).RoutesChanged)
 			if t.secure != nil {
 				t.secure.sources.changed()
 			}

@@ -8,6 +8,7 @@ import (
 	"dmvpn/ikev2/sa"
 	"dmvpn/loader/esp"
 	"dmvpn/loader/pump"
+	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 )
 
@@ -21,7 +22,7 @@ func (h handler) Up(p sa.Peer) {
 		return
 	}
 	t.daemon.quietly("IPsec", t.secure.up(p, h.daemon.installer.database.Current(p.ID)))
-	t.service.Secured(endpointOf(p.Identity.Name(), p.Remote))
+	t.each(func(s *nhrpd.Service) { s.Secured(endpointOf(p.Identity.Name(), p.Remote)) })
 }
 
 // Down implements ikev2.Handler.
@@ -29,7 +30,7 @@ func (h handler) Down(p sa.Peer, reason string) {
 	if t := h.daemon.tunnel(p.Connection); t != nil && t.secure != nil {
 		t.log.Info().Stringer("peer", p.Identity).Stringer("remote", p.Remote).Str("reason", reason).Msg("IPsec is down")
 		t.daemon.quietly("IPsec", t.secure.down(p))
-		t.service.Unsecured(endpointOf(p.Identity.Name(), p.Remote))
+		t.each(func(s *nhrpd.Service) { s.Unsecured(endpointOf(p.Identity.Name(), p.Remote)) })
 	}
 }
 
@@ -84,6 +85,6 @@ func (t *tunnel) deliver(a *esp.Association, packet []byte) bool {
 	if identity == "" {
 		return false
 	}
-	t.service.Deliver(engine.Packet{From: endpointOf(identity, a.Path().Remote), Data: packet})
+	t.handIn(engine.Packet{From: endpointOf(identity, a.Path().Remote), Data: packet})
 	return true
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net/netip"
 	"testing"
 
 	"dmvpn/cmd/internal/config"
@@ -19,7 +20,7 @@ func TestNHRPByAnAssociationWhosePeerIsGoneIsNobodys(t *testing.T) {
 
 func TestAProtectedTunnelsMachineWantsIdentities(t *testing.T) {
 	for _, protected := range []bool{false, true} {
-		if got := machine(config.Tunnel{Protected: protected}, 1400).Authenticated; got != protected {
+		if got := machine(config.Tunnel{Protected: protected}, netip.MustParsePrefix("10.0.0.1/24"), 1400).Authenticated; got != protected {
 			t.Errorf("protected %v: authenticated %v", protected, got)
 		}
 	}

@@ -14,6 +14,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -97,6 +98,15 @@ func hold() *cobra.Command {
 	}
 }
 
+// addresses are those of a tunnel as one word.
+func addresses(list []netip.Prefix) string {
+	var words []string
+	for _, p := range list {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, " and ")
+}
+
 func describe(c *config.Config) string {
 	var parts []string
 	for _, t := range c.Tunnels {
@@ -104,7 +114,7 @@ func describe(c *config.Config) string {
 		if len(t.NHS) > 0 {
 			role = fmt.Sprintf("spoke of %d", len(t.NHS))
 		}
-		parts = append(parts, fmt.Sprintf("%s (%s, %s)", t.Name, t.Address, role))
+		parts = append(parts, fmt.Sprintf("%s (%s, %s)", t.Name, addresses(t.Addresses), role))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -38,7 +38,7 @@ func (s *source) Multicast(ctx context.Context) ([]control.Multicast, error) {
 				continue
 			}
 			x := control.MulticastMember{NBMA: a, Why: control.MulticastListed}
-			if t.config.Address.Contains(a) {
+			if t.config.InCloud(a) {
 				x.NBMA, x.Protocol = x.Protocol, a
 			}
 			m.Members = append(m.Members, x)

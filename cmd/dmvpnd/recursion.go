@@ -95,7 +95,7 @@ func (t *tunnel) outerDestinations(ctx context.Context) []netip.Addr {
 			add(a)
 		}
 	}
-	if snapshot, err := t.service.Snapshot(ctx); err == nil { // else the daemon ends
+	if snapshot, err := t.snapshot(ctx); err == nil { // else the daemon ends
 		for _, server := range snapshot.Servers {
 			add(server.To.NBMA)
 		}

@@ -15,7 +15,8 @@ import (
 type router struct {
 	host   *kernel.Host
 	mirror *kernel.Routes
-	tunnel int // index of the device
+	tunnel int  // index of the device
+	six    bool // whose routes they are: IPv6's or IPv4's
 	// under stands what leads nowhere under a prefix that was reached by this tunnel once: what
 	// goes there must not follow another route in clear when the prefix is withdrawn.
 	under  func(netip.Prefix) error
@@ -90,7 +91,9 @@ func (r *router) Installed() (map[netip.Prefix]netip.Addr, error) {
 	}
 	out := map[netip.Prefix]netip.Addr{}
 	for _, route := range routes {
-		out[route.Prefix] = route.NextHop
+		if route.Prefix.Addr().Is6() == r.six {
+			out[route.Prefix] = route.NextHop
+		}
 	}
 	r.beside.whole(out)
 	return out, nil

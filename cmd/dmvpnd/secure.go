@@ -25,7 +25,7 @@ type secure struct {
 
 	mu sync.Mutex
 	directory
-	fallback netip.Addr
+	fallbacks [2]netip.Addr // of IPv4, of IPv6
 
 	sources sources
 }
@@ -77,7 +77,7 @@ func (s *secure) tidy(e *end) error {
 	return s.plain.tables.Remove(e.id)
 }
 
-// Bind implements nhrpd.DataPlane.
+// Bind implements plane.
 func (s *secure) Bind(b engine.Bind) error {
 	defer s.sources.changed()
 	s.mu.Lock()
@@ -108,10 +108,12 @@ func (s *secure) effect(e *end, hop netip.Addr) error {
 	return s.settleFallback()
 }
 
-// settleFallback makes the fallback take effect when its next hop has an SA.
-func (s *secure) settleFallback() error { return s.plain.Fallback(s.fallback) }
+// settleFallback makes the fallbacks take effect when their next hop has an SA.
+func (s *secure) settleFallback() error {
+	return errors.Join(s.plain.Fallback(false, s.fallbacks[0]), s.plain.Fallback(true, s.fallbacks[1]))
+}
 
-// Unbind implements nhrpd.DataPlane.
+// Unbind implements plane.
 func (s *secure) Unbind(nextHop netip.Addr) error {
 	defer s.sources.changed()
 	s.mu.Lock()
@@ -123,7 +125,7 @@ func (s *secure) Unbind(nextHop netip.Addr) error {
 	return err
 }
 
-// Admit implements nhrpd.DataPlane. Both ends of a shortcut ask for an SA: behind NATs
+// Admit implements plane. Both ends of a shortcut ask for an SA: behind NATs
 // one direction alone may not get through.
 func (s *secure) Admit(from engine.Endpoint, protocol netip.Addr) error {
 	defer s.sources.changed()
@@ -138,7 +140,7 @@ func (s *secure) Admit(from engine.Endpoint, protocol netip.Addr) error {
 	return nil
 }
 
-// Dismiss implements nhrpd.DataPlane.
+// Dismiss implements plane.
 func (s *secure) Dismiss(from engine.Endpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,15 +156,15 @@ func (s *secure) Dismiss(from engine.Endpoint) error {
 	return s.tidy(e)
 }
 
-// Fallback implements nhrpd.DataPlane.
-func (s *secure) Fallback(nextHop netip.Addr) error {
+// Fallback implements plane.
+func (s *secure) Fallback(six bool, nextHop netip.Addr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fallback = nextHop
+	s.fallbacks[index(six)] = nextHop
 	return s.settleFallback()
 }
 
-// Traffic implements nhrpd.DataPlane.
+// Traffic implements plane.
 func (s *secure) Traffic(by engine.Endpoint) engine.Traffic {
 	s.mu.Lock()
 	var id tables.PeerID
@@ -173,7 +175,7 @@ func (s *secure) Traffic(by engine.Endpoint) engine.Traffic {
 	return s.plain.traffic(id)
 }
 
-// Admitted implements nhrpd.DataPlane: what NHRP wants, and what stands in the tables from
+// Admitted implements plane: what NHRP wants, and what stands in the tables from
 // a run before.
 func (s *secure) Admitted() map[engine.Endpoint][]netip.Addr {
 	s.mu.Lock()

@@ -14,6 +14,7 @@ import (
 
 	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/instance"
+	"dmvpn/nhrpd"
 )
 
 // request is a Stop or a Teardown that waits for its answer.
@@ -136,7 +137,7 @@ func (d *daemon) stop() error {
 func (d *daemon) teardown(answer chan<- error, release bool) error {
 	for _, t := range d.tunnels {
 		ctx, cancel := context.WithTimeout(context.Background(), withdrawTime)
-		d.quietly("tell the peers", t.service.Withdraw(ctx))
+		t.each(func(s *nhrpd.Service) { d.quietly("tell the peers", s.Withdraw(ctx)) })
 		cancel()
 	}
 	err := d.quiesce()

@@ -54,7 +54,7 @@ func (s *source) Status(ctx context.Context) (control.Status, error) {
 		Config: d.config.File, BPFFS: d.config.Daemon.BPFFS, Tunnels: []control.Tunnel{},
 	}
 	for _, t := range d.tunnels {
-		snapshot, err := t.service.Snapshot(ctx)
+		snapshot, err := t.snapshot(ctx)
 		if err != nil {
 			return out, err
 		}
@@ -71,7 +71,7 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 	t.mu.Unlock()
 	slices.Sort(problems)
 	out := control.Tunnel{
-		Name: c.Name, IfIndex: t.device.Index, Address: c.Address, NBMA: u.Address,
+		Name: c.Name, IfIndex: t.device.Index, Address: c.Addresses[0], Addresses: c.Addresses, NBMA: u.Address,
 		Underlay:   control.Underlay{Device: c.Underlay.Device, Mark: u.Mark, VRF: u.VRF},
 		Protection: "none", MTU: t.mtu, Redirect: c.Redirect, Shortcut: c.Shortcut, Carrier: carrier(c.Name),
 		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(c.NHS), Problems: problems,
@@ -108,7 +108,7 @@ func (t *tunnel) peers() []tables.Peer {
 func (s *source) Stats(ctx context.Context) (control.Stats, error) {
 	out := control.Stats{Tunnels: []control.TunnelStats{}}
 	for _, t := range s.daemon.tunnels {
-		snapshot, err := t.service.Snapshot(ctx)
+		snapshot, err := t.snapshot(ctx)
 		if err != nil {
 			return out, err
 		}
@@ -116,7 +116,7 @@ func (s *source) Stats(ctx context.Context) (control.Stats, error) {
 		if st.NHRP == nil {
 			st.NHRP = map[string]uint64{}
 		}
-		c := t.service.Counters()
+		c := t.counters()
 		for name, n := range map[string]uint64{
 			"daemon-inputs": c.Received, "daemon-inputs-dropped": c.QueueDropped, "daemon-packets-sent": c.Sent,
 			"daemon-sends-failed": c.SendFailed, "daemon-actions-failed": c.Failed, "daemon-saves": c.Saves,
@@ -184,7 +184,7 @@ func (s *source) Drops(context.Context) ([]control.Drop, error) {
 func all[T any](ctx context.Context, d *daemon, of func(*tunnel, engine.Snapshot) ([]T, error)) ([]T, error) {
 	out := []T{}
 	for _, t := range d.tunnels {
-		snapshot, err := t.service.Snapshot(ctx)
+		snapshot, err := t.snapshot(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -102,8 +102,12 @@ func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
 	if e.server > 0 {
 		return true
 	}
-	if s.tunnel.config.Address.Masked().Contains(source) {
+	if s.tunnel.config.InCloud(source) {
 		return e.own[source]
+	}
+	if source.Is6() && source.IsLinkLocalUnicast() { // it stays on the tunnel
+		o := s.owners[source]
+		return o == nil || o == e
 	}
 	if !routed || route.Unreachable || route.IfIndex != s.plain.tunnel || !route.NextHop.IsValid() {
 		return false

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -28,7 +27,8 @@ import (
 // Implementation constants.
 const (
 	maxDefaultMTU = 1400
-	outerHeaders  = 24 // octets of outer IPv4 and GRE
+	minMTU6       = 1280 // RFC 8200, section 5
+	outerHeaders  = 24   // octets of outer IPv4 and GRE
 	keyOctets     = 4
 	// espOctets are those of UDP and of ESP with an AEAD, the most of its padding included.
 	espOctets    = 8 + 8 + 8 + 2 + 3 + 16
@@ -43,10 +43,10 @@ type tunnel struct {
 	device  *kernel.Device
 	mtu     int
 	watcher *kernel.Watcher
-	service *nhrpd.Service
 	plain   *dataPlane
 	secure  *secure // nil: packets travel in clear
 
+	families   []*family // one or two
 	authorizer *authorizer
 	halted     sync.WaitGroup
 
@@ -81,6 +81,9 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if t.mtu+overhead(c) > under.MTU {
 		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets around it are above the %d of %s: packets that large are lost", t.mtu, overhead(c), under.MTU, under.Device))
 	}
+	if c.Address(netip.IPv6Unspecified()).IsValid() && t.mtu < minMTU6 {
+		return fmt.Errorf("the MTU of %s leaves %d octets inside, and IPv6 needs %d: leave IPv6 out of address, or set mtu = %d to lose packets that large", under.Device, t.mtu, minMTU6, minMTU6)
+	}
 	if err := t.makeDevice(u); err != nil {
 		return err
 	}
@@ -88,19 +91,13 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 		return err
 	}
 	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
-	var plane nhrpd.DataPlane = t.plain
+	var plane plane = t.plain
 	var secured func(engine.Endpoint) bool
 	if c.Protected {
 		t.secure = newSecure(t, t.plain)
 		plane, secured = t.secure, t.secure.secured
 	}
-	t.service = nhrpd.New(nhrpd.Config{
-		Engine: machine(c, t.mtu), Random: random, Log: d.log,
-		DataPlane: plane,
-		Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, under: beneath(c, d.unreachable), beside: newBeside(d.host, d.mirror.Zebra)},
-		Sender:    t, Resolver: net.DefaultResolver, State: d.state,
-		Allowed: t.authorizer.lookup(), Secured: secured,
-	})
+	t.makeFamilies(plane, secured)
 	if err := t.connect(under); err != nil {
 		return err
 	}
@@ -115,9 +112,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 		return err
 	}
 	u.push(t.watcher.Close)
-	if c.Redirect && !d.host.Forwarding() {
-		t.problem("forwarding", "the kernel does not forward IPv4, so spokes cannot reach each other: sysctl net.ipv4.ip_forward=1")
-	}
+	t.checkForwarding()
 	d.tunnels = append(d.tunnels, t)
 	return nil
 }
@@ -125,7 +120,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 // makeDevice makes the tunnel device on the queue that the holder kept.
 func (t *tunnel) makeDevice(u *undo) (err error) {
 	d, c := t.daemon, t.config
-	s := kernel.TunnelSpec{Name: c.Name, Address: c.Address, MTU: t.mtu}
+	s := kernel.TunnelSpec{Name: c.Name, Addresses: c.Addresses, MTU: t.mtu}
 	// Without a queue in the holder one is opened.
 	s.Queue, _ = d.holder.Get(queueName(c.Name))
 	t.device, err = d.host.EnsureTunnel(s)
@@ -156,6 +151,19 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 	return d.holder.Put(queueName(c.Name), t.device.Queue)
 }
 
+// checkForwarding notes that a hub which does not forward is a dead end.
+func (t *tunnel) checkForwarding() {
+	for _, f := range t.families {
+		switch {
+		case !t.config.Redirect || t.daemon.host.Forwarding(f.six()):
+		case f.six():
+			t.problem("forwarding6", "the kernel does not forward IPv6, so spokes cannot reach each other: sysctl net.ipv6.conf.all.forwarding=1")
+		default:
+			t.problem("forwarding", "the kernel does not forward IPv4, so spokes cannot reach each other: sysctl net.ipv4.ip_forward=1")
+		}
+	}
+}
+
 func overhead(c config.Tunnel) int {
 	n := outerHeaders
 	if c.HasKey {
@@ -176,24 +184,6 @@ func mtu(c config.Tunnel, u kernel.Underlay) int {
 		return c.MTU
 	}
 	return min(maxDefaultMTU, u.MTU-overhead(c))
-}
-
-// machine is the NHRP machine's view of the configuration.
-func machine(c config.Tunnel, mtu int) engine.Config {
-	e := engine.Config{
-		Tunnel: c.Name, Address: c.Address, Networks: c.Networks, Authentication: c.Authentication,
-		HoldingTime: c.HoldingTime, Unique: c.Unique, Group: c.Group, Redirect: c.Redirect, Shortcut: c.Shortcut,
-		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
-		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
-	}
-	e.Multicast = engine.Multicast{Dynamic: c.Multicast.Dynamic, Addresses: c.Multicast.Addresses, Unwanted: c.Multicast.None()}
-	for _, x := range c.Maps {
-		e.Maps = append(e.Maps, engine.Map{Protocol: x.Protocol, NBMA: x.NBMA})
-	}
-	for _, n := range c.NHS {
-		e.NHS = append(e.NHS, engine.NHS{NBMA: n.NBMA, Protocol: n.Protocol, Routes: n.Routes, Priority: n.Priority, Cluster: n.Cluster})
-	}
-	return e
 }
 
 func random() uint64 {
@@ -229,10 +219,12 @@ func (t *tunnel) launch(ctx context.Context) {
 		t.runPump()
 	}
 	t.mu.Unlock()
-	t.halted.Go(func() {
-		if err := t.service.Run(ctx, local, netip.Addr{}); err != nil {
-			t.log.Error().Err(err).Msg("state is not saved")
-		}
+	t.each(func(s *nhrpd.Service) {
+		t.halted.Go(func() {
+			if err := s.Run(ctx, local, netip.Addr{}); err != nil {
+				t.log.Error().Err(err).Msg("state is not saved")
+			}
+		})
 	})
 	t.halted.Go(t.followUnderlay)
 }

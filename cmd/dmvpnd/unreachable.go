@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ func behind(t config.Tunnel) []netip.Prefix {
 	if !t.Protected {
 		return nil
 	}
-	all := append([]netip.Prefix{t.Address}, t.Guard...)
+	all := slices.Concat(t.Addresses, t.Guard)
 	for _, n := range t.NHS {
 		for _, p := range n.Routes {
 			// A default route by the tunnel is the operator's choice of a way out, not a site.

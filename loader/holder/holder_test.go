@@ -57,7 +57,7 @@ func daemon(path string) error {
 	if err != nil && !errors.Is(err, ErrAbsent) {
 		return err
 	}
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400, Queue: queue})
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400, Queue: queue})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -32,14 +33,16 @@ func (h *Host) configure(link netlink.Link, spec TunnelSpec) error {
 			return fmt.Errorf("device %s: queue length %d: %w", a.Name, length, err)
 		}
 	}
-	// No link-local IPv6 of the kernel's own making: its router solicitations
-	// would only be dropped. A kernel without IPv6 refuses, which is as good.
+	// No link-local IPv6 of the kernel's own making, which would be another one after each
+	// start. A kernel without IPv6 refuses, which is as good.
 	_ = h.nl.LinkSetIP6AddrGenMode(link, nl.IN6_ADDR_GEN_MODE_NONE)
 	if err := setSysctls(a.Name); err != nil {
 		return err
 	}
-	if err := h.setAddress(link, spec.Address); err != nil {
-		return err
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		if err := h.setAddresses(link, family, spec.Addresses); err != nil {
+			return err
+		}
 	}
 	if a.Flags&net.FlagUp == 0 {
 		if err := h.nl.LinkSetUp(link); err != nil {
@@ -60,36 +63,53 @@ func setSysctls(device string) error {
 			return fmt.Errorf("device %s: %w", device, err)
 		}
 	}
+	// Nobody on the tunnel is a router to believe, or to ask.
+	for _, name := range []string{"accept_redirects", "accept_ra", "router_solicitations"} {
+		path := "/proc/sys/net/ipv6/conf/" + device + "/" + name
+		err := os.WriteFile(path, []byte("0"), 0)
+		if err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, unix.EROFS) && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("device %s: %w", device, err)
+		}
+	}
 	return nil
 }
 
-// setAddress gives the device the one address, the new before the old goes.
-func (h *Host) setAddress(link netlink.Link, address netip.Prefix) error {
+// setAddresses gives the device those of a family and no others, the new before the old go.
+func (h *Host) setAddresses(link netlink.Link, family int, addresses []netip.Prefix) error {
 	name := link.Attrs().Name
-	have, err := h.nl.AddrList(link, unix.AF_INET)
+	have, err := h.nl.AddrList(link, family)
+	if err != nil && family == unix.AF_INET6 && errors.Is(err, unix.EOPNOTSUPP) {
+		have, err = nil, nil // a kernel without IPv6
+	}
 	if err != nil {
 		return fmt.Errorf("device %s: list addresses: %w", name, err)
 	}
-	found := false
 	var others []netlink.Addr
+	found := map[netip.Prefix]bool{}
 	for _, a := range have {
-		if prefixOf(a.IPNet) == address {
-			found = true
+		if p := prefixOf(a.IPNet); slices.Contains(addresses, p) {
+			found[p] = true
 		} else {
 			others = append(others, a)
 		}
 	}
 	add := func() error {
-		err := h.nl.AddrAdd(link, &netlink.Addr{IPNet: ipNet(address)})
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("device %s: address %s: %w", name, address, err)
+		for _, address := range addresses {
+			if familyOf(address.Addr()) != family || found[address] {
+				continue
+			}
+			a := &netlink.Addr{IPNet: ipNet(address)}
+			if family == unix.AF_INET6 {
+				a.Flags = unix.IFA_F_NODAD
+			}
+			if err := h.nl.AddrAdd(link, a); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("device %s: address %s: %w", name, address, err)
+			}
 		}
 		return nil
 	}
-	if !found {
-		if err := add(); err != nil {
-			return err
-		}
+	if err := add(); err != nil {
+		return err
 	}
 	for _, a := range others {
 		if err := h.nl.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
@@ -98,6 +118,7 @@ func (h *Host) setAddress(link netlink.Link, address netip.Prefix) error {
 	}
 	if len(others) > 0 {
 		// A primary address that goes takes the secondary ones of its subnet along.
+		clear(found)
 		return add()
 	}
 	return nil

@@ -42,7 +42,7 @@ func entryOf(r netlink.Route) entry {
 	}
 	e.route = Route{Prefix: prefixOf(r.Dst).Masked(), IfIndex: r.LinkIndex, NHRP: r.Protocol == Protocol}
 	if !e.route.Prefix.IsValid() {
-		e.route.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		e.route.Prefix = netip.PrefixFrom(unspecified(r.Family), 0)
 	}
 	gateway := r.Gw
 	for _, path := range r.MultiPath {
@@ -58,10 +58,18 @@ func entryOf(r netlink.Route) entry {
 	return e
 }
 
-// mirrored says whether the mirror holds such a route: IPv4, of the three
+// unspecified is the family's address of nobody.
+func unspecified(family int) netip.Addr {
+	if family == unix.AF_INET6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// mirrored says whether the mirror holds such a route: IP, of the three
 // tables, no cached exception, no type of service.
 func mirrored(family, table, tos int, flags uint32) bool {
-	return family == unix.AF_INET && tos == 0 && flags&unix.RTM_F_CLONED == 0 &&
+	return (family == unix.AF_INET || family == unix.AF_INET6) && tos == 0 && flags&unix.RTM_F_CLONED == 0 &&
 		(table == unix.RT_TABLE_LOCAL || table == unix.RT_TABLE_MAIN || table == unix.RT_TABLE_DEFAULT)
 }
 
@@ -73,11 +81,11 @@ func parseEntry(body []byte) (entry, bool) {
 	}
 	msg := nl.DeserializeRtMsg(body)
 	attributes, err := nl.ParseRouteAttr(body[unix.SizeofRtMsg:])
-	if err != nil || msg.Dst_len > 32 {
+	destination := unspecified(int(msg.Family))
+	if err != nil || int(msg.Dst_len) > destination.BitLen() {
 		return entry{}, false
 	}
 	e := entry{table: int(msg.Table), kind: int(msg.Type), protocol: msg.Protocol, scope: msg.Scope}
-	destination := netip.IPv4Unspecified()
 	e.route.NHRP = msg.Protocol == Protocol
 	for _, a := range attributes {
 		switch v := a.Value; a.Attr.Type {
@@ -99,10 +107,10 @@ func parseEntry(body []byte) (entry, bool) {
 			e.firstPath(v)
 		}
 	}
-	if !mirrored(int(msg.Family), e.table, int(msg.Tos), msg.Flags) || !destination.Is4() {
+	if !mirrored(int(msg.Family), e.table, int(msg.Tos), msg.Flags) || destination.BitLen() != unspecified(int(msg.Family)).BitLen() {
 		return entry{}, false
 	}
-	e.route.Prefix = netip.PrefixFrom(destination, int(msg.Dst_len))
+	e.route.Prefix = netip.PrefixFrom(destination, int(msg.Dst_len)).Masked()
 	e.classify()
 	return e, true
 }

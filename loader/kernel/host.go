@@ -74,9 +74,13 @@ func (h *Host) DeviceName(ifindex int) string {
 	return link.Attrs().Name
 }
 
-// Forwarding says whether the kernel forwards IPv4: a hub that does not is a
+// Forwarding says whether the kernel forwards a family: a hub that does not is a
 // dead end, worth a warning. It must run in the namespace of the Host.
-func (h *Host) Forwarding() bool {
-	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+func (h *Host) Forwarding(six bool) bool {
+	path := "/proc/sys/net/ipv4/ip_forward"
+	if six {
+		path = "/proc/sys/net/ipv6/conf/all/forwarding"
+	}
+	b, err := os.ReadFile(path)
 	return err == nil && len(b) > 0 && b[0] != '0'
 }

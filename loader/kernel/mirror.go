@@ -13,9 +13,11 @@ import (
 
 // routeGroups: the kernel does not announce the routes that go with a device,
 // an address or a next hop object; those come as their own messages.
-var routeGroups = []uint{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_NEXTHOP}
+var routeGroups = []uint{
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NEXTHOP,
+}
 
-// Routes mirrors the kernel's IPv4 routes of the tables local, main and default
+// Routes mirrors the kernel's routes of the tables local, main and default
 // and follows them by netlink. It lags behind a change of our own by the time
 // netlink takes, well under a millisecond. Routes for a type of service are not
 // in it, and of several paths it names the first. Its methods may be called
@@ -57,7 +59,7 @@ func (r *Routes) read() error {
 	}
 	var table routeTable
 	for _, route := range all {
-		if mirrored(unix.AF_INET, route.Table, route.Tos, uint32(route.Flags)) {
+		if mirrored(route.Family, route.Table, route.Tos, uint32(route.Flags)) {
 			table.insert(entryOf(route), true, false)
 		}
 	}
@@ -76,7 +78,10 @@ func (r *Routes) handle(messages []syscall.NetlinkMessage, err error) {
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 			if e, ok := parseEntry(m.Data); ok {
 				touched = true
-				r.apply(e, m.Header)
+				// Paths of one IPv6 route come and go by themselves.
+				if !r.apply(e, m.Header) && e.route.Prefix.Addr().Is6() {
+					again = true
+				}
 			}
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK, unix.RTM_DELADDR, unix.RTM_DELNEXTHOP:
 			again = true
@@ -97,13 +102,13 @@ func (r *Routes) handle(messages []syscall.NetlinkMessage, err error) {
 	}
 }
 
-// apply changes the table by one message. r.mu is held.
-func (r *Routes) apply(e entry, header syscall.NlMsghdr) {
+// apply changes the table by one message, and says whether it could. r.mu is held.
+func (r *Routes) apply(e entry, header syscall.NlMsghdr) bool {
 	if header.Type == unix.RTM_DELROUTE {
-		r.table.remove(e)
-		return
+		return r.table.remove(e)
 	}
 	r.table.insert(e, header.Flags&unix.NLM_F_APPEND != 0, header.Flags&unix.NLM_F_REPLACE != 0)
+	return header.Flags&unix.NLM_F_APPEND == 0
 }
 
 // Lookup gives the longest match, false if there is none. As in the kernel the

@@ -47,10 +47,10 @@ func TestTheMirrorFollowsTheKernel(t *testing.T) {
 	default:
 		t.Error("no word of the change")
 	}
-	if got, ok := r.Lookup(spec.Address.Addr()); !ok || !got.Local {
+	if got, ok := r.Lookup(spec.Addresses[0].Addr()); !ok || !got.Local {
 		t.Errorf("our own address: %+v", got)
 	}
-	if got, ok := r.Lookup(spoke); !ok || got.NextHop != spoke || got.Prefix != spec.Address.Masked() {
+	if got, ok := r.Lookup(spoke); !ok || got.NextHop != spoke || got.Prefix != spec.Addresses[0].Masked() {
 		t.Errorf("on link: %+v", got)
 	}
 	if got, ok := r.Lookup(netip.MustParseAddr("203.0.113.1")); ok {

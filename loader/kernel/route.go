@@ -14,6 +14,9 @@ import (
 // Protocol marks the routes that we install: `dmvpn`, NHRP's IP protocol number.
 const Protocol = 54
 
+// metric6 is that of our IPv6 routes; the kernel makes 1024 of 0, routing daemons have 20.
+const metric6 = 5
+
 // unreachableMetric stands behind every route that anyone would write.
 const unreachableMetric = 0xff000000 + Protocol
 
@@ -28,7 +31,7 @@ type Route struct {
 }
 
 // InstallRoute installs PREFIX via NEXTHOP on the tunnel device (protocol 54,
-// onlink, metric 0, in front of others of the prefix) and then removes ours of
+// onlink, metric 0, of IPv6 5, in front of others of the prefix) and then removes ours of
 // the same prefix on that device, so that no packet finds neither. A route that
 // stands already is no error.
 func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
@@ -44,7 +47,7 @@ func (h *Host) InstallRouteFirst(prefix netip.Prefix, nextHop netip.Addr, ifinde
 func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, table int) error {
 	prefix = prefix.Masked()
 	route := &netlink.Route{
-		Family: netlink.FAMILY_V4, Dst: ipNet(prefix), Gw: nextHop.AsSlice(), LinkIndex: ifindex,
+		Family: familyOf(prefix.Addr()), Dst: ipNet(prefix), Gw: nextHop.AsSlice(), LinkIndex: ifindex,
 		Protocol: Protocol, Table: table, Flags: int(netlink.FLAG_ONLINK),
 	}
 	before, err := h.ours(ifindex, prefix)
@@ -53,11 +56,17 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 	}
 	// Without NLM_F_EXCL, NLM_F_REPLACE and NLM_F_APPEND the kernel puts the
 	// route in front of those of the same prefix and metric, which stay.
-	if err := h.nl.RouteAddEcmp(route); err != nil && !errors.Is(err, unix.EEXIST) {
+	add, six := h.nl.RouteAddEcmp, prefix.Addr().Is6()
+	if six {
+		// Routes of one metric would be paths of one route here. This one is in front of
+		// what anyone else installs, and replaced in one step.
+		add, route.Priority = h.nl.RouteReplace, metric6
+	}
+	if err := add(route); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
 	}
 	for _, old := range before {
-		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && gateway.Unmap() == nextHop && old.Table == table {
+		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && (six || gateway.Unmap() == nextHop) && old.Table == table {
 			continue
 		}
 		if err := h.delete(old); err != nil {
@@ -97,7 +106,7 @@ func (h *Host) RemoveUnreachable(prefix netip.Prefix) error { return h.delete(*u
 
 func unreachable(prefix netip.Prefix) *netlink.Route {
 	return &netlink.Route{
-		Family: netlink.FAMILY_V4, Dst: ipNet(prefix.Masked()), Type: unix.RTN_UNREACHABLE,
+		Family: familyOf(prefix.Addr()), Dst: ipNet(prefix.Masked()), Type: unix.RTN_UNREACHABLE,
 		Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Priority: unreachableMetric,
 	}
 }
@@ -150,15 +159,31 @@ func (h *Host) ours(ifindex int, prefix netip.Prefix) ([]netlink.Route, error) {
 	return out, nil
 }
 
-// dump lists routes, again where a change broke into the listing.
-func (h *Host) dump(filter *netlink.Route, mask uint64) (routes []netlink.Route, err error) {
-	for range 10 {
-		routes, err = h.routes.RouteListFiltered(netlink.FAMILY_V4, filter, mask)
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
+// dump lists routes of both families, again where a change broke into the listing.
+func (h *Host) dump(filter *netlink.Route, mask uint64) (all []netlink.Route, err error) {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		var routes []netlink.Route
+		for range 10 {
+			routes, err = h.routes.RouteListFiltered(family, filter, mask)
+			if !errors.Is(err, netlink.ErrDumpInterrupted) {
+				break
+			}
 		}
+		switch {
+		case family == netlink.FAMILY_V6 && errors.Is(err, unix.EOPNOTSUPP): // a kernel without IPv6
+		case err != nil:
+			return nil, err
+		}
+		all = append(all, routes...)
 	}
-	return routes, err
+	return all, nil
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
 }
 
 func (h *Host) delete(r netlink.Route) error {

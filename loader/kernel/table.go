@@ -17,11 +17,11 @@ type place struct {
 }
 
 // routeTable holds the entries of the three tables. The zero value is empty.
-// It is searched length by length: 33 look-ups in a hash at most, in a place
-// where packets do not pass.
+// It is searched length by length: a look-up in a hash for each length that
+// there is, in a place where packets do not pass.
 type routeTable struct {
 	entries map[place][]entry
-	lengths [33]int // how many places of this prefix length
+	lengths [2][129]int // how many places of this prefix length, of IPv4 and of IPv6
 }
 
 // insert adds the entry: in front of those of its metric, behind them with
@@ -33,7 +33,7 @@ func (t *routeTable) insert(e entry, last, replace bool) {
 	at := place{e.table, e.route.Prefix}
 	list := t.entries[at]
 	if len(list) == 0 {
-		t.lengths[e.route.Prefix.Bits()]++
+		*t.length(e.route.Prefix)++
 	}
 	i := 0
 	for i < len(list) && (list[i].metric < e.metric || last && list[i].metric == e.metric) {
@@ -47,8 +47,16 @@ func (t *routeTable) insert(e entry, last, replace bool) {
 	t.entries[at] = list
 }
 
-// remove takes the entry out; one that is not there is no error.
-func (t *routeTable) remove(e entry) {
+// length counts the places of a prefix's length and family.
+func (t *routeTable) length(p netip.Prefix) *int {
+	if p.Addr().Is4() {
+		return &t.lengths[0][p.Bits()]
+	}
+	return &t.lengths[1][p.Bits()]
+}
+
+// remove takes the entry out, and says whether it was there.
+func (t *routeTable) remove(e entry) bool {
 	at := place{e.table, e.route.Prefix}
 	list := t.entries[at]
 	i := slices.Index(list, e)
@@ -56,10 +64,11 @@ func (t *routeTable) remove(e entry) {
 	case i < 0:
 	case len(list) == 1:
 		delete(t.entries, at)
-		t.lengths[e.route.Prefix.Bits()]--
+		*t.length(e.route.Prefix)--
 	default:
 		t.entries[at] = slices.Delete(list, i, i+1)
 	}
+	return i >= 0
 }
 
 // lookup gives the route that the kernel would take among those that keep
@@ -80,11 +89,12 @@ func (t *routeTable) lookup(destination netip.Addr, keep func(*entry) bool) (Rou
 }
 
 func (t *routeTable) longest(table int, destination netip.Addr, keep func(*entry) bool) *entry {
-	for bits := 32; bits >= 0; bits-- {
-		if t.lengths[bits] == 0 {
+	for bits := destination.BitLen(); bits >= 0; bits-- {
+		p := netip.PrefixFrom(destination, bits).Masked()
+		if *t.length(p) == 0 {
 			continue
 		}
-		list := t.entries[place{table, netip.PrefixFrom(destination, bits).Masked()}]
+		list := t.entries[place{table, p}]
 		for i := range list {
 			if keep(&list[i]) {
 				return &list[i]

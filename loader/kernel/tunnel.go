@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,11 +28,11 @@ const defaultTxQueueLen = 10000
 
 // TunnelSpec is what a tunnel device should be.
 type TunnelSpec struct {
-	Name       string       // of the device, at most 15 octets
-	Address    netip.Prefix // ours, with the cloud's prefix length
-	MTU        int          // octets of an inner packet
-	TxQueueLen int          // packets that wait for the reader; 0: 10000
-	Queue      *os.File     // the queue that a holder kept; nil: one is opened
+	Name       string         // of the device, at most 15 octets
+	Addresses  []netip.Prefix // ours, with the cloud's prefix length
+	MTU        int            // octets of an inner packet
+	TxQueueLen int            // packets that wait for the reader; 0: 10000
+	Queue      *os.File       // the queue that a holder kept; nil: one is opened
 }
 
 // Device is a tunnel device that is up, with its one queue. The queue keeps the
@@ -47,7 +48,7 @@ type Device struct {
 
 // EnsureTunnel makes the persistent TUN device (IFF_TUN, IFF_NO_PI,
 // IFF_VNET_HDR, IFF_MULTI_QUEUE; POINTOPOINT, NOARP) or adopts the one that is
-// there, gives it the address and MTU and sets it up. Addresses that it had
+// there, gives it the addresses and MTU and sets it up. Addresses that it had
 // otherwise are removed, after the new one stands. spec.Queue, where given, is
 // the Device's or closed. An error leaves no device behind that was not there
 // before; it wraps ErrNameTaken, ErrAddressInUse or ErrQueueTaken where these
@@ -71,7 +72,7 @@ func (h *Host) ensureTunnel(spec TunnelSpec) (*Device, error) {
 	}
 	adopted, err := h.checkName(spec.Name, queue != nil)
 	if err == nil {
-		err = h.checkAddress(spec.Name, spec.Address)
+		err = h.checkAddresses(spec.Name, spec.Addresses)
 	}
 	if err == nil && queue == nil {
 		queue, err = openQueue(spec.Name)
@@ -132,19 +133,21 @@ func asTunnel(link netlink.Link) (*netlink.Tuntap, error) {
 	return tun, nil
 }
 
-// checkAddress refuses an address that another device has.
-func (h *Host) checkAddress(name string, address netip.Prefix) error {
-	all, err := h.nl.AddrList(nil, unix.AF_INET)
+// checkAddresses refuses addresses that another device has; each link has link-local ones
+// of its own.
+func (h *Host) checkAddresses(name string, addresses []netip.Prefix) error {
+	all, err := h.nl.AddrList(nil, unix.AF_UNSPEC)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
 	for _, a := range all {
 		ip, _ := netip.AddrFromSlice(a.IP)
-		if ip.Unmap() != address.Addr() {
+		ip = ip.Unmap()
+		if ip.IsLinkLocalUnicast() && ip.Is6() || !slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == ip }) {
 			continue
 		}
 		if other := h.DeviceName(a.LinkIndex); other != name {
-			return fmt.Errorf("device %s: %w: %s belongs to %s", name, ErrAddressInUse, address.Addr(), other)
+			return fmt.Errorf("device %s: %w: %s belongs to %s", name, ErrAddressInUse, ip, other)
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func host(t testing.TB) *Host {
 	return h
 }
 
-var spec = TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400}
+var spec = TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400}
 
 func ensure(t testing.TB, h *Host, spec TunnelSpec) *Device {
 	t.Helper()
@@ -72,7 +72,7 @@ func TestADeviceThatIsThereIsAdoptedWithItsIndexAndChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := spec
-	other.Address, other.MTU = netip.MustParsePrefix("10.0.0.12/24"), 1300
+	other.Addresses, other.MTU = []netip.Prefix{netip.MustParsePrefix("10.0.0.12/24")}, 1300
 	second := ensure(t, h, other)
 	if !second.Adopted || second.Index != first.Index {
 		t.Errorf("got %+v, before %+v", second, first)
@@ -93,7 +93,7 @@ func TestAQueueThatWasKeptIsTakenAgain(t *testing.T) {
 		t.Errorf("the queue is another one: %+v", second)
 	}
 	gone := spec
-	gone.Name, gone.Address, gone.Queue = "dmvpn1", netip.MustParsePrefix("10.0.1.1/24"), second.Queue
+	gone.Name, gone.Addresses, gone.Queue = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.1/24")}, second.Queue
 	if third := ensure(t, h, gone); third.Queue == second.Queue || third.Adopted {
 		t.Errorf("the queue of another device was taken: %+v", third)
 	}

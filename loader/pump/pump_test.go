@@ -60,7 +60,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 
 	host := must(kernel.Open())(t)
 	t.Cleanup(host.Close)
-	device := must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), MTU: 1400}))(t)
+	device := must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400}))(t)
 	out := must(host.Underlay(kernel.UnderlaySpec{Device: "w0"}))(t)
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })

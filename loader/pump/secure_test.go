@@ -64,7 +64,7 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	t.Cleanup(host.Close)
 	s := &site{t: t, at: netip.AddrPortFrom(netip.MustParseAddr(address), 4500),
 		nhrp: make(chan string, 8), unknown: make(chan uint32, 8), moved: make(chan netip.AddrPort, 8)}
-	s.device = must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: netip.MustParsePrefix(inside), MTU: 1400}))(t)
+	s.device = must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix(inside)}, MTU: 1400}))(t)
 	out := must(host.Underlay(kernel.UnderlaySpec{Device: device}))(t)
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })

@@ -26,6 +26,8 @@ type tunnelValue struct {
 	MTU             uint32
 	FallbackPeer    uint32
 	UnderlayTable   uint32
+	Fallback6Peer   uint32
+	Pad             uint32
 }
 
 const (

@@ -177,9 +177,14 @@ func (t *Tables) remove(id PeerID) error {
 		}
 	}
 	var tunnel tunnelValue
-	if err := t.device.Lookup(value.TunnelIfIndex, &tunnel); err == nil && tunnel.FallbackPeer == uint32(id) {
-		if err := t.setFallback(value.TunnelIfIndex, 0); err != nil {
-			return err
+	if err := t.device.Lookup(value.TunnelIfIndex, &tunnel); err == nil {
+		for six, fallback := range map[bool]uint32{false: tunnel.FallbackPeer, true: tunnel.Fallback6Peer} {
+			if fallback != uint32(id) {
+				continue
+			}
+			if err := t.setFallback(value.TunnelIfIndex, six, 0); err != nil {
+				return err
+			}
 		}
 	}
 	if err := t.unplace(value.key(), id); err != nil {

@@ -155,7 +155,7 @@ func TestAPeerThatIsDismissedTakesItsNextHopsAlongAndIsNoFallback(t *testing.T) 
 	id, other := admit(t, tt, tunnelA, 1), admit(t, tt, tunnelA, 2)
 	must(t, tt.Bind(tunnelA, hopA, id))
 	must(t, tt.Bind(tunnelA, hopB, other))
-	must(t, tt.SetFallback(tunnelA, id))
+	must(t, tt.SetFallback(tunnelA, false, id))
 	must(t, tt.Dismiss(tunnelA, endpoint(1)))
 	if hops := tt.NextHops(); len(hops) != 1 || hops[0].Peer != other {
 		t.Errorf("next hops %v", hops)
@@ -165,7 +165,7 @@ func TestAPeerThatIsDismissedTakesItsNextHopsAlongAndIsNoFallback(t *testing.T) 
 	if len(all) != 1 || all[0].Fallback != 0 {
 		t.Errorf("tunnels %+v", all)
 	}
-	if err := tt.SetFallback(tunnelA, id); !errors.Is(err, ErrUnknown) {
+	if err := tt.SetFallback(tunnelA, false, id); !errors.Is(err, ErrUnknown) {
 		t.Errorf("nobody as the fallback: %v", err)
 	}
 }
@@ -180,7 +180,7 @@ func TestWhatStandsInTheMapsIsAdopted(t *testing.T) {
 	id, err := first.Admit(tunnelA, endpoint(2), hopB, 1300)
 	must(t, err)
 	must(t, first.Bind(tunnelA, hopB, id))
-	must(t, first.SetFallback(tunnelA, id))
+	must(t, first.SetFallback(tunnelA, false, id))
 	must(t, first.Dismiss(tunnelA, endpoint(1)))
 	// Half made: an address whose peer was not written, a next hop of nobody.
 	must(t, m[MapNBMA].Put(endpoint(3).key(tunnelA), PeerID(6)))

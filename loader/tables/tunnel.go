@@ -22,7 +22,8 @@ type Tunnel struct {
 	MSSClamp        bool   // clamp TCP's MSS to the MTU
 	Mark            uint32 // of outer packets
 	MTU             int    // of the tunnel device
-	Fallback        PeerID // takes what is unresolved; 0: nobody; read only, see SetFallback
+	Fallback        PeerID // takes what is unresolved of inner IPv4; 0: nobody; read only, see SetFallback
+	Fallback6       PeerID // the same of inner IPv6
 	UnderlayTable   int    // FIB table of the underlay's VRF; 0: the rules of the main one
 }
 
@@ -38,6 +39,7 @@ func (u Tunnel) value() tunnelValue {
 	v := tunnelValue{
 		Local: toAddress(u.Local), IfIndex: uint32(u.IfIndex), UnderlayIfIndex: uint32(u.UnderlayIfIndex),
 		Mark: u.Mark, MTU: uint32(u.MTU), FallbackPeer: uint32(u.Fallback), UnderlayTable: uint32(u.UnderlayTable),
+		Fallback6Peer: uint32(u.Fallback6),
 	}
 	for _, f := range []struct {
 		set  bool
@@ -59,14 +61,15 @@ func (v tunnelValue) tunnel() Tunnel {
 		Key: v.Key, HasKey: v.Flags&flagKey != 0, Redirect: v.Flags&flagRedirect != 0,
 		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0,
 		Mark: v.Mark, MTU: int(v.MTU), Fallback: PeerID(v.FallbackPeer), UnderlayTable: int(v.UnderlayTable),
+		Fallback6: PeerID(v.Fallback6Peer),
 	}
 }
 
 // SetTunnel makes the tunnel or changes it: the address, key, flags, all of it.
 // An entry for an address or key that the device had before goes. A local
-// address and key that another tunnel device holds is an error. u.Fallback is
-// not looked at: SetFallback alone changes it, so that a daemon that starts
-// again does not take it away from running traffic.
+// address and key that another tunnel device holds is an error. The fallbacks
+// are not looked at: SetFallback alone changes them, so that a daemon that starts
+// again does not take them away from running traffic.
 func (t *Tables) SetTunnel(u Tunnel) error {
 	if u.IfIndex <= 0 {
 		return fmt.Errorf("tables: tunnel has no device index")
@@ -88,9 +91,9 @@ func (t *Tables) SetTunnel(u Tunnel) error {
 	var before tunnelValue
 	switch err := t.device.Lookup(value.IfIndex, &before); {
 	case err == nil:
-		value.FallbackPeer = before.FallbackPeer
+		value.FallbackPeer, value.Fallback6Peer = before.FallbackPeer, before.Fallback6Peer
 	case errors.Is(err, ebpf.ErrKeyNotExist):
-		value.FallbackPeer = 0
+		value.FallbackPeer, value.Fallback6Peer = 0, 0
 	default:
 		return fmt.Errorf("tables: read %s: %w", MapDevice, err)
 	}
@@ -133,9 +136,9 @@ func (t *Tables) dropTunnelKeys(ifindex uint32, keep tunnelKey) error {
 	return nil
 }
 
-// SetFallback names the peer that takes what is unresolved on the tunnel; 0:
-// nobody. The peer must be a peer of this tunnel.
-func (t *Tables) SetFallback(ifindex int, id PeerID) error {
+// SetFallback names the peer that takes what is unresolved on the tunnel, of inner IPv4
+// or, with six, of IPv6; 0: nobody. The peer must be a peer of this tunnel.
+func (t *Tables) SetFallback(ifindex int, six bool, id PeerID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id != 0 {
@@ -143,10 +146,10 @@ func (t *Tables) SetFallback(ifindex int, id PeerID) error {
 			return fmt.Errorf("tables: fallback of tunnel %d: peer %d: %w", ifindex, id, ErrUnknown)
 		}
 	}
-	return t.setFallback(uint32(ifindex), id)
+	return t.setFallback(uint32(ifindex), six, id)
 }
 
-func (t *Tables) setFallback(ifindex uint32, id PeerID) error {
+func (t *Tables) setFallback(ifindex uint32, six bool, id PeerID) error {
 	var value tunnelValue
 	if err := t.device.Lookup(ifindex, &value); err != nil {
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -154,10 +157,14 @@ func (t *Tables) setFallback(ifindex uint32, id PeerID) error {
 		}
 		return fmt.Errorf("tables: tunnel %d: %w", ifindex, err)
 	}
-	if value.FallbackPeer == uint32(id) {
+	fallback := &value.FallbackPeer
+	if six {
+		fallback = &value.Fallback6Peer
+	}
+	if *fallback == uint32(id) {
 		return nil
 	}
-	value.FallbackPeer = uint32(id)
+	*fallback = uint32(id)
 	if err := t.device.Put(ifindex, value); err != nil {
 		return fmt.Errorf("tables: write %s: %w", MapDevice, err)
 	}

@@ -35,7 +35,7 @@ func newAttack(t *testing.T) *attack {
 	w := nhrptest.New(1)
 	w.Reimport = strings.HasSuffix(t.Name(), exported)
 	w.Silent = true
-	x := &attack{Cloud: &nhrptest.Cloud{World: w}, t: t, errors: map[string]int{}}
+	x := &attack{Cloud: &nhrptest.Cloud{World: w, A: "10.10.1.5", B: "10.10.2.5"}, t: t, errors: map[string]int{}}
 	add := func(name, nbma string, c engine.Config) *nhrptest.Node {
 		return w.Add(name, nbma, c, func(n *nhrptest.Node) { n.Identity = name })
 	}

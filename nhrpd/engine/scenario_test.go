@@ -257,7 +257,7 @@ func TestRegistration(t *testing.T) {
 
 func TestSpokeBehindNAT(t *testing.T) {
 	scenario(t, "NA-02, NA-03, NA-04: the public address is what shortcuts use", func(t *testing.T, reimport bool) *nhrptest.World {
-		c := &nhrptest.Cloud{World: nhrptest.New(12)}
+		c := &nhrptest.Cloud{World: nhrptest.New(12), A: "10.10.1.5", B: "10.10.2.5"}
 		c.Reimport = reimport
 		c.H = c.Add("H", "192.0.2.1", nhrptest.HubConfig())
 		c.S1 = c.Add("S1", "198.51.100.11", nhrptest.SpokeConfig("10.0.0.11/24", "10.10.1.0/24"))

@@ -85,8 +85,15 @@ func (n *Node) Send(source, destination string, size int) Delivery {
 	}
 }
 
-// inner is an IPv4 header with the addresses, and 8 octets of UDP.
+// inner is an IP header with the addresses, and 8 octets of UDP.
 func inner(source, destination netip.Addr) []byte {
+	if source.Is6() {
+		b := make([]byte, 48)
+		b[0], b[5], b[6], b[7] = 0x60, 8, 17, 64
+		copy(b[8:], source.AsSlice())
+		copy(b[24:], destination.AsSlice())
+		return b
+	}
 	b := make([]byte, 28)
 	b[0], b[3], b[8], b[9] = 0x45, 28, 64, 17
 	s, d := source.As4(), destination.As4()

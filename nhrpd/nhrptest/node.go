@@ -53,7 +53,7 @@ func (w *World) Add(name, nbma string, config engine.Config, change ...func(*Nod
 	n.Kernel = []Route{
 		{Prefix: config.Address.Masked(), Tunnel: true},
 		{Prefix: netip.PrefixFrom(n.NBMA, 24).Masked()},
-		{Prefix: netip.MustParsePrefix("0.0.0.0/0")},
+		{Prefix: netip.PrefixFrom(unspecified(config.Address.Addr()), 0)},
 	}
 	for _, p := range config.Networks {
 		n.Kernel = append(n.Kernel, Route{Prefix: p})
@@ -66,6 +66,14 @@ func (w *World) Add(name, nbma string, config engine.Config, change ...func(*Nod
 	n.Machine = engine.New(config, n.env())
 	n.Input(engine.LocalNBMA{Address: n.NBMA, Other: n.Other})
 	return n
+}
+
+// unspecified is the address of nobody of an address's family.
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 func (n *Node) env() engine.Env {

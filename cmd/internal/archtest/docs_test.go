@@ -43,7 +43,7 @@ func pages(t *testing.T) []string {
 // first argument of its readers of one value.
 func configurationKeys(t *testing.T) []string {
 	t.Helper()
-	readers := []string{"sub", "subs", "text", "texts", "number", "truth", "duration", "prefixes", "address", "directory",
+	readers := []string{"sub", "subs", "text", "texts", "number", "truth", "duration", "prefixes", "underlayAddress", "overlayAddress", "oneOrMore", "directory",
 		"file", "files", "prefixesOrAddresses", "choice", "period", "amount", "proposals"}
 	var keys []string
 	for _, s := range sources(t) {

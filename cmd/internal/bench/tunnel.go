@@ -50,7 +50,7 @@ func (t *tunnel) make(underlay string, address netip.Prefix) (err error) {
 	if err != nil {
 		return err
 	}
-	if t.device, err = t.host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Address: address, MTU: 1400}); err != nil {
+	if t.device, err = t.host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{address}, MTU: 1400}); err != nil {
 		return err
 	}
 	if t.plane, err = loader.Open(t.options); err != nil {

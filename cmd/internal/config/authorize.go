@@ -38,15 +38,18 @@ func readAuthorization(t *table) Authorization {
 
 // checkAuthorizations refuses addresses that nobody can have.
 func (d *document) checkAuthorizations(path string, t *Tunnel) {
-	cloud := t.Address.Masked()
 	for i, a := range t.Authorize {
 		at := fmt.Sprintf("%s.authorize[%d]", path, i)
 		for j, p := range a.Addresses {
 			place := fmt.Sprintf("%s.addresses[%d]", at, j)
+			own := t.Address(p.Addr())
+			cloud := own.Masked()
 			switch {
-			case cloud.IsValid() && (!cloud.Contains(p.Addr()) || p.Bits() < cloud.Bits()):
+			case !cloud.IsValid():
+				d.failValue(place, fmt.Sprintf("%v is of a family that the tunnel has no address of", p), "give the tunnel an address of that family too, or leave it out")
+			case !cloud.Contains(p.Addr()) || p.Bits() < cloud.Bits():
 				d.failValue(place, fmt.Sprintf("%v is outside the tunnel's %v", p, cloud), "write tunnel addresses; what lies behind a peer goes in networks")
-			case p == netip.PrefixFrom(t.Address.Addr(), t.Address.Addr().BitLen()):
+			case p == netip.PrefixFrom(own.Addr(), own.Addr().BitLen()):
 				d.failValue(place, fmt.Sprintf("%v is our own address", p.Addr()), "write the peer's tunnel address")
 			}
 		}

@@ -36,9 +36,9 @@ type Daemon struct {
 
 // Tunnel is one table [tunnel.NAME]: one mGRE cloud.
 type Tunnel struct {
-	Name           string       // of the device
-	Address        netip.Prefix // ours in the overlay, with the cloud's prefix length
-	Key            uint32       // GRE key, host order; meaningful with HasKey
+	Name           string         // of the device
+	Addresses      []netip.Prefix // ours in the overlay, one of a family, with the cloud's prefix length
+	Key            uint32         // GRE key, host order; meaningful with HasKey
 	HasKey         bool
 	Underlay       Underlay
 	MTU            int // of the tunnel device; 0: from the underlay's
@@ -75,11 +75,11 @@ type Underlay struct {
 
 // NHS is one [[tunnel.NAME.nhs]].
 type NHS struct {
-	NBMA     string     // IPv4 address or DNS name
-	Protocol netip.Addr // invalid: dynamic, learned from the server
-	Routes   []netip.Prefix
-	Priority int // lower is better
-	Cluster  int // of servers that stand for each other
+	NBMA      string       // IPv4 address or DNS name
+	Protocols []netip.Addr // one of each family that it serves; none: dynamic, learned from the server
+	Routes    []netip.Prefix
+	Priority  int // lower is better
+	Cluster   int // of servers that stand for each other
 }
 
 // Map is one [[tunnel.NAME.map]]: a peer that need not register.

@@ -30,7 +30,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 		Daemon: Daemon{Instance: "left", RunDir: "/run/left", BPFFS: "/run/bpf",
 			LogLevel: "debug"},
 		Tunnels: []Tunnel{{
-			Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.11/24"), Key: 42, HasKey: true,
+			Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, Key: 42, HasKey: true,
 			Underlay:       Underlay{Device: "eth0", Address: netip.MustParseAddr("198.51.100.11"), Mark: 7, VRF: "wan"},
 			MTU:            1380,
 			Authentication: "test1234",
@@ -41,7 +41,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Maps:           []Map{{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.22")}},
 			MaxConnections: 1, Fallback: time.Minute,
 			NHS: []NHS{
-				{NBMA: "192.0.2.1", Protocol: netip.MustParseAddr("10.0.0.1"), Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},
+				{NBMA: "192.0.2.1", Protocols: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Routes: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}},
 				{NBMA: "hub2.example.net", Priority: 2, Cluster: 3},
 			},
 		}},
@@ -68,16 +68,71 @@ nbma = "192.0.2.1"
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := Tunnel{Name: "dmvpn0", Address: netip.MustParsePrefix("10.0.0.1/24"), Underlay: Underlay{Device: "eth0"},
+	hub := Tunnel{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, Underlay: Underlay{Device: "eth0"},
 		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, MSSClamp: true,
 		Multicast: Multicast{Dynamic: true, Rate: 10000, Burst: 10000}}
 	spoke := hub
-	spoke.Name, spoke.Address, spoke.HasKey = "dmvpn1", netip.MustParsePrefix("10.0.1.2/24"), true
+	spoke.Name, spoke.Addresses, spoke.HasKey = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}, true
 	spoke.Redirect, spoke.Shortcut, spoke.NHS = false, true, []NHS{{NBMA: "192.0.2.1"}}
 	want := &Config{File: "hub.toml", Tunnels: []Tunnel{hub, spoke},
 		Daemon: Daemon{Instance: "default", RunDir: "/run/dmvpn", BPFFS: "/sys/fs/bpf", LogLevel: "info"}}
 	if diff := cmp.Diff(want, got, compareAddresses); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestATunnelHasAnAddressOfEachFamily(t *testing.T) {
+	got, err := Parse("f.toml", []byte(`
+[tunnel.dmvpn0]
+address = ["10.0.0.11/24", "fd00::11/64"]
+protection = "none"
+underlay = { device = "eth0" }
+networks = ["10.10.1.0/24", "fd10:1::/64"]
+[[tunnel.dmvpn0.nhs]]
+nbma = "192.0.2.1"
+protocol = ["fd00::1", "10.0.0.1"]
+routes = ["10.10.0.0/16", "fd10::/16"]
+[[tunnel.dmvpn0.nhs]]
+nbma = "192.0.2.2"
+protocol = "fd00::2"
+[[tunnel.dmvpn0.nhs]]
+nbma = "192.0.2.3"
+[[tunnel.dmvpn0.map]]
+protocol = "fd00::13"
+nbma = "203.0.113.33"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	four, six := netip.MustParseAddr("10.10.1.1"), netip.MustParseAddr("2001:db8::1")
+	u := &got.Tunnels[0]
+	for _, c := range []struct {
+		like     netip.Addr
+		own      string
+		in, out  string
+		servers  []bool
+		protocol string
+	}{
+		{four, "10.0.0.11/24", "10.0.0.77", "10.0.1.77", []bool{true, false, true}, "10.0.0.1"},
+		{six, "fd00::11/64", "fd00::77", "fd00:0:0:1::77", []bool{true, true, true}, "fd00::1"},
+	} {
+		if own := u.Address(c.like); own.String() != c.own {
+			t.Errorf("%v: our address is %v", c.like, own)
+		}
+		if in, out := u.InCloud(netip.MustParseAddr(c.in)), u.InCloud(netip.MustParseAddr(c.out)); !in || out {
+			t.Errorf("%s in the cloud: %v, %s: %v", c.in, in, c.out, out)
+		}
+		for i, n := range u.NHS {
+			if n.Serves(c.like) != c.servers[i] {
+				t.Errorf("nhs %d serves %v: %v", i, c.like, n.Serves(c.like))
+			}
+		}
+		if a := u.NHS[0].Protocol(c.like); a.String() != c.protocol {
+			t.Errorf("%v: the first server's address is %v", c.like, a)
+		}
+	}
+	if a := u.NHS[2].Protocol(six); a.IsValid() {
+		t.Errorf("the dynamic server's address is %v", a)
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // checkConflicts refuses what is good by itself and bad together.
@@ -20,25 +21,31 @@ func (d *document) checkConflicts(c *Config) {
 }
 
 func (d *document) checkTunnel(path string, t *Tunnel) {
-	cloud := t.Address.Masked()
 	if t.IPsec != nil {
 		d.checkIPsec(path+".ipsec", t.IPsec)
 	}
 	if t.Underlay.Device == t.Name {
 		d.failValue(path+".underlay.device", "is the tunnel itself", "name the device that the outer packets leave by")
 	}
-	if cloud.Contains(t.Underlay.Address) {
-		d.failValue(path+".underlay.address", fmt.Sprintf("%v lies in the tunnel's own %v", t.Underlay.Address, cloud), "write an address of the underlay")
+	if a := t.Underlay.Address; t.InCloud(a) {
+		d.failValue(path+".underlay.address", fmt.Sprintf("%v lies in the tunnel's own %v", a, t.Address(a).Masked()), "write an address of the underlay")
 	}
 	for i, network := range t.Networks {
-		if network.Overlaps(cloud) {
-			d.failValue(fmt.Sprintf("%s.networks[%d]", path, i), fmt.Sprintf("%v overlaps the tunnel's own %v", network, cloud),
+		at := fmt.Sprintf("%s.networks[%d]", path, i)
+		if cloud := t.overlaps(network); cloud.IsValid() {
+			d.failValue(at, fmt.Sprintf("%v overlaps the tunnel's own %v", network, cloud),
 				"name only what lies behind this node")
 		}
+		d.checkFamily(at, t, network.Addr())
 	}
 	d.checkAuthorizations(path, t)
 	for i := range t.Maps {
 		d.checkMap(fmt.Sprintf("%s.map[%d]", path, i), t, i)
+	}
+	for _, own := range t.Addresses {
+		if len(t.NHS) > 0 && !slices.ContainsFunc(t.NHS, func(n NHS) bool { return n.Serves(own.Addr()) }) {
+			d.failValue(path+".address", fmt.Sprintf("no server has an address of %v's family in protocol", own), "add one, or leave the address out")
+		}
 	}
 	routes := map[netip.Prefix]int{}
 	for i, server := range t.NHS {
@@ -46,6 +53,10 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 		d.checkNHS(at, t, i)
 		for j, route := range server.Routes {
 			place := fmt.Sprintf("%s.routes[%d]", at, j)
+			d.checkFamily(place, t, route.Addr())
+			if !server.Serves(route.Addr()) {
+				d.failValue(place, fmt.Sprintf("the server has no address of %v's family in protocol", route), "add one, or leave the route out")
+			}
 			if other, twice := routes[route]; twice && t.NHS[other].Priority == server.Priority {
 				d.failValue(place, fmt.Sprintf("%v goes by nhs %s already", route, t.NHS[other].NBMA), "give the two servers different priorities, or leave it out")
 			}
@@ -60,15 +71,12 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 }
 
 func (d *document) checkNHS(at string, t *Tunnel, i int) {
-	server, cloud := t.NHS[i], t.Address.Masked()
-	if server.Protocol.IsValid() && !cloud.Contains(server.Protocol) {
-		d.failValue(at+".protocol", fmt.Sprintf("%v is outside the tunnel's %v", server.Protocol, cloud), "write the server's tunnel address")
+	server := t.NHS[i]
+	for _, a := range server.Protocols {
+		d.checkMember(at+".protocol", t, a, "write the server's tunnel address")
 	}
-	if server.Protocol == t.Address.Addr() {
-		d.failValue(at+".protocol", fmt.Sprintf("%v is our own address", server.Protocol), "write the server's tunnel address")
-	}
-	if a, err := netip.ParseAddr(server.NBMA); err == nil && cloud.Contains(a) {
-		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", a, cloud), "write the server's underlay address; its tunnel address goes in protocol")
+	if a, err := netip.ParseAddr(server.NBMA); err == nil && t.InCloud(a) {
+		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", a, t.Address(a).Masked()), "write the server's underlay address; its tunnel address goes in protocol")
 	} else if err == nil && a == t.Underlay.Address {
 		d.failValue(at+".nbma", fmt.Sprintf("%v is our own underlay address", a), "a hub leaves nhs out")
 	}
@@ -76,22 +84,41 @@ func (d *document) checkNHS(at string, t *Tunnel, i int) {
 		if other.NBMA == server.NBMA {
 			d.failValue(at+".nbma", fmt.Sprintf("%q is named twice", server.NBMA), "name each server once")
 		}
-		if other.Protocol.IsValid() && other.Protocol == server.Protocol {
-			d.failValue(at+".protocol", fmt.Sprintf("%v is named twice", server.Protocol), "each server has its own tunnel address")
+		for _, a := range server.Protocols {
+			if slices.Contains(other.Protocols, a) {
+				d.failValue(at+".protocol", fmt.Sprintf("%v is named twice", a), "each server has its own tunnel address")
+			}
 		}
 	}
 }
 
-func (d *document) checkMap(at string, t *Tunnel, i int) {
-	m, cloud := t.Maps[i], t.Address.Masked()
+// checkMember refuses what is no other member's address in the tunnel.
+func (d *document) checkMember(at string, t *Tunnel, a netip.Addr, remedy string) {
+	own := t.Address(a)
 	switch {
-	case m.Protocol.IsValid() && !cloud.Contains(m.Protocol):
-		d.failValue(at+".protocol", fmt.Sprintf("%v is outside the tunnel's %v", m.Protocol, cloud), "write the peer's tunnel address")
-	case m.Protocol.IsValid() && m.Protocol == t.Address.Addr():
-		d.failValue(at+".protocol", fmt.Sprintf("%v is our own address", m.Protocol), "write the peer's tunnel address")
+	case !own.IsValid():
+		d.checkFamily(at, t, a)
+	case !own.Contains(a):
+		d.failValue(at, fmt.Sprintf("%v is outside the tunnel's %v", a, own.Masked()), remedy)
+	case own.Addr() == a:
+		d.failValue(at, fmt.Sprintf("%v is our own address", a), remedy)
 	}
-	if m.NBMA.IsValid() && cloud.Contains(m.NBMA) {
-		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", m.NBMA, cloud), "write the peer's underlay address; its tunnel address goes in protocol")
+}
+
+// checkFamily refuses what is of a family that the tunnel has no address of.
+func (d *document) checkFamily(at string, t *Tunnel, a netip.Addr) {
+	if len(t.Addresses) > 0 && !t.Address(a).IsValid() {
+		d.failValue(at, fmt.Sprintf("%v is of a family that the tunnel has no address of", a), "give the tunnel an address of that family too, or leave it out")
+	}
+}
+
+func (d *document) checkMap(at string, t *Tunnel, i int) {
+	m := t.Maps[i]
+	if m.Protocol.IsValid() {
+		d.checkMember(at+".protocol", t, m.Protocol, "write the peer's tunnel address")
+	}
+	if m.NBMA.IsValid() && t.InCloud(m.NBMA) {
+		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", m.NBMA, t.Address(m.NBMA).Masked()), "write the peer's underlay address; its tunnel address goes in protocol")
 	}
 	for _, other := range t.Maps[:i] {
 		if m.Protocol.IsValid() && other.Protocol == m.Protocol {
@@ -99,7 +126,7 @@ func (d *document) checkMap(at string, t *Tunnel, i int) {
 		}
 	}
 	for _, server := range t.NHS {
-		if m.Protocol.IsValid() && server.Protocol == m.Protocol {
+		if m.Protocol.IsValid() && slices.Contains(server.Protocols, m.Protocol) {
 			d.failValue(at+".protocol", fmt.Sprintf("%v is nhs %s", m.Protocol, server.NBMA), "a server needs no map")
 		}
 	}
@@ -116,9 +143,10 @@ func (d *document) checkPair(path string, t, before *Tunnel) {
 		d.failValue(at, fmt.Sprintf("tunnel %s has the same underlay and %s: nobody could tell whose a packet is", before.Name, key),
 			"give each tunnel on an underlay device its own key")
 	}
-	if t.Underlay.VRF == before.Underlay.VRF && t.Address.Overlaps(before.Address) {
-		d.failValue(path+".address", fmt.Sprintf("%v overlaps %v of tunnel %s", t.Address.Masked(), before.Address.Masked(), before.Name),
-			"give each tunnel its own network")
+	for _, p := range t.Addresses {
+		if cloud := before.overlaps(p); cloud.IsValid() && t.Underlay.VRF == before.Underlay.VRF {
+			d.failValue(path+".address", fmt.Sprintf("%v overlaps %v of tunnel %s", p.Masked(), cloud, before.Name), "give each tunnel its own network")
+		}
 	}
 	if t.Name == before.Underlay.Device && before.Name == t.Underlay.Device {
 		d.failValue(path+".underlay.device", fmt.Sprintf("tunnels %s and %s stand on each other", before.Name, t.Name), "name the device that the outer packets leave by")

@@ -27,8 +27,8 @@ const (
 )
 
 // multicast reads "dynamic", "none" or an array of addresses, which may have "dynamic" among
-// them; own is our address in the tunnel.
-func (t *table) multicast(own netip.Prefix) Multicast {
+// them; own are our addresses in the tunnel.
+func (t *table) multicast(own []netip.Prefix) Multicast {
 	const remedy = `write "dynamic", "none", or an array of peers' addresses such as ["10.0.0.12"], which may have "dynamic" among them`
 	m := Multicast{Rate: DefaultMulticastRate}
 	if n, ok := t.number("multicast-rate", 1, maxMulticastRate); ok {
@@ -64,7 +64,7 @@ func (t *table) multicast(own netip.Prefix) Multicast {
 }
 
 // add takes one element of the array.
-func (m *Multicast) add(t *table, at, s string, own netip.Prefix, remedy string) {
+func (m *Multicast) add(t *table, at, s string, own []netip.Prefix, remedy string) {
 	if s == "dynamic" {
 		m.Dynamic = true
 		return
@@ -73,7 +73,7 @@ func (m *Multicast) add(t *table, at, s string, own netip.Prefix, remedy string)
 	switch {
 	case err != nil || !unicast(a):
 		t.doc.failValue(at, fmt.Sprintf("%q is not the address of a peer", s), remedy)
-	case a == own.Addr():
+	case slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr() == a }):
 		t.doc.failValue(at, fmt.Sprintf("%v is our own address", a), "write the peer's address")
 	case slices.Contains(m.Addresses, a):
 		t.doc.failValue(at, fmt.Sprintf("%v is there twice", a), "leave one out")

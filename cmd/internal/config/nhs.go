@@ -27,12 +27,7 @@ func readNHS(t *table) NHS {
 			t.doc.failValue(path, fmt.Sprintf("%q is neither an address nor a host name", n.NBMA), remedy)
 		}
 	}
-	const dynamic = `write the server's tunnel address, or "dynamic" to learn it`
-	if v, given := t.values["protocol"]; given && v == "dynamic" {
-		t.asked = append(t.asked, "protocol")
-	} else {
-		n.Protocol = t.address("protocol", dynamic)
-	}
+	n.Protocols = t.protocols()
 	n.Routes = t.prefixes("routes")
 	if p, ok := t.number("priority", 0, math.MaxInt32); ok {
 		n.Priority = int(p)
@@ -52,13 +47,13 @@ func readMap(t *table) Map {
 	if _, ok := t.values["nbma"]; !ok {
 		t.failMissing("nbma", nbma)
 	}
-	m := Map{Protocol: t.address("protocol", protocol), NBMA: t.address("nbma", nbma)}
+	m := Map{Protocol: t.overlayAddress("protocol", protocol), NBMA: t.underlayAddress("nbma", nbma)}
 	t.done()
 	return m
 }
 
-// address gives a unicast IPv4 address, invalid if it is absent or wrong.
-func (t *table) address(key, remedy string) netip.Addr {
+// underlayAddress gives a unicast IPv4 address, invalid if it is absent or wrong.
+func (t *table) underlayAddress(key, remedy string) netip.Addr {
 	s := t.text(key, remedy)
 	if s == "" {
 		return netip.Addr{}
@@ -77,7 +72,7 @@ func (t *table) address(key, remedy string) netip.Addr {
 	return netip.Addr{}
 }
 
-// prefixes gives an array of IPv4 prefixes without host bits, none inside another.
+// prefixes gives an array of prefixes without host bits, none inside another.
 func (t *table) prefixes(key string) []netip.Prefix {
 	return t.list(key, `write such as ["10.10.1.0/24"]`, false)
 }
@@ -98,8 +93,8 @@ func (t *table) list(key, remedy string, addresses bool) []netip.Prefix {
 		case err != nil:
 			t.doc.failValue(path, fmt.Sprintf("%q is not a prefix", s), remedy)
 			return
-		case !p.Addr().Is4():
-			t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", s), "this version carries IPv4 only; "+remedy)
+		case p.Addr().Is4In6():
+			t.doc.failValue(path, fmt.Sprintf("%q is IPv4 in IPv6's clothes", s), remedy)
 			return
 		case p != p.Masked():
 			t.doc.failValue(path, fmt.Sprintf("%q has bits beyond its length", s), fmt.Sprintf("write %q", p.Masked()))

@@ -17,6 +17,7 @@ import (
 const (
 	maxDeviceName     = 15 // IFNAMSIZ less its NUL
 	minMTU            = 576
+	minMTU6           = 1280 // RFC 8200, section 5
 	maxMTU            = 65507
 	maxAuthentication = 8                   // octets; Cisco's extension has no room for more
 	maxGroup          = 64                  // octets
@@ -55,13 +56,16 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 		t.doc.fail(t.doc.places.keys[t.path], t.path, fmt.Sprintf("%q cannot name a device", name),
 			fmt.Sprintf("use at most %d letters, digits, '-', '_' or '.'", maxDeviceName))
 	}
-	u.Address = t.tunnelAddress()
+	u.Addresses = t.tunnelAddresses()
 	if key, ok := t.number("key", 0, math.MaxUint32); ok {
 		u.Key, u.HasKey = uint32(key), true
 	}
 	u.Underlay = t.underlay()
 	if mtu, ok := t.number("mtu", minMTU, maxMTU); ok {
 		u.MTU = int(mtu)
+		if u.Address(netip.IPv6Unspecified()).IsValid() && mtu < minMTU6 {
+			t.doc.failValue(join(t.path, "mtu"), fmt.Sprintf("%d is too little for IPv6", mtu), fmt.Sprintf("write at least %d, or leave IPv6 out of address", minMTU6))
+		}
 	}
 	u.Authentication = t.authentication()
 	u.Networks = t.prefixes("networks")
@@ -82,7 +86,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u.Group = t.group()
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
-	u.Multicast = t.multicast(u.Address)
+	u.Multicast = t.multicast(u.Addresses)
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
 		u.IPsec = &ipsec
 	}
@@ -101,34 +105,6 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u.Guard = t.guard(u.Protected)
 	t.done()
 	return u
-}
-
-func (t *table) tunnelAddress() netip.Prefix {
-	const remedy = `write our address in the tunnel with its prefix length, such as "10.0.0.11/24"`
-	if _, ok := t.values["address"]; !ok {
-		t.failMissing("address", remedy)
-	}
-	s := t.text("address", remedy)
-	if s == "" {
-		return netip.Prefix{}
-	}
-	path := join(t.path, "address")
-	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil:
-		t.doc.failValue(path, fmt.Sprintf("%q is not an address with a prefix length", s), remedy)
-	case !p.Addr().Is4():
-		t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", s), "this version carries IPv4 only; "+remedy)
-	case p.Bits() > 30 || p.Bits() < 1:
-		t.doc.failValue(path, fmt.Sprintf("/%d leaves no room for peers or is everything", p.Bits()), remedy)
-	case p.Addr() == p.Masked().Addr():
-		t.doc.failValue(path, fmt.Sprintf("%q is the network, not an address in it", s), remedy)
-	case !unicast(p.Addr()):
-		t.doc.failValue(path, fmt.Sprintf("%q is not a unicast address", s), remedy)
-	default:
-		return p
-	}
-	return netip.Prefix{}
 }
 
 // protection is IPsec unless the file says otherwise; it needs keys.
@@ -209,7 +185,7 @@ func (t *table) underlay() Underlay {
 	if out.Device = u.text("device", remedy); out.Device != "" && !deviceName(out.Device) {
 		u.doc.failValue(join(u.path, "device"), fmt.Sprintf("%q cannot name a device", out.Device), remedy)
 	}
-	out.Address = u.address("address", `write an IPv4 address of the device, such as "192.0.2.1", or leave it out`)
+	out.Address = u.underlayAddress("address", `write an IPv4 address of the device, such as "192.0.2.1", or leave it out`)
 	if n, ok := u.number("mark", 0, math.MaxUint32); ok {
 		out.Mark = uint32(n)
 	}

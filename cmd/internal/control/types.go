@@ -20,24 +20,25 @@ type Status struct {
 
 // Tunnel is one mGRE cloud.
 type Tunnel struct {
-	Name       string       `json:"name"`
-	IfIndex    int          `json:"ifindex"`
-	Address    netip.Prefix `json:"address"`
-	NBMA       netip.Addr   `json:"nbma,omitzero"` // our underlay address; absent: there is none
-	Underlay   Underlay     `json:"underlay"`
-	Key        *uint32      `json:"key,omitempty"`
-	Protection string       `json:"protection"`
-	MTU        int          `json:"mtu"`
-	Redirect   bool         `json:"redirect"`
-	Shortcut   bool         `json:"shortcut"`
-	Carrier    bool         `json:"carrier"`
-	Attach     string       `json:"attach,omitempty"` // how the programs are attached: tcx or clsact
-	Peers      int          `json:"peers"`
-	Registered int          `json:"registered"` // protocol addresses that are registered with us
-	Shortcuts  int          `json:"shortcuts"`
-	NHS        int          `json:"nhs"`
-	NHSUp      int          `json:"nhs_up"`
-	Problems   []string     `json:"problems,omitempty"` // what needs the operator, one sentence each
+	Name       string         `json:"name"`
+	IfIndex    int            `json:"ifindex"`
+	Address    netip.Prefix   `json:"address"`       // the first
+	Addresses  []netip.Prefix `json:"addresses"`     // one of each family
+	NBMA       netip.Addr     `json:"nbma,omitzero"` // our underlay address; absent: there is none
+	Underlay   Underlay       `json:"underlay"`
+	Key        *uint32        `json:"key,omitempty"`
+	Protection string         `json:"protection"`
+	MTU        int            `json:"mtu"`
+	Redirect   bool           `json:"redirect"`
+	Shortcut   bool           `json:"shortcut"`
+	Carrier    bool           `json:"carrier"`
+	Attach     string         `json:"attach,omitempty"` // how the programs are attached: tcx or clsact
+	Peers      int            `json:"peers"`
+	Registered int            `json:"registered"` // protocol addresses that are registered with us
+	Shortcuts  int            `json:"shortcuts"`
+	NHS        int            `json:"nhs"`
+	NHSUp      int            `json:"nhs_up"`
+	Problems   []string       `json:"problems,omitempty"` // what needs the operator, one sentence each
 }
 
 // Underlay is where a tunnel's outer packets leave.

@@ -28,8 +28,8 @@ func thePinnedMapsPrintNamedFields(t *testing.T, m mode) {
 		stranger(t, c)
 	}
 	fields := map[string][]string{
-		"dmvpn_tunnel":   {"key", "local", "has_key", "value", "ifindex", "underlay_ifindex", "flags", "mark", "mtu", "fallback_peer", "underlay_table"},
-		"dmvpn_device":   {"key", "ifindex", "value", "local", "underlay_ifindex", "flags", "mark", "mtu", "fallback_peer", "underlay_table"},
+		"dmvpn_tunnel":   {"key", "local", "has_key", "value", "ifindex", "underlay_ifindex", "flags", "mark", "mtu", "fallback_peer", "underlay_table", "fallback6_peer"},
+		"dmvpn_device":   {"key", "ifindex", "value", "local", "underlay_ifindex", "flags", "mark", "mtu", "fallback_peer", "underlay_table", "fallback6_peer"},
 		"dmvpn_nbma":     {"key", "nbma", "tunnel_ifindex", "port", "value", "peer"},
 		"dmvpn_nexthop":  {"key", "nexthop", "tunnel_ifindex", "value", "peer"},
 		"dmvpn_peer":     {"key", "value", "nbma", "protocol", "tunnel_ifindex", "flags", "mtu", "port"},
