@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"net/netip"
 	"testing"
 
 	"dmvpn/cmd/internal/lab/cloud"
@@ -13,8 +14,8 @@ import (
 func TestBGPCarriesThePrefixes(t *testing.T) { modes(t, bgpCarriesThePrefixes) }
 
 func bgpCarriesThePrefixes(t *testing.T, m mode) {
-	c := carried(t, m, 2)
-	f := frr(t, c, "frr-ibgp", "bgpd")
+	c := carried(t, m, 2, "hub.toml")
+	f := frr(t, c, "frr-ibgp-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(0), cloud.HubTunnel())
@@ -30,4 +31,53 @@ func bgpCarriesThePrefixes(t *testing.T, m mode) {
 	forgets(t, c, "spoke1", cloud.Network(2))
 	loses(t, c, "spoke1", cloud.Network(2))
 	loses(t, c, "spoke2", cloud.Network(1)) // spoke1 says that it is over
+}
+
+// TestBGPKeepsTheNextHop: phase 2 with FRR. The hub reflects routes as they are, and the spoke
+// resolves the next hop.
+func TestBGPKeepsTheNextHop(t *testing.T) { modes(t, bgpKeepsTheNextHop) }
+
+func bgpKeepsTheNextHop(t *testing.T, m mode) {
+	c := carried(t, m, 2, "hub-phase2.toml")
+	f := frr(t, c, "frr-ibgp-phase2-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
+	for n := 1; n <= 2; n++ {
+		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
+		learns(t, c, c.Spokes[n-1].Name, cloud.Network(3-n), cloud.TunnelAddress(3-n))
+	}
+	ping(t, c.Hosts[0], 2)
+	short(t, c, 1, 2)
+	short(t, c, 2, 1)
+	settled(t, c, "spoke1", netip.PrefixFrom(cloud.TunnelAddress(2), 32))
+	if hasShortcut(t, c, "spoke1", cloud.Network(2)) {
+		t.Error("spoke1 has a shortcut to the prefix, where the next hop is enough")
+	}
+	f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "no network 10.10.2.0/24")
+	forgets(t, c, "spoke1", cloud.Network(2))
+	for range 3 { // nothing is left that leads there
+		if _, err := c.Hosts[0].Ping(cloud.Host(2), 0, shortly); err == nil {
+			t.Error("a packet came through to a prefix that is withdrawn")
+		}
+	}
+}
+
+// TestBGPSummarises: phase 3 with FRR, eBGP. The spokes know the summary; what leaves a site
+// ends the others' shortcuts by NHRP's purge.
+func TestBGPSummarises(t *testing.T) { modes(t, bgpSummarises) }
+
+func bgpSummarises(t *testing.T, m mode) {
+	c := carried(t, m, 2, "hub.toml")
+	frr(t, c, "frr-ebgp-hub.conf", "frr-ebgp-spoke.conf", "bgpd")
+	for n := 1; n <= 2; n++ {
+		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
+		learns(t, c, c.Spokes[n-1].Name, netip.MustParsePrefix("10.10.0.0/16"), cloud.HubTunnel())
+	}
+	ping(t, c.Hosts[0], 2)
+	short(t, c, 1, 2)
+	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	settled(t, c, "spoke1", cloud.Network(2))
+	check(t, c.Spokes[1].SetUp(cloud.LAN, false))
+	loses(t, c, "spoke1", cloud.Network(2))
+	check(t, c.Spokes[1].SetUp(cloud.LAN, true))
+	learns(t, c, "hub", cloud.Network(2), cloud.TunnelAddress(2))
+	short(t, c, 1, 2)
 }

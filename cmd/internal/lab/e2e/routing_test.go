@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,24 +34,19 @@ func example(t *testing.T, name string, n int) string {
 		"spoke1", fmt.Sprint("spoke", n)).Replace(string(text))
 }
 
-// kind is "hub" or "spoke", as the examples' names have it.
-func kind(n int) string {
-	if n == 0 {
-		return "hub"
-	}
-	return "spoke"
-}
-
 var onlyEncrypted = regexp.MustCompile(`(?m)^(\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
 
 // carried is a cloud with the configuration of docs/examples/routing, its spokes registered:
 // a routing daemon is to carry the prefixes.
-func carried(t *testing.T, m mode, spokes int) *cloud.Cloud {
+func carried(t *testing.T, m mode, spokes int, hub string) *cloud.Cloud {
 	t.Helper()
 	c := m.build(t, cloud.Options{Spokes: spokes, Settings: func(node string, s *cloud.Settings) {
 		n := 0
 		_, _ = fmt.Sscanf(node, "spoke%d", &n)
-		text := example(t, kind(n)+".toml", n)
+		text := example(t, "spoke.toml", n)
+		if n == 0 {
+			text = example(t, hub, 0)
+		}
 		if m.encrypted {
 			s.Text = strings.ReplaceAll(text, "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
 		} else {
@@ -68,15 +65,21 @@ func carried(t *testing.T, m mode, spokes int) *cloud.Cloud {
 // suite is FRR on every node of a cloud, the hub's first.
 type suite []*routing.FRR
 
-// frr starts FRR on hub and spokes with the examples NAME-hub.conf and NAME-spoke.conf.
-func frr(t *testing.T, c *cloud.Cloud, name string, daemons ...string) suite {
+// frr starts FRR on hub and spokes with the examples HUB and SPOKE.
+func frr(t *testing.T, c *cloud.Cloud, hub, spoke string, daemons ...string) suite {
 	t.Helper()
-	var all suite
-	for n, node := range append([]*lab.Node{c.Hub}, c.Spokes...) {
-		f, err := routing.StartFRR(t.Context(), node, example(t, name+"-"+kind(n)+".conf", n), daemons...)
-		check(t, err)
-		all = append(all, f)
+	nodes := append([]*lab.Node{c.Hub}, c.Spokes...)
+	all, errs := make(suite, len(nodes)), make([]error, len(nodes))
+	var starting sync.WaitGroup
+	for n, node := range nodes {
+		text := example(t, hub, 0)
+		if n > 0 {
+			text = example(t, spoke, n)
+		}
+		starting.Go(func() { all[n], errs[n] = routing.StartFRR(t.Context(), node, text, daemons...) })
 	}
+	starting.Wait()
+	check(t, errors.Join(errs...))
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
@@ -146,6 +149,21 @@ func short(t *testing.T, c *cloud.Cloud, a, b int) {
 		path, err := c.Hosts[a-1].Trace(t.Context(), cloud.Host(b))
 		if err == nil && (len(path) != 3 || path[1].From != cloud.TunnelAddress(b)) {
 			err = fmt.Errorf("from site %d to %d: %v", a, b, path)
+		}
+		return err
+	})
+}
+
+// shortly is how long an answer may take that is not expected.
+const shortly = 200 * time.Millisecond
+
+// direct waits until spoke a's own packets to spoke b's tunnel address take no other way.
+func direct(t *testing.T, c *cloud.Cloud, a, b int) {
+	t.Helper()
+	until(t, c, 2*patience, func() error {
+		path, err := c.Spokes[a-1].Trace(t.Context(), cloud.TunnelAddress(b))
+		if err == nil && len(path) != 1 {
+			err = fmt.Errorf("from spoke%d to spoke%d: %v", a, b, path)
 		}
 		return err
 	})
