@@ -5,10 +5,12 @@ package engine_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"dmvpn/nhrpd/engine"
+	"dmvpn/nhrpd/nhrptest"
 	"dmvpn/nhrpd/wire"
 )
 
@@ -137,6 +139,33 @@ func TestCasesOfNAT(t *testing.T) {
 			want(t, "the others stay", b.n.Bound[netip.MustParseAddr("10.0.1.2")].Port, uint16(10001))
 			b.run(5 * time.Second)
 			want(t, "the old port is closed", b.n.Accepted[engine.Endpoint{NBMA: addr(outside), Port: 10000}], false)
+		}},
+		{"NA-05: whom the hub sees at another address than before, he tells those whom he answered; over IPsec IKE does", func(t *testing.T) {
+			for _, authenticated := range []bool{false, true} {
+				identity := map[bool]string{true: "S1"}[authenticated]
+				c := nhrptest.NewCloud(1, strings.HasSuffix(t.Name(), exported), func(hub, s1, s2 *engine.Config) {
+					hub.Authenticated, s1.Authenticated, s2.Authenticated = authenticated, authenticated, authenticated
+					s1.HoldingTime = 30 * time.Second
+				})
+				c.S1.NAT, c.S1.Identity = addr(outside), identity
+				if authenticated {
+					c.H.Identity, c.S2.Identity = "H", "S2"
+				}
+				for _, n := range c.Nodes {
+					n.Start(nil)
+				}
+				c.Run(2 * time.Second)
+				paths(t, c, "S1 H S2", "S2 H S1")
+				c.Run(time.Second)
+				paths(t, c, "S1 S2", "S2 S1")
+				c.S1.NAT = addr("198.51.100.77")
+				c.Run(11 * time.Second) // a third of the holding time
+				want(t, "shortcut of S2", c.S2.Installed[prefix("10.10.1.0/24")].IsValid(), authenticated)
+				want(t, "shortcut of S1", c.S1.Installed[prefix("10.10.2.0/24")].IsValid(), authenticated)
+				if !authenticated {
+					paths(t, c, "S1 H S2", "S2 H S1")
+				}
+			}
 		}},
 	})
 }

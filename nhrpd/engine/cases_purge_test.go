@@ -185,6 +185,23 @@ func TestCasesOfPurge(t *testing.T) {
 			}
 			want(t, "by the hub", b.n.Installed[prefix("10.10.0.0/16")], addr(hubProtocol))
 		}},
+		{"PU-08: an answer from before a purge that arrives after it is asked for anew; that of another is taken", func(t *testing.T) {
+			b := spoke(t)
+			request := b.resolve("10.10.2.5")
+			b.from(hubNBMA, purgeOf(s2Protocol, s2NBMA, s1Protocol, "10.10.2.0/24"))
+			want(t, "the purge is answered", b.one().p.Type, wire.PurgeReply)
+			b.answered(request, owner(24, s2Protocol, s2NBMA))
+			again := b.one()
+			want(t, "no shortcut", len(b.snapshot().Shortcuts), 0)
+			want(t, "asked anew", again.p.Type == wire.ResolutionRequest && again.p.RequestID != request.RequestID, true)
+			b.answered(again.p, owner(24, s2Protocol, "203.0.113.99"))
+			want(t, "its answer", b.n.Bound[addr(s2Protocol)].NBMA, addr("203.0.113.99"))
+			request = b.resolve("10.10.3.5")
+			b.from(hubNBMA, purgeOf(s2Protocol, s2NBMA, s1Protocol, "10.10.3.0/24"))
+			b.take()
+			b.from(hubNBMA, reply(request, wire.ResolutionReply, "10.0.0.13", "203.0.113.33", owner(24, "10.0.0.13", "203.0.113.33")))
+			want(t, "another's answer", b.n.Installed[prefix("10.10.3.0/24")], addr("10.0.0.13"))
+		}},
 		{"PU-13: registration and purge with the same id are both taken", func(t *testing.T) {
 			b := networks(t)
 			p := registration(s1Protocol, s1NBMA)

@@ -234,6 +234,33 @@ func TestCasesOfShortcuts(t *testing.T) {
 				}
 			}
 		}},
+		{"SC-11: an NHS that does not know the way, as one without memory, ends no shortcut that was to be renewed; its peer does", func(t *testing.T) {
+			for _, x := range []struct {
+				name  string
+				stays bool
+				say   func(b *bench, request *wire.Packet)
+			}{
+				{"NAK 12 of the NHS", true, func(b *bench, q *wire.Packet) {
+					b.from(hubNBMA, reply(q, wire.ResolutionReply, hubProtocol, hubNBMA, wire.CIE{Code: wire.CodeNoBinding}))
+				}},
+				{"error 6 of the NHS", true, func(b *bench, q *wire.Packet) {
+					b.from(hubNBMA, errorAbout(q, wire.ErrorProtocolAddressUnreachable, hubProtocol, hubNBMA))
+				}},
+				{"NAK 4 of the NHS", false, func(b *bench, q *wire.Packet) {
+					b.from(hubNBMA, reply(q, wire.ResolutionReply, hubProtocol, hubNBMA, wire.CIE{Code: wire.CodeAdministrativelyProhibited}))
+				}},
+				{"NAK 12 of its peer", false, func(b *bench, q *wire.Packet) { b.answered(q, wire.CIE{Code: wire.CodeNoBinding}) }},
+			} {
+				b := spoke(t)
+				b.shortcut()
+				b.run(30 * time.Second)
+				b.indicate("10.10.2.5")
+				request := b.one().p
+				want(t, x.name+": renewed", request.Type, wire.ResolutionRequest)
+				x.say(b, request)
+				want(t, x.name+": the shortcut stays", b.n.Installed[prefix("10.10.2.0/24")] == addr(s2Protocol), x.stays)
+			}
+		}},
 		{"SC-11: the last hub goes: shortcuts live on, and nobody is asked", func(t *testing.T) {
 			c := nhrptest.NewCloud(1, false, func(hub, s1, s2 *engine.Config) { s1.HoldingTime, s2.HoldingTime = 100*time.Second, 100*time.Second })
 			c.Run(50 * time.Second)

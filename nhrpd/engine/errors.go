@@ -76,7 +76,7 @@ func (m *Machine) errorIndication(in Packet, p *wire.Packet) {
 	case wire.RegistrationRequest:
 		m.registrationError(in, p.ErrorCode, id)
 	case wire.ResolutionRequest:
-		m.resolutionError(in, p.ErrorCode, id)
+		m.resolutionError(in, p.ErrorCode, id, p.SourceProtocol)
 	case wire.PurgeRequest:
 		m.purgeError(in, p.ErrorCode, id)
 	default:

@@ -39,6 +39,17 @@ func (m *Machine) purgeRequest(in Packet, p *wire.Packet) {
 		}
 		m.purgeBindings(in, p, c, prefix)
 		m.purgeShortcuts(in, p, c, prefix)
+		m.purgeRequests(p.SourceProtocol, prefix)
+	}
+}
+
+// purgeRequests remembers at requests under way that the sender has purged what they ask for:
+// an answer that it gave before may arrive after its purge.
+func (m *Machine) purgeRequests(sender netip.Addr, prefix netip.Prefix) {
+	for _, q := range m.requests.All() {
+		if prefix.Contains(q.Destination) && !slices.Contains(q.Void, sender) && len(q.Void) < alternativesKept {
+			q.Void = append(q.Void, sender)
+		}
 	}
 }
 
@@ -152,6 +163,9 @@ func (m *Machine) sendPurge(q *purge, flags uint16) {
 	to := q.To
 	if by, ok := m.onward(q.Protocol); ok && (!q.Direct || q.Tries%2 == 0) {
 		to = by
+	} else if !q.Direct {
+		m.count("purge-without-nhs") // from where we are now it would be a stranger's
+		return
 	}
 	m.send(to, p)
 }

@@ -70,7 +70,6 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	if given := instant(c.HoldingTime) * time.Second; given > 0 {
 		holding = min(holding, given)
 	}
-	s.Public = m.observed(p)
 	s.Reason, s.Probe = "", m.answersProbes(p)
 	r.Registered, r.Until, r.Reason = true, m.now+holding, ""
 	r.Next = m.renewal(holding)
@@ -79,8 +78,13 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 		r.Next = min(r.Next, s.Returns, m.now+max(m.cfg.Fallback/4, firstPause))
 		return
 	}
-	s.Failed, s.Returns = false, 0
+	public := m.observed(p)
+	moved := s.Since != 0 && s.Public != public
+	s.Public, s.Failed, s.Returns = public, false, 0
 	m.serverUp(s, protocol, in.From)
+	if moved && !m.cfg.Authenticated { // else IKE tells those who know us there
+		m.leaveShortcuts("our address behind a NAT changed")
+	}
 	for _, other := range s.Registrations[1:] {
 		other.Waiting, other.Tries = false, 0
 		other.Next = m.now

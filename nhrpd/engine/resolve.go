@@ -177,7 +177,16 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		m.resolutionRefused(q, p, c.Code)
 		return
 	}
-	m.takeAnswer(q, m.alternatives(in, p, c, to))
+	list := m.alternatives(in, p, c, to)
+	valid := slices.DeleteFunc(slices.Clone(list), func(a alternative) bool { return slices.Contains(q.Void, a.NextHop) })
+	if len(valid) > 0 || len(list) == 0 {
+		m.takeAnswer(q, valid)
+		return
+	}
+	m.drop("answer-purged")
+	if !m.ask(q.Destination, q.Refresh) {
+		m.noAnswer(q, 0, "purged meanwhile", negativeSilence)
+	}
 }
 
 // bestEntry is the accepted entry of the highest preference, the first of equal
@@ -207,19 +216,31 @@ func (m *Machine) resolutionRefused(q *request, p *wire.Packet, code wire.Code) 
 		m.noAnswer(q, code, c.Protocol.String()+" has no underlay address of "+familyName(p.AddressFamily)+", by which we are reached", wait)
 		return
 	}
-	m.noAnswer(q, code, code.String(), wait)
+	if code != wire.CodeNoBinding || !m.goesOn(q, m.responder(p)) {
+		m.noAnswer(q, code, code.String(), wait)
+	}
 	m.registerAgain(q.To)
 }
 
-// resolutionError takes an error about a request of ours.
-func (m *Machine) resolutionError(in Packet, code wire.ErrorCode, id uint32) {
+// goesOn says whether a shortcut that was to be renewed stays all the same: not its peer
+// says that it is none, but an NHS that does not know the way, as one that has just begun
+// without memory. It ends with its holding time unless it is renewed later.
+func (m *Machine) goesOn(q *request, by netip.Addr) bool {
+	s, ok := m.shortcutFor(q.Destination)
+	return ok && q.Refresh && by != s.NextHop && m.usable(s)
+}
+
+// resolutionError takes an error of somebody's about a request of ours.
+func (m *Machine) resolutionError(in Packet, code wire.ErrorCode, id uint32, by netip.Addr) {
 	q, ok := m.requests.Get(id)
 	if !ok || !in.From.Is(q.To) && !m.fromServer(in.From) {
 		m.drop("error-about-nothing")
 		return
 	}
 	m.endRequest(q)
-	m.noAnswer(q, 0, code.String(), negativeNone)
+	if !m.goesOn(q, by) {
+		m.noAnswer(q, 0, code.String(), negativeNone)
+	}
 	if code == wire.ErrorProtocolAddressUnreachable {
 		// It may be that the NHS has forgotten us.
 		m.registerAgain(q.To)

@@ -70,9 +70,12 @@ type request struct {
 	Source      netip.Addr // our NBMA address in it
 	To          Endpoint   // the NHS that was asked
 	Refresh     bool       `json:",omitempty"` // a shortcut is there already
-	Tries       int
-	Since       instant
-	Next        instant
+	// Void has the next hops that have purged the destination meanwhile: their answer may be
+	// from before.
+	Void  []netip.Addr `json:",omitempty"`
+	Tries int
+	Since instant
+	Next  instant
 }
 
 // told is a requester whom we answered, and what: it may send to us directly,

@@ -30,58 +30,112 @@ func (d Delivery) String() string {
 // in no time. A node that gets it by the tunnel and sends it on by the tunnel
 // tells its machine, as the data plane does.
 func (n *Node) Send(source, destination string, size int) Delivery {
-	src, dst := netip.MustParseAddr(source), netip.MustParseAddr(destination)
-	var d Delivery
-	byTunnel := false
+	return n.SendTo(netip.MustParseAddr(source), netip.MustParseAddr(destination), size)
+}
+
+// SendTo is Send between addresses.
+func (n *Node) SendTo(src, dst netip.Addr, size int) Delivery {
+	data := func() []byte { return inner(src, dst) }
+	return n.follow(dst, func(n *Node, h hop) {
+		if h.missed && n.Machine != nil {
+			n.Input(engine.Miss{NextHop: h.NextHop, Data: data()})
+		}
+		if h.hairpin && n.Config.Redirect && n.Machine != nil {
+			n.Input(engine.Redirect{Data: data()})
+		}
+		if h.out {
+			sent := n.traffic[h.To.Key()]
+			sent.Sent, sent.Bytes = sent.Sent+1, sent.Bytes+uint64(size)
+			n.traffic[h.To.Key()] = sent
+		}
+		if h.at != nil {
+			got := h.at.traffic[h.from.Key()]
+			got.Received, got.Bytes = got.Received+1, got.Bytes+uint64(size)
+			h.at.traffic[h.from.Key()] = got
+		}
+	})
+}
+
+// Follow says what would become of a packet from the node now, and changes nothing.
+func (n *Node) Follow(destination netip.Addr) Delivery {
+	return n.follow(destination, func(*Node, hop) {})
+}
+
+// Toward is where the node's data plane sends a packet for an address; false: nowhere by the
+// tunnel.
+func (n *Node) Toward(destination netip.Addr) (engine.Endpoint, bool) {
+	h, reason := n.hop(destination)
+	return h.To, h.out && reason == ""
+}
+
+// hop is one step of a packet.
+type hop struct {
+	NextHop netip.Addr
+	missed  bool            // it has no peer
+	out     bool            // it leaves by the tunnel, to To
+	hairpin bool            // after it came in by it
+	To      engine.Endpoint // of NextHop, or the fallback's
+	from    engine.Endpoint // as To sees us
+	at      *Node           // who gets it, nil if nobody does
+}
+
+// hop looks a destination up as the data plane does, and says why it is dropped here.
+func (n *Node) hop(destination netip.Addr) (h hop, dropped string) {
+	r, ok := n.Lookup(destination)
+	switch {
+	case !ok:
+		return h, "no route"
+	case r.Local:
+		return h, ""
+	case !r.Tunnel:
+		if r.Prefix.Bits() == 0 {
+			return h, "it leaves for the Internet"
+		}
+		return h, ""
+	}
+	h.NextHop = r.NextHop
+	if h.To, ok = n.Bound[r.NextHop]; !ok {
+		h.missed = true
+		if h.To, ok = n.Bound[n.Fallback]; !ok {
+			return h, "next hop " + r.NextHop.String() + " has no peer"
+		}
+	}
+	h.out = true
+	return h, ""
+}
+
+// follow goes with a packet and tells see of every step: before what is changed by it, but
+// for the misses, which are told when all is over.
+func (n *Node) follow(destination netip.Addr, see func(*Node, hop)) (d Delivery) {
 	for ttl := 0; ; ttl++ {
 		d.Path = append(d.Path, n.Name)
 		if ttl == 8 {
 			d.Dropped = "it runs in a circle"
 			return d
 		}
-		r, ok := n.Lookup(dst)
-		switch {
-		case !ok:
-			d.Dropped = "no route"
-			return d
-		case r.Local:
-			return d
-		case !r.Tunnel:
-			if r.Prefix.Bits() == 0 {
-				d.Dropped = "it leaves for the Internet"
-			}
+		h, dropped := n.hop(destination)
+		if h.missed {
+			defer see(n, hop{NextHop: h.NextHop, missed: true})
+		}
+		if d.Dropped = dropped; !h.out {
 			return d
 		}
-		to, ok := n.Bound[r.NextHop]
-		if !ok {
-			if n.Machine != nil {
-				defer n.Input(engine.Miss{NextHop: r.NextHop, Data: inner(src, dst)})
-			}
-			if to, ok = n.Bound[n.Fallback]; !ok {
-				d.Dropped = "next hop " + r.NextHop.String() + " has no peer"
-				return d
-			}
+		if ttl > 0 {
+			see(n, hop{hairpin: true})
 		}
-		if byTunnel && n.Config.Redirect && n.Machine != nil {
-			n.Input(engine.Redirect{Data: inner(src, dst)})
-		}
-		next, from := n.world.at(n, to)
-		sent := n.traffic[to.Key()]
-		sent.Sent, sent.Bytes = sent.Sent+1, sent.Bytes+uint64(size)
-		n.traffic[to.Key()] = sent
-		if next == nil || n.world.Cut(from.NBMA, to.NBMA) {
-			d.Dropped = fmt.Sprintf("nobody is at %v", to.NBMA)
+		see(n, hop{out: true, To: h.To})
+		h.at, h.from = n.world.at(n, h.To)
+		if h.at == nil || n.world.Cut(h.from.NBMA, h.To.NBMA) {
+			d.Dropped = fmt.Sprintf("nobody is at %v", h.To.NBMA)
 			return d
 		}
-		if !next.Accepted[from.Key()] {
-			d.Path = append(d.Path, next.Name)
-			d.Dropped = fmt.Sprintf("%v is not known there", from.NBMA)
+		if !h.at.Accepted[h.from.Key()] {
+			d.Path = append(d.Path, h.at.Name)
+			d.Dropped = fmt.Sprintf("%v is not known there", h.from.NBMA)
 			return d
 		}
-		got := next.traffic[from.Key()]
-		got.Received, got.Bytes = got.Received+1, got.Bytes+uint64(size)
-		next.traffic[from.Key()] = got
-		n, byTunnel = next, true
+		see(n, hop{at: h.at, from: h.from})
+		n = h.at
 	}
 }
 

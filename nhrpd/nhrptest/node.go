@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"dmvpn/nhrpd/engine"
 )
@@ -41,6 +42,8 @@ type Node struct {
 
 	Reports []string
 	traffic map[engine.Endpoint]engine.Traffic // by Key
+	next    time.Time                          // when the machine wants a tick
+	wants   bool                               // it wants one
 	random  Random
 	world   *World
 }
@@ -124,7 +127,9 @@ func (n *Node) Input(in engine.Input) {
 	if n.world.Reimport {
 		n.reimport()
 	}
-	for _, a := range n.Machine.Handle(n.world.Now, in) {
+	actions := n.Machine.Handle(n.world.Now, in)
+	n.next, n.wants = n.Machine.Next()
+	for _, a := range actions {
 		n.perform(a)
 	}
 }

@@ -45,6 +45,9 @@ type World struct {
 	Silent bool
 	// Seen is called for every NHRP packet that is sent, if it is set.
 	Seen func(from *Node, to engine.Endpoint, p *wire.Packet)
+	// Arrives is called for every NHRP packet before the machine gets it, if it is set: each
+	// copy of it.
+	Arrives func(at *Node, from engine.Endpoint, p *wire.Packet)
 	// Mangle gives what arrives of a packet, nil if nothing does, if it is set. It
 	// may not change the packet in place.
 	Mangle func(data []byte) []byte
@@ -140,11 +143,8 @@ func (w *World) nextTick() (time.Time, *Node) {
 	var first time.Time
 	var who *Node
 	for _, n := range w.Nodes {
-		if n.Machine == nil {
-			continue
-		}
-		if at, ok := n.Machine.Next(); ok && (who == nil || at.Before(first)) {
-			first, who = at, n
+		if n.Machine != nil && n.wants && (who == nil || n.next.Before(first)) {
+			first, who = n.next, n
 		}
 	}
 	return first, who
@@ -193,6 +193,9 @@ func (w *World) send(from *Node, to engine.Endpoint, data []byte) {
 		}
 		w.After(delay, func() {
 			if n, source := w.at(&sender, to); n != nil && n.Machine != nil && !w.Cut(source.NBMA, to.NBMA) {
+				if w.Arrives != nil {
+					w.Arrives(n, source, p)
+				}
 				n.Input(engine.Packet{From: source, Data: data})
 			}
 		})
@@ -215,6 +218,15 @@ func (w *World) at(from *Node, to engine.Endpoint) (*Node, engine.Endpoint) {
 		}
 	}
 	return nil, engine.Endpoint{}
+}
+
+// At is the node that a packet from another to an endpoint reaches, nil if nobody is there.
+func (w *World) At(from *Node, to engine.Endpoint) *Node {
+	n, source := w.at(from, to)
+	if n == nil || w.Cut(source.NBMA, to.NBMA) {
+		return nil
+	}
+	return n
 }
 
 func (w *World) trace(n *Node, format string, args ...any) {
