@@ -26,6 +26,8 @@ type DataPlane interface {
 	Dismiss(from engine.Endpoint) error
 	// Fallback names the bound next hop that takes what is unresolved; invalid: none.
 	Fallback(nextHop netip.Addr) error
+	// Carrier gives the tunnel device its carrier, or takes it.
+	Carrier(up bool) error
 	// Traffic gives an endpoint's counters, zero for one that is not known.
 	Traffic(engine.Endpoint) engine.Traffic
 	// Admitted gives every endpoint whose data is accepted, with its next hops.

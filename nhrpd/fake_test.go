@@ -28,6 +28,7 @@ type node struct {
 	hops     map[netip.Addr]engine.Endpoint
 	accepted map[engine.Endpoint]bool
 	fallback netip.Addr
+	carrier  []bool // what was said of it
 	routes   map[netip.Prefix]netip.Addr
 	names    map[string][]netip.Addr
 	state    []byte
@@ -116,6 +117,9 @@ func (n *node) Dismiss(from engine.Endpoint) error {
 }
 func (n *node) Fallback(nextHop netip.Addr) error {
 	return n.locked(func() { n.fallback = nextHop })
+}
+func (n *node) Carrier(up bool) error {
+	return n.locked(func() { n.carrier = append(n.carrier, up) })
 }
 func (n *node) Traffic(engine.Endpoint) engine.Traffic { return engine.Traffic{} }
 func (n *node) Admitted() map[engine.Endpoint][]netip.Addr {

@@ -72,6 +72,8 @@ func (s *Service) perform(ctx context.Context, action engine.Action) {
 				e.Stringer("nexthop", a.NextHop)
 			}
 		})
+	case engine.Carrier:
+		s.result(s.config.DataPlane.Carrier(a.Up), "carrier", "", engine.Endpoint{}, func(e *zerolog.Event) { e.Bool("up", a.Up) })
 	case engine.Resolve:
 		s.resolve(ctx, a.Name)
 	case engine.Report:

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"dmvpn/loader/kernel"
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd/engine"
 )
@@ -15,6 +16,7 @@ type dataPlane struct {
 	tables   *tables.Tables
 	tunnel   int // index of the device
 	audience audience
+	device   *kernel.Device
 
 	mu        sync.Mutex
 	fallbacks [2]netip.Addr // next hops that take what is unresolved, of IPv4 and of IPv6
@@ -72,6 +74,9 @@ func (d *dataPlane) Fallback(six bool, nextHop netip.Addr) error {
 	id, _ := d.tables.Bound(d.tunnel, nextHop)
 	return d.tables.SetFallback(d.tunnel, six, id)
 }
+
+// Carrier implements plane.
+func (d *dataPlane) Carrier(up bool) error { return d.device.SetCarrier(up) }
 
 // Traffic implements plane.
 func (d *dataPlane) Traffic(e engine.Endpoint) engine.Traffic {

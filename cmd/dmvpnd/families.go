@@ -38,6 +38,7 @@ func stateName(tunnel string, own netip.Prefix) string {
 func (t *tunnel) makeFamilies(plane plane, secured func(engine.Endpoint) bool) {
 	d, shares := t.daemon, newShares()
 	for _, own := range t.config.Addresses {
+		shares.carriers[index(own.Addr().Is6())].wanted = true
 		t.families = append(t.families, &family{own: own, service: nhrpd.New(nhrpd.Config{
 			Engine: machine(t.config, own, t.mtu), Random: random, Log: d.log,
 			DataPlane: &share{plane: plane, shares: shares, six: own.Addr().Is6()},
@@ -128,6 +129,7 @@ func machine(c config.Tunnel, own netip.Prefix, mtu int) engine.Config {
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
 		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}
+	e.IfState = c.IfState
 	e.Multicast = engine.Multicast{Dynamic: c.Multicast.Dynamic, Addresses: c.Multicast.Addresses, Unwanted: c.Multicast.None()}
 	for _, x := range c.Maps {
 		if x.Protocol.BitLen() == like.BitLen() {

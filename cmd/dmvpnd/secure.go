@@ -164,6 +164,9 @@ func (s *secure) Fallback(six bool, nextHop netip.Addr) error {
 	return s.settleFallback()
 }
 
+// Carrier implements plane.
+func (s *secure) Carrier(up bool) error { return s.plain.Carrier(up) }
+
 // Traffic implements plane.
 func (s *secure) Traffic(by engine.Endpoint) engine.Traffic {
 	s.mu.Lock()

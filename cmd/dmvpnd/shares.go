@@ -21,6 +21,7 @@ type plane interface {
 	Admitted() map[engine.Endpoint][]netip.Addr
 	// Fallback names the next hop that takes what is unresolved of a family.
 	Fallback(six bool, nextHop netip.Addr) error
+	Carrier(up bool) error
 }
 
 // shares are the endpoints that each family of a tunnel wants to be accepted: when one does
@@ -28,6 +29,8 @@ type plane interface {
 type shares struct {
 	mu sync.Mutex
 	by [2]map[engine.Endpoint]bool // by Key; of IPv4, of IPv6
+	// carriers is what each family says of the carrier, where it is there and has said so.
+	carriers [2]struct{ wanted, said, up bool }
 }
 
 func newShares() *shares {
@@ -86,6 +89,18 @@ func (s *share) Dismiss(from engine.Endpoint) error {
 
 // Fallback implements nhrpd.DataPlane.
 func (s *share) Fallback(nextHop netip.Addr) error { return s.plane.Fallback(s.six, nextHop) }
+
+// Carrier implements nhrpd.DataPlane: a server of either family keeps it.
+func (s *share) Carrier(up bool) error {
+	s.shares.mu.Lock()
+	defer s.shares.mu.Unlock()
+	c := &s.shares.carriers
+	c[index(s.six)].said, c[index(s.six)].up = true, up
+	if other := c[index(!s.six)]; !up && other.wanted && (other.up || !other.said) {
+		return nil
+	}
+	return s.plane.Carrier(up)
+}
 
 // Traffic implements nhrpd.DataPlane: it is that of both families.
 func (s *share) Traffic(e engine.Endpoint) engine.Traffic { return s.plane.Traffic(e) }

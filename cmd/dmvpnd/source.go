@@ -76,6 +76,9 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 		Protection: "none", MTU: t.mtu, Redirect: c.Redirect, Shortcut: c.Shortcut, Carrier: carrier(c.Name),
 		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(c.NHS), Problems: problems,
 	}
+	if c.IfState {
+		out.IfState = "nhrp"
+	}
 	if c.HasKey {
 		key := c.Key
 		out.Key = &key

@@ -90,7 +90,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if t.authorizer, err = newAuthorizer(c.Authorize); err != nil {
 		return err
 	}
-	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index}
+	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index, device: t.device}
 	var plane plane = t.plain
 	var secured func(engine.Endpoint) bool
 	if c.Protected {
@@ -148,6 +148,9 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 		}
 		_ = t.device.Close() // closed with its device
 	})
+	if err := t.firstCarrier(); err != nil {
+		return err
+	}
 	return d.holder.Put(queueName(c.Name), t.device.Queue)
 }
 
@@ -162,6 +165,18 @@ func (t *tunnel) checkForwarding() {
 			t.problem("forwarding", "the kernel does not forward IPv4, so spokes cannot reach each other: sysctl net.ipv4.ip_forward=1")
 		}
 	}
+}
+
+// firstCarrier is the carrier until NHRP says something of it: a device that was there keeps
+// the one that it has, if it follows the servers still.
+func (t *tunnel) firstCarrier() error {
+	switch {
+	case !t.config.IfState:
+		return t.device.SetCarrier(true)
+	case !t.device.Adopted:
+		return t.device.SetCarrier(false)
+	}
+	return nil
 }
 
 func overhead(c config.Tunnel) int {

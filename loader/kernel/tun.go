@@ -25,6 +25,10 @@ const (
 // VnetHeader is the length of the virtio_net_hdr in front of every packet.
 const VnetHeader = 10
 
+// tunSetCarrier is TUNSETCARRIER of linux/if_tun.h, from kernel 5.0 on: _IOW('T', 226, int).
+// What is in front of the number differs between machines; TUNSETOFFLOAD has the same there.
+const tunSetCarrier = unix.TUNSETOFFLOAD&^0xff | 226
+
 const tunPath = "/dev/net/tun"
 
 // openQueue opens one queue of the TUN device, which is made where it is not

@@ -174,6 +174,21 @@ func (h *Host) RemoveTunnel(name string) error {
 	return nil
 }
 
+// SetCarrier gives the device its carrier or takes it: without one routing daemons and
+// `ip link` see NO-CARRIER, the kernel sends nothing by it, and what is received still
+// arrives. It stays so until it is set again or the last queue is closed.
+func (d *Device) SetCarrier(up bool) error {
+	value := 0
+	if up {
+		value = 1
+	}
+	err := control(d.Queue, func(fd int) error { return unix.IoctlSetPointerInt(fd, tunSetCarrier, value) })
+	if err != nil {
+		return fmt.Errorf("kernel: device %s: TUNSETCARRIER: %w", d.Name, err)
+	}
+	return nil
+}
+
 // OpenQueue opens one more queue, which is the caller's to close: what waits in it then is
 // lost. The kernel spreads flows over the queues. It must run in the namespace of the device.
 func (d *Device) OpenQueue() (*os.File, error) {

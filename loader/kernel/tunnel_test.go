@@ -5,10 +5,12 @@ package kernel
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"dmvpn/loader/netnstest"
 )
@@ -151,4 +153,56 @@ func TestRemoveTunnelTakesOnlyOurs(t *testing.T) {
 	if err := h.RemoveTunnel("lo"); !errors.Is(err, ErrNameTaken) {
 		t.Errorf("lo: got %v", err)
 	}
+}
+
+// TestTheCarrierIsTakenAndGivenBack, and an adopted device has the one that it had.
+func TestTheCarrierIsTakenAndGivenBack(t *testing.T) {
+	h := host(t)
+	d := ensure(t, h, spec)
+	has := func(when string, carrier bool) {
+		t.Helper()
+		want := "LOWER_UP"
+		if !carrier {
+			want = "NO-CARRIER"
+		}
+		if link := netnstest.Run(t, "ip link show dmvpn0"); !strings.Contains(link, want) {
+			t.Errorf("%s: no %s:\n%s", when, want, link)
+		}
+	}
+	set := func(d *Device, up bool) {
+		t.Helper()
+		if err := d.SetCarrier(up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has("at first", true)
+	set(d, false)
+	has("taken", false)
+	kept, err := dup(d.Queue) // as the holder does
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := spec
+	again.Queue = kept
+	d = ensure(t, h, again)
+	has("adopted", false)
+	set(d, true)
+	has("given back", true)
+	set(d, true)
+	has("given twice", true)
+}
+
+func dup(f *os.File) (*os.File, error) {
+	var fd int
+	err := control(f, func(of int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(of), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }

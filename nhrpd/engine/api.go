@@ -117,7 +117,7 @@ func (Unsecured) input()     {}
 func (Stop) input()          {}
 
 // Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,
-// RemoveRoute, Fallback, Resolve, Report. The caller carries them out in order.
+// RemoveRoute, Fallback, Carrier, Resolve, Report. The caller carries them out in order.
 type Action interface{ action() }
 
 type (
@@ -169,6 +169,9 @@ type (
 	}
 	// Fallback names the next hop that takes what is unresolved; invalid: none.
 	Fallback struct{ NextHop netip.Addr }
+	// Carrier says, where Config has IfState, whether the tunnel device has its carrier. What it
+	// had before the first one stays.
+	Carrier struct{ Up bool }
 	// Resolve asks for the addresses of a DNS name; Resolved answers.
 	Resolve struct{ Name string }
 	// Report is something worth a line in the log.
@@ -187,6 +190,7 @@ func (Dismiss) action()      {}
 func (InstallRoute) action() {}
 func (RemoveRoute) action()  {}
 func (Fallback) action()     {}
+func (Carrier) action()      {}
 func (Resolve) action()      {}
 func (Report) action()       {}
 
@@ -230,6 +234,7 @@ type Config struct {
 	Probe          time.Duration // how long a peer may be silent while we send; 0: no probes are sent, shortcuts are taken at once
 	ProbeIdle      time.Duration // a path that was not probed for so long is; 0: never
 	Multicast      Multicast
+	IfState        bool // the tunnel has its carrier only while an NHS answers
 	Authenticated  bool // peers are authenticated: NHRP from an endpoint without identity is dropped
 	Limits         Limits
 }

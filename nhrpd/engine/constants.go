@@ -81,6 +81,12 @@ const (
 	redirectPairs   = 4096
 )
 
+// The carrier where it follows the servers.
+const (
+	carrierDelay = 2 * time.Second  // after the last answer
+	carrierGrace = 15 * time.Second // after a start: SAs and registrations are made again
+)
+
 // Rates per endpoint.
 const (
 	errorsAtOnce   = 5    // Error Indications to one endpoint, and one a second; lines in the log, and one in 5 s

@@ -40,6 +40,7 @@ type exported struct {
 	Bound     []bound
 	Routes    []route
 	Fallback  netip.Addr
+	Carrier   carrier
 	Late      []uint32
 	Rated     []*rated
 	Pairs     []pairUntil
@@ -70,7 +71,7 @@ type pairUntil struct {
 func (m *Machine) Export() []byte {
 	e := exported{
 		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
-		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Late: m.late,
+		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Carrier: m.carrier, Late: m.late,
 		Redirects: m.limits.redirects, Counters: m.counts,
 	}
 	for _, b := range m.bindings.All() {
@@ -150,6 +151,7 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	m.epoch = now.Add(-m.now)
 	m.started, m.stopped, m.again = true, e.Stopped, true
 	m.local, m.lastID, m.fallback, m.late = newLocals(e.Local, e.Local6), e.LastID, e.Fallback, e.Late
+	m.carrier = e.Carrier
 	if e.Counters != nil {
 		m.counts = e.Counters
 	}
@@ -161,8 +163,9 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 
 // SkipIDs makes request ids go on well beyond what was imported: the state may
 // be older than the last request before a crash (RFC 2332, section 5.2.3). Probes that
-// were under way begin anew.
+// were under way begin anew, and the carrier stays as it is for a while.
 func (m *Machine) SkipIDs() {
+	m.holdCarrier()
 	m.lastID += skippedSteps * idStep
 	for key, p := range m.paths.All() {
 		if p.Asked, p.Silent = nil, false; p.Next != never {

@@ -33,6 +33,7 @@ type Machine struct {
 	fresh   []*server // configured since the import
 	tables
 	late       []uint32 // requests whose reply was taken, the oldest first
+	carrier    carrier
 	limits     rates
 	violations *cache.Map[violation, instant]
 	counts     map[string]uint64
@@ -104,6 +105,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 	case Tick:
 	}
 	m.due()
+	m.settleCarrier()
 	return m.out
 }
 
@@ -137,6 +139,7 @@ func (m *Machine) advance(now time.Time) {
 			s.Standby = m.cfg.MaxConnections > 0
 		}
 		m.elect()
+		m.carrier.Ends = now.Sub(m.epoch) + carrierGrace
 	}
 	m.now = max(m.now, now.Sub(m.epoch))
 }
@@ -162,6 +165,7 @@ func (m *Machine) nextButProbes() (next instant, ok bool) {
 	for _, s := range m.servers {
 		earlier(s.next())
 	}
+	earlier(m.carrier.Ends, m.cfg.IfState && m.carrier.Ends != 0)
 	earlier(first(m.bindings.First()))
 	earlier(first(m.shortcuts.First()))
 	earlier(first(m.negatives.First()))

@@ -261,6 +261,9 @@ func (m *Machine) repeatAll() {
 	if m.fallback.IsValid() {
 		m.do(Fallback{NextHop: m.fallback})
 	}
+	if m.cfg.IfState && m.carrier.Known {
+		m.do(Carrier{Up: m.carrier.Up})
+	}
 }
 
 // withdrawAll takes everything back: routes first, so that nothing is sent to a

@@ -35,6 +35,7 @@ type Node struct {
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
 	Multicast map[netip.Addr]bool      // of Bound, who gets copies
+	Carrier   []bool                   // what was said of it, without repetitions
 	MTU       map[netip.Addr]uint16    // of what is bound
 	Accepted  map[engine.Endpoint]bool // by Key
 	Installed map[netip.Prefix]netip.Addr
@@ -204,6 +205,11 @@ func (n *Node) perform(a engine.Action) {
 		delete(n.Bound, a.NextHop)
 		delete(n.Multicast, a.NextHop)
 		delete(n.MTU, a.NextHop)
+	case engine.Carrier:
+		if len(n.Carrier) == 0 || n.Carrier[len(n.Carrier)-1] != a.Up {
+			n.Carrier = append(n.Carrier, a.Up)
+			w.trace(n, "has its carrier: %v", a.Up)
+		}
 	case engine.Admit:
 		if !n.Accepted[a.From.Key()] {
 			w.trace(n, "admits %v", a.From.NBMA)

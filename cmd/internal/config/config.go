@@ -56,6 +56,7 @@ type Tunnel struct {
 	Unique         bool
 	MSSClamp       bool
 	Multicast      Multicast
+	IfState        bool   // the carrier follows the servers
 	IPsec          *IPsec // nil: none
 	Protected      bool   // by IPsec; false: packets travel in clear
 	NHS            []NHS

@@ -38,6 +38,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			Redirect:       true, Shortcut: false,
 			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, Group: "branch", MSSClamp: false,
 			Multicast:      Multicast{Dynamic: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.23")}, Rate: 500, Burst: 50},
+			IfState:        true,
 			Maps:           []Map{{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.22")}},
 			MaxConnections: 1, Fallback: time.Minute,
 			NHS: []NHS{

@@ -87,6 +87,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u.Unique = t.truth("unique", false)
 	u.MSSClamp = t.truth("mss-clamp", true)
 	u.Multicast = t.multicast(u.Addresses)
+	u.IfState = t.ifState(hasServer)
 	if u.IPsec = readIPsec(t, ipsec); u.IPsec == nil && keys && t.values["protection"] != "none" {
 		u.IPsec = &ipsec
 	}
@@ -144,6 +145,20 @@ func (t *table) guard(protected bool) []netip.Prefix {
 		}
 	}
 	return list
+}
+
+// ifState reads "nhrp", which wants a server to follow.
+func (t *table) ifState(hasServer bool) bool {
+	const remedy = `write "nhrp", or leave it out`
+	s := t.text("if-state", remedy)
+	switch {
+	case s == "":
+	case s != "nhrp":
+		t.doc.failValue(join(t.path, "if-state"), fmt.Sprintf("%q is not offered", s), remedy)
+	case !hasServer:
+		t.doc.failValue(join(t.path, "if-state"), "there is no server whose answers the carrier could follow", "leave it out on a hub, or add [["+t.path+".nhs]]")
+	}
+	return s == "nhrp"
 }
 
 func (t *table) authentication() string {

@@ -32,7 +32,8 @@ type Tunnel struct {
 	Redirect   bool           `json:"redirect"`
 	Shortcut   bool           `json:"shortcut"`
 	Carrier    bool           `json:"carrier"`
-	Attach     string         `json:"attach,omitempty"` // how the programs are attached: tcx or clsact
+	IfState    string         `json:"if_state,omitempty"` // nhrp: the carrier is there only while a server answers
+	Attach     string         `json:"attach,omitempty"`   // how the programs are attached: tcx or clsact
 	Peers      int            `json:"peers"`
 	Registered int            `json:"registered"` // protocol addresses that are registered with us
 	Shortcuts  int            `json:"shortcuts"`

@@ -35,6 +35,9 @@ func tunnelTitle(t control.Tunnel) string {
 	carrier := "up"
 	if !t.Carrier {
 		carrier = "no carrier"
+		if t.IfState == "nhrp" {
+			carrier = "no carrier (if-state nhrp: no server answers)"
+		}
 	}
 	return fmt.Sprintf("%s: %s, %s, %s", t.Name, role, t.Address, carrier)
 }
