@@ -19,7 +19,7 @@ const hub6, s16, s26 = "2001:db8::1", "2001:db8:11::11", "2001:db8:22::22"
 // families is a Cloud whose hub has an address of each family, and whose spokes have what
 // is named, the first of them as NBMA; each registers by that.
 func families(reimport bool, s1, s2 []string) *nhrptest.Cloud {
-	c := &nhrptest.Cloud{World: nhrptest.New(1)}
+	c := &nhrptest.Cloud{World: nhrptest.New(1), A: "10.10.1.5", B: "10.10.2.5"}
 	c.Reimport = reimport
 	two := func(all []string) func(*nhrptest.Node) {
 		return func(n *nhrptest.Node) {
@@ -92,7 +92,7 @@ func TestCasesOfFamilies(t *testing.T) {
 
 // TestPacketsAreOfTheFamilyThatTheyTravelBy, those of one station by two servers too.
 func TestPacketsAreOfTheFamilyThatTheyTravelBy(t *testing.T) {
-	c := &nhrptest.Cloud{World: nhrptest.New(1)}
+	c := &nhrptest.Cloud{World: nhrptest.New(1), A: "10.10.1.5", B: "10.10.2.5"}
 	seen := map[string]int{}
 	c.Seen = func(from *nhrptest.Node, to engine.Endpoint, p *wire.Packet) {
 		if p.AddressFamily != wire.FamilyOf(to.NBMA) && p.Type == wire.RegistrationRequest || p.AddressFamily != wire.FamilyOf(p.SourceNBMA) {
@@ -140,7 +140,7 @@ func TestAServerOfBothFamilies(t *testing.T) {
 		{"IPv6 alone", []string{s16}, false, hub6, time.Second},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c := &nhrptest.Cloud{World: nhrptest.New(1)}
+			c := &nhrptest.Cloud{World: nhrptest.New(1), A: "10.10.1.5", B: "10.10.2.5"}
 			c.Names["hub.example"] = []netip.Addr{addr(hub6), addr("192.0.2.1")}
 			c.Cut = func(a, b netip.Addr) bool { return x.cut && b.Is4() }
 			c.H = c.Add("H", "192.0.2.1", nhrptest.HubConfig(), func(n *nhrptest.Node) { n.Other = addr(hub6) })
