@@ -176,6 +176,13 @@ func TestCasesOfShortcuts(t *testing.T) {
 			want(t, "bound", b.n.Bound[addr(s2Protocol)].NBMA, addr(s2NBMA))
 			want(t, "routes", len(b.n.Installed), 1)
 		}},
+		{"SC-02: phase 2: a server is not asked for itself, whatever is routed by it", func(t *testing.T) {
+			b := spoke(t)
+			b.take()
+			b.n.Input(engine.Miss{NextHop: addr(hubProtocol), Data: inner("10.10.1.5", "10.10.2.5")})
+			b.silent()
+			want(t, "counted", b.counted("miss-of-server"), uint64(1))
+		}},
 		{"SC-03: make before break: the peer, then the route", func(t *testing.T) {
 			b := spoke(t)
 			b.w.Trace = nil

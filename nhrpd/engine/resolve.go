@@ -35,10 +35,15 @@ func (m *Machine) trafficIndication(in Packet, p *wire.Packet) {
 	m.resolve(destination)
 }
 
-// miss takes a next hop of the overlay without a peer: phase 2's trigger.
+// miss takes a next hop of the overlay without a peer: phase 2's trigger. One of a server of
+// ours comes with its registration, and with nothing else.
 func (m *Machine) miss(in Miss) {
 	if !m.cfg.Shortcut {
 		m.count("miss")
+		return
+	}
+	if slices.ContainsFunc(m.servers, func(s *server) bool { return s.Protocol == in.NextHop || s.conf.Protocol == in.NextHop }) {
+		m.count("miss-of-server")
 		return
 	}
 	if in.NextHop.IsValid() && m.inCloud(in.NextHop) {
