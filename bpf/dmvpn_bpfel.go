@@ -177,6 +177,7 @@ type DmvpnTunnel struct {
 	UnderlayTable   uint32
 	Fallback6Peer   uint32
 	Pad             uint32
+	Local6          DmvpnIpAddr
 }
 
 type DmvpnTunnelKey struct {

@@ -36,7 +36,7 @@ type Handler interface {
 	Failed(sa.Failed)
 }
 
-// Resolver looks DNS names up; *net.Resolver is one. network is "ip4".
+// Resolver looks DNS names up; *net.Resolver is one. network is "ip4", "ip6", or "ip" for both.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }

@@ -22,9 +22,9 @@ const (
 // Want is a peer that is to be connected to, and stays so until Disconnect.
 type Want struct {
 	Connection string
-	Host       string         // IPv4 address or DNS name
+	Host       string         // address or DNS name
 	Port       uint16         // 500 or 4500
-	Local      netip.AddrPort // the address may be the unspecified one: then by the route
+	Local      netip.AddrPort // the address may be the unspecified one: then by the route; its family is that of the peer
 	Identity   auth.Identity  // who must answer; zero: whom the connection lets in
 }
 
@@ -40,9 +40,10 @@ func (w Want) key() wantKey { return wantKey{w.Connection, w.Host, w.Port, w.Ide
 // want is one of them, and how far it has come.
 type want struct {
 	Want
-	remote  netip.Addr // invalid: its name has no address yet
-	next    netip.Addr // that is tried from at on instead of remote; invalid: none
-	at      time.Time  // when to look or to go to next; zero: nothing is planned
+	locals  [2]netip.Addr // that of Local, and of another Connect: of IPv4, of IPv6
+	remote  netip.Addr    // invalid: its name has no address yet
+	next    netip.Addr    // that is tried from at on instead of remote; invalid: none
+	at      time.Time     // when to look or to go to next; zero: nothing is planned
 	looking bool
 	pause   time.Duration
 	reason  string // of the last failure
@@ -62,14 +63,29 @@ func (s *Service) plan(x *want, at time.Time) {
 	}
 }
 
-// Connect makes the service want a peer. It does not wait.
+// family is the place of IPv4 or of IPv6 in a pair.
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// Connect makes the service want a peer. One that is wanted already may be reached from
+// an address of the other family, too. It does not wait.
 func (s *Service) Connect(w Want) {
 	s.control.put(func(ctx context.Context, now time.Time) {
-		if s.wants[w.key()] != nil {
+		x := s.wants[w.key()]
+		if x == nil {
+			x = &want{Want: w}
+			s.wants[w.key()] = x
+		} else if x.locals[family(w.Local.Addr())].IsValid() {
 			return
 		}
-		x := &want{Want: w}
-		s.wants[w.key()] = x
+		x.locals[family(w.Local.Addr())] = w.Local.Addr()
+		if x.remote.IsValid() {
+			return
+		}
 		if a, err := netip.ParseAddr(w.Host); err == nil {
 			s.connect(ctx, now, x, a)
 			return
@@ -98,11 +114,14 @@ func (s *Service) Disconnect(w Want) {
 func (s *Service) Readdress(connection string, old, now netip.Addr) {
 	s.control.put(func(ctx context.Context, at time.Time) {
 		for _, x := range s.wants {
-			if x.Connection != connection || x.Local.Addr() != old {
+			if x.Connection != connection || x.locals[family(old)] != old {
 				continue
 			}
-			x.Local = netip.AddrPortFrom(now, x.Local.Port())
-			if x.remote.IsValid() {
+			x.locals[family(old)] = now
+			if x.Local.Addr() == old {
+				x.Local = netip.AddrPortFrom(now, x.Local.Port())
+			}
+			if x.remote.IsValid() && family(x.remote) == family(now) {
 				s.connect(ctx, at, x, x.remote) // it is known already, and now goes from there
 			}
 		}
@@ -111,9 +130,14 @@ func (s *Service) Readdress(connection string, old, now netip.Addr) {
 }
 
 func (s *Service) connect(ctx context.Context, now time.Time, x *want, to netip.Addr) {
-	x.remote, x.next = to, netip.Addr{}
+	x.next = netip.Addr{}
 	s.plan(x, time.Time{})
-	local := x.Local
+	local := netip.AddrPortFrom(x.locals[family(to)], x.Local.Port())
+	if !local.Addr().IsValid() {
+		x.reason = "we have no address of the family of " + to.String()
+		return
+	}
+	x.remote = to
 	if local.Addr().IsUnspecified() {
 		// Without a route the attempt fails as any other does.
 		if a, err := s.config.Sender.Source(to); err == nil {
@@ -136,10 +160,17 @@ func (s *Service) look(ctx context.Context, x *want) {
 	}
 	x.looking = true
 	s.plan(x, time.Time{})
+	network := "ip"
+	switch {
+	case !x.locals[1].IsValid():
+		network = "ip4"
+	case !x.locals[0].IsValid():
+		network = "ip6"
+	}
 	s.resolving.Go(func() {
 		limited, cancel := context.WithTimeout(ctx, resolveTime)
 		defer cancel()
-		found, err := s.config.Resolver.LookupNetIP(limited, "ip4", x.Host)
+		found, err := s.config.Resolver.LookupNetIP(limited, network, x.Host)
 		for i, a := range found {
 			found[i] = a.Unmap()
 		}
@@ -154,11 +185,12 @@ func (s *Service) found(ctx context.Context, now time.Time, x *want, all []netip
 	if x.gone {
 		return
 	}
+	all = slices.DeleteFunc(all, func(a netip.Addr) bool { return !x.locals[family(a)].IsValid() })
 	if err != nil || len(all) == 0 {
 		x.pause = min(max(firstLook, 2*x.pause), maxLook)
 		s.plan(x, now.Add(x.pause))
 		if !x.remote.IsValid() {
-			x.reason, x.retry = x.Host+" has no IPv4 address", x.at
+			x.reason, x.retry = x.Host+" has no address of a family that we have one of", x.at
 			if err != nil {
 				x.reason = err.Error()
 			}
@@ -167,7 +199,7 @@ func (s *Service) found(ctx context.Context, now time.Time, x *want, all []netip
 		return
 	}
 	x.pause = 0
-	slices.SortFunc(all, netip.Addr.Compare) // servers turn their answers round
+	slices.SortFunc(all, netip.Addr.Compare) // IPv4 first, as NHRP does; servers turn their answers round
 	to := all[0]
 	if i, known := slices.BinarySearchFunc(all, x.remote, netip.Addr.Compare); i < len(all) {
 		to = all[i]

@@ -39,11 +39,11 @@ func (p *Plane) CheckOthers(u tables.Tunnel) error {
 		if err != nil {
 			continue // it is being taken down, or of another version
 		}
-		taken := tables.Holds(m, u)
+		at, taken := tables.Holds(m, u)
 		_ = m.Close()
 		if taken {
 			return fmt.Errorf("loader: underlay address %s with this key %w by instance %s: give the tunnel another key, or take that one down (dmvpn --instance %s teardown)",
-				u.Local, ErrInUse, other.Instance, other.Instance)
+				at, ErrInUse, other.Instance, other.Instance)
 		}
 	}
 	return nil

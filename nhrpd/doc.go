@@ -51,7 +51,7 @@ type Sender interface {
 	Send(to engine.Endpoint, packet []byte) error
 }
 
-// Resolver looks DNS names up; *net.Resolver is one. network is "ip4".
+// Resolver looks DNS names up; *net.Resolver is one. network is "ip".
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }

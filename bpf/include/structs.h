@@ -23,7 +23,7 @@ struct tunnel_key {
 
 /* dmvpn_tunnel and dmvpn_device hold the same value. */
 struct tunnel {
-	struct ip_addr local;   /* outer source */
+	struct ip_addr local;   /* outer source of IPv4; zeros: none */
 	__u32 ifindex;          /* tunnel device */
 	__u32 underlay_ifindex; /* where outer packets leave */
 	__u32 key;
@@ -34,6 +34,7 @@ struct tunnel {
 	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
 	__u32 fallback6_peer; /* fallback_peer of inner IPv6 */
 	__u32 pad;
+	struct ip_addr local6; /* outer source of IPv6; zeros: none */
 };
 
 /* dmvpn_device: which tunnel a tunnel device is. */

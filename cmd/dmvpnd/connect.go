@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
@@ -15,10 +16,10 @@ import (
 )
 
 // connect takes the tunnel to an underlay: its entry in the tables, the program
-// on the device, the raw socket. Without an address it only remembers the
-// underlay: what stands goes on.
+// on the device, the raw sockets, one of a family. Without an address it only remembers the
+// underlay: what stands goes on, and so does that of a family whose address is gone.
 func (t *tunnel) connect(now kernel.Underlay) error {
-	if !now.Address.IsValid() || now.Index == 0 {
+	if len(now.Addresses()) == 0 || now.Index == 0 {
 		t.mu.Lock()
 		t.underlay = now
 		t.mu.Unlock()
@@ -28,38 +29,40 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 	// Tunnels share underlay devices: one at a time.
 	d.connecting.Lock()
 	defer d.connecting.Unlock()
-	if err := d.plane.CheckOthers(t.entry(now)); err != nil {
+	at := t.goesOn(now)
+	if err := d.plane.CheckOthers(t.entry(at)); err != nil {
 		return err
 	}
-	k, err := d.sockets.take(socketKey{now.Address, now.Device, now.Index, now.Mark})
+	taken, err := d.sockets.takeAll(at)
 	if err != nil {
 		return err
 	}
-	if err := d.plane.Tables.SetTunnel(t.entry(now)); err != nil {
+	if err := d.plane.Tables.SetTunnel(t.entry(at)); err != nil {
 		return fmt.Errorf("%w; is another tunnel's underlay address and key the same?", err)
 	}
 	if err := d.plane.AttachUnderlay(now.Index); err != nil {
 		return err
 	}
 	t.mu.Lock()
-	old, before := t.socket, t.attached
-	t.underlay, t.socket, t.attached = now, k, now.Index
+	old, before := t.sockets, t.attached
+	t.underlay, t.connected, t.sockets, t.attached = now, at, taken, now.Index
 	if t.pump == nil {
-		t.pump = t.newPump(k)
+		t.pump = t.newPump(taken[0])
 		if t.running {
 			t.runPump()
 		}
-	} else {
-		t.pump.SetConn(k.conn)
 	}
 	p := t.pump
 	t.mu.Unlock()
-	k.receiver.Add(p)
-	if old != nil && old != k {
-		old.receiver.Remove(p)
+	for _, k := range taken {
+		p.SetConn(k.conn)
+		k.receiver.Add(p)
 	}
-	if old != nil {
-		d.quietly("close the raw socket of the address before", d.sockets.release(old))
+	for _, k := range old {
+		if !slices.Contains(taken, k) {
+			k.receiver.Remove(p)
+		}
+		d.quietly("close the raw socket of the address before", d.sockets.release(k))
 	}
 	if before != 0 && before != now.Index {
 		d.quietly("detach from the underlay before", d.plane.ReleaseUnderlay(before))
@@ -67,10 +70,23 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 	return nil
 }
 
+// goesOn is an underlay with what stands of a family that it has no address of.
+func (t *tunnel) goesOn(now kernel.Underlay) kernel.Underlay {
+	if before := t.connected; before.Index == now.Index {
+		if !now.Address.IsValid() {
+			now.Address = before.Address
+		}
+		if !now.Address6.IsValid() {
+			now.Address6 = before.Address6
+		}
+	}
+	return now
+}
+
 // entry is the tunnel as the programs see it.
 func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
 	return tables.Tunnel{
-		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Key: t.config.Key, HasKey: t.config.HasKey,
+		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Local6: u.Address6, Key: t.config.Key, HasKey: t.config.HasKey,
 		Redirect: t.config.Redirect, Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
 	}
 }
@@ -105,7 +121,7 @@ func (t *tunnel) followUnderlay() {
 		log := t.log.Info().Str("device", now.Device)
 		switch e.Kind {
 		case kernel.AddressChanged:
-			log.Stringer("before", e.Before.Address).Stringer("now", now.Address).Msg("underlay address")
+			log.Any("before", e.Before.Addresses()).Any("now", now.Addresses()).Msg("underlay address")
 		case kernel.DeviceGone:
 			log.Msg("underlay device is gone")
 		case kernel.DeviceCame:
@@ -128,8 +144,8 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 		t.mu.Lock()
 		t.underlay = now
 		t.mu.Unlock()
-		if t.mtu+overhead(t.config) > now.MTU && now.MTU > 0 {
-			t.problem("mtu", fmt.Sprintf("MTU %d and %d octets around it are above the %d of %s: packets that large are lost; set mtu, or restart dmvpnd", t.mtu, overhead(t.config), now.MTU, now.Device))
+		if t.mtu+overhead(t.config, now) > now.MTU && now.MTU > 0 {
+			t.problem("mtu", fmt.Sprintf("MTU %d and %d octets around it are above the %d of %s: packets that large are lost; set mtu, or restart dmvpnd", t.mtu, overhead(t.config, now), now.MTU, now.Device))
 		} else {
 			t.problem("mtu", "")
 		}
@@ -148,10 +164,10 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	switch {
 	case now.Index == 0:
 		t.problem("address", fmt.Sprintf("the underlay device %s is gone: nothing is sent until it is back", now.Device))
-	case !now.Address.IsValid():
+	case len(now.Addresses()) == 0:
 		t.problem("address", fmt.Sprintf("the underlay device %s has no address: nothing is sent until it has one", now.Device))
 	default:
 		t.problem("address", "")
 	}
-	t.each(func(s *nhrpd.Service) { s.SetLocalNBMA(now.Address, netip.Addr{}) })
+	t.each(func(s *nhrpd.Service) { s.SetLocalNBMA(now.Address, now.Address6) })
 }

@@ -162,7 +162,7 @@ func (d *daemon) open(u *undo) (err error) {
 	if err := d.plane.Tables.ForgetSPIs(); err != nil { // their keys are gone
 		return err
 	}
-	d.judge = &judge{tables: d.plane.Tables, at: map[*tunnel]netip.Addr{}}
+	d.judge = &judge{tables: d.plane.Tables, at: map[*tunnel][2]netip.Addr{}}
 	u.push(func() { d.quietly("ESP of others", d.judge.end()) })
 	old, err := holder.Dial(d.paths.Holder)
 	if err == nil {

@@ -86,34 +86,47 @@ func tag(t config.Tunnel) []byte {
 	return binary.BigEndian.AppendUint32(nil, t.Key)
 }
 
-// listen takes IKE to the underlay. Without an address it leaves it where it is.
+// listen takes IKE to the addresses of the underlay. That of a family without one it leaves
+// where it is.
 func (t *tunnel) listen(now kernel.Underlay) error {
-	k := t.daemon.ike
-	if t.config.IPsec == nil || !now.Address.IsValid() || now.Index == 0 {
+	if t.config.IPsec == nil || now.Index == 0 {
 		return nil
 	}
-	at := ike.Endpoint{Address: now.Address, Device: now.Device, Index: now.Index, Mark: now.Mark}
-	old := t.listening
+	for family, a := range []netip.Addr{now.Address, now.Address6} {
+		if !a.IsValid() {
+			continue
+		}
+		if err := t.listenAt(family, ike.Endpoint{Address: a, Device: now.Device, Index: now.Index, Mark: now.Mark}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listenAt takes IKE to one endpoint, from that of its family before.
+func (t *tunnel) listenAt(family int, at ike.Endpoint) error {
+	k := t.daemon.ike
+	old := t.listening[family]
 	if at == old {
 		return nil
 	}
 	if err := k.Listen(at); err != nil {
 		return err
 	}
-	t.listening = at
+	t.listening[family] = at
 	if t.config.Protected {
-		if err := t.daemon.judge.move(t, at.Address); err != nil {
+		if err := t.daemon.judge.move(t, family, at.Address); err != nil {
 			return err
 		}
 	}
 	if !old.Address.IsValid() {
 		for _, n := range t.config.NHS {
-			k.Service().Connect(ikev2.Want{Connection: t.config.Name, Host: n.NBMA, Port: ike.Port, Local: netip.AddrPortFrom(now.Address, ike.Port)})
+			k.Service().Connect(ikev2.Want{Connection: t.config.Name, Host: n.NBMA, Port: ike.Port, Local: netip.AddrPortFrom(at.Address, ike.Port)})
 		}
 		return nil
 	}
-	if old.Address != now.Address {
-		k.Service().Readdress(t.config.Name, old.Address, now.Address)
+	if old.Address != at.Address {
+		k.Service().Readdress(t.config.Name, old.Address, at.Address)
 	}
 	t.daemon.quietly("close the IKE sockets of the address before", k.Unlisten(old))
 	return nil

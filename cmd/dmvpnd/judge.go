@@ -18,17 +18,18 @@ type judge struct {
 	tables *tables.Tables
 
 	mu sync.Mutex
-	at map[*tunnel]netip.Addr
+	at map[*tunnel][2]netip.Addr // of IPv4, of IPv6
 }
 
-// move takes a tunnel from the address that it had before to another; an invalid one is none.
-func (j *judge) move(t *tunnel, to netip.Addr) error {
+// move takes a tunnel from the address that it had before of a family, 0 or 1, to another; an
+// invalid one is none.
+func (j *judge) move(t *tunnel, family int, to netip.Addr) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	from := j.at[t]
-	if delete(j.at, t); to.IsValid() {
-		j.at[t] = to
-	}
+	all := j.at[t]
+	from := all[family]
+	all[family] = to
+	j.at[t] = all
 	err := j.settle(to)
 	if from != to {
 		err = errors.Join(err, j.settle(from))
@@ -43,7 +44,7 @@ func (j *judge) settle(a netip.Addr) error {
 	}
 	index, raw := 0, false
 	for t, at := range j.at {
-		if at == a {
+		if at[0] == a || at[1] == a {
 			index, raw = t.device.Index, raw || t.config.IPsec.Encapsulation == "raw"
 		}
 	}

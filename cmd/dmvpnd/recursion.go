@@ -59,11 +59,14 @@ func (t *tunnel) lookForRecursion(ctx context.Context, ours func(int) bool) {
 	t.mu.Lock()
 	u := t.underlay
 	t.mu.Unlock()
-	if !u.Address.IsValid() || u.Index == 0 {
+	if len(u.Addresses()) == 0 || u.Index == 0 {
 		return // that is the problem that there is
 	}
 	recursion, unreachable := "", ""
 	for _, nbma := range t.outerDestinations(ctx) {
+		if !u.For(nbma).IsValid() {
+			continue // nothing goes there
+		}
 		err := t.daemon.host.CheckRecursion(u, nbma, ours)
 		switch {
 		case err == nil:

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"dmvpn/loader/holder"
+	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
@@ -46,6 +47,21 @@ type sockets struct {
 	mu   sync.Mutex
 	open map[socketKey]*socket
 	esp  map[socketKey]*underlay.ESPConn
+}
+
+// takeAll takes the sockets of the addresses of an underlay.
+func (s *sockets) takeAll(u kernel.Underlay) (all []*socket, err error) {
+	for _, a := range u.Addresses() {
+		k, err := s.take(socketKey{a, u.Device, u.Index, u.Mark})
+		if err != nil {
+			for _, k := range all {
+				err = errors.Join(err, s.release(k))
+			}
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	return all, nil
 }
 
 // take gives the socket of the key, the holder's if it has one.

@@ -29,6 +29,7 @@ const (
 	maxDefaultMTU = 1400
 	minMTU6       = 1280 // RFC 8200, section 5
 	outerHeaders  = 24   // octets of outer IPv4 and GRE
+	outerIPv6     = 20   // that IPv6 has more
 	keyOctets     = 4
 	// espOctets are those of UDP and of ESP with an AEAD, the most of its padding included.
 	espOctets    = 8 + 8 + 8 + 2 + 3 + 16
@@ -50,19 +51,20 @@ type tunnel struct {
 	authorizer *authorizer
 	halted     sync.WaitGroup
 
-	listening ike.Endpoint // where IKE is for us; invalid: nowhere yet; of connect
+	listening [2]ike.Endpoint // where IKE is for us, by IPv4 and IPv6; invalid: nowhere yet; of connect
 
-	mu       sync.Mutex
-	underlay kernel.Underlay
-	attached int        // index of the underlay device that dmvpn_decap is attached to for us; 0: none
-	pump     *pump.Pump // nil until there is an underlay address
-	running  bool
-	socket   *socket
-	problems map[string]string // by what they are about
+	mu        sync.Mutex
+	underlay  kernel.Underlay
+	attached  int        // index of the underlay device that dmvpn_decap is attached to for us; 0: none
+	pump      *pump.Pump // nil until there is an underlay address
+	running   bool
+	connected kernel.Underlay   // with the addresses that stand in the tables
+	sockets   []*socket         // one of each family that there is
+	problems  map[string]string // by what they are about
 }
 
 func spec(t config.Tunnel) kernel.UnderlaySpec {
-	return kernel.UnderlaySpec{Device: t.Underlay.Device, Address: t.Underlay.Address, Mark: t.Underlay.Mark, VRF: t.Underlay.VRF}
+	return kernel.UnderlaySpec{Device: t.Underlay.Device, Address: t.Underlay.Address, Address6: t.Underlay.Address6, Only: kernel.Family(t.Underlay.Only), Mark: t.Underlay.Mark, VRF: t.Underlay.VRF}
 }
 
 // queueName is the name of a device's queue in the holder.
@@ -78,8 +80,8 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if err != nil {
 		t.problem("address", fmt.Sprintf("%v: nothing is sent until it has one", err))
 	}
-	if t.mtu+overhead(c) > under.MTU {
-		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets around it are above the %d of %s: packets that large are lost", t.mtu, overhead(c), under.MTU, under.Device))
+	if t.mtu+overhead(c, under) > under.MTU {
+		t.problem("mtu", fmt.Sprintf("mtu %d and %d octets around it are above the %d of %s: packets that large are lost", t.mtu, overhead(c, under), under.MTU, under.Device))
 	}
 	if c.Address(netip.IPv6Unspecified()).IsValid() && t.mtu < minMTU6 {
 		return fmt.Errorf("the MTU of %s leaves %d octets inside, and IPv6 needs %d: leave IPv6 out of address, or set mtu = %d to lose packets that large", under.Device, t.mtu, minMTU6, minMTU6)
@@ -179,8 +181,12 @@ func (t *tunnel) firstCarrier() error {
 	return nil
 }
 
-func overhead(c config.Tunnel) int {
+// overhead is what stands around an inner packet: of IPv6, where packets may go by that.
+func overhead(c config.Tunnel, u kernel.Underlay) int {
 	n := outerHeaders
+	if u.Address6.IsValid() || c.Underlay.Only == int(kernel.IPv6) {
+		n += outerIPv6
+	}
 	if c.HasKey {
 		n += keyOctets
 	}
@@ -198,7 +204,7 @@ func mtu(c config.Tunnel, u kernel.Underlay) int {
 	if c.MTU != 0 {
 		return c.MTU
 	}
-	return min(maxDefaultMTU, u.MTU-overhead(c))
+	return min(maxDefaultMTU, u.MTU-overhead(c, u))
 }
 
 func random() uint64 {
@@ -228,7 +234,7 @@ func (t *tunnel) Send(to engine.Endpoint, packet []byte) error {
 // launch starts the tunnel's goroutines.
 func (t *tunnel) launch(ctx context.Context) {
 	t.mu.Lock()
-	local := t.underlay.Address
+	local, local6 := t.underlay.Address, t.underlay.Address6
 	t.running = true
 	if t.pump != nil {
 		t.runPump()
@@ -236,7 +242,7 @@ func (t *tunnel) launch(ctx context.Context) {
 	t.mu.Unlock()
 	t.each(func(s *nhrpd.Service) {
 		t.halted.Go(func() {
-			if err := s.Run(ctx, local, netip.Addr{}); err != nil {
+			if err := s.Run(ctx, local, local6); err != nil {
 				t.log.Error().Err(err).Msg("state is not saved")
 			}
 		})

@@ -17,8 +17,10 @@ func (s *secure) ask(e *end) {
 	before := e.asked
 	e.asked = nil
 	if e.wanted() && e.server == 0 {
-		w := s.wish(e)
-		e.asked = &w
+		// Without an address of its family there is nowhere to ask from.
+		if w := s.wish(e); w.Local.Addr().IsValid() {
+			e.asked = &w
+		}
 	}
 	if before != nil && e.asked != nil && sameWish(*before, *e.asked) {
 		return
@@ -67,7 +69,7 @@ func (s *secure) wish(e *end) ikev2.Want {
 		w.Identity = who
 	}
 	s.tunnel.mu.Lock()
-	w.Local = netip.AddrPortFrom(s.tunnel.underlay.Address, ike.PortNATT)
+	w.Local = netip.AddrPortFrom(s.tunnel.underlay.For(e.hint.NBMA), ike.PortNATT)
 	s.tunnel.mu.Unlock()
 	return w
 }

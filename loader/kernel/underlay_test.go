@@ -56,12 +56,35 @@ func TestAnUnderlayIsResolved(t *testing.T) {
 		says string
 	}{
 		{UnderlaySpec{Device: "w9"}, ErrNoDevice, "w9: no such device"},
-		{UnderlaySpec{Device: "w1"}, ErrNoAddress, "w1: no usable IPv4 address"},
+		{UnderlaySpec{Device: "w1"}, ErrNoAddress, "w1: no usable address"},
 		{UnderlaySpec{Device: "w0", Address: netip.MustParseAddr("192.0.2.99")}, ErrNoAddress, "does not have 192.0.2.99"},
 	} {
 		if _, err := h.Underlay(c.spec); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: got %v", c.spec, err)
 		}
+	}
+	for _, x := range []struct {
+		command  string
+		only     Family
+		address6 string
+	}{
+		{"ip address add fd00::11/64 dev w0 nodad", 0, "fd00::11"},
+		{"ip address add 2001:db8::11/64 dev w0 nodad", 0, "2001:db8::11"},
+		{"ip address add 2001:db8::12/64 dev w0 nodad", IPv6, "2001:db8::11"},
+		{"ip address change 2001:db8::11/64 dev w0 preferred_lft 0", 0, "2001:db8::12"},
+		{"ip address add fd00::12/64 dev w0 nodad", IPv4, "invalid IP"},
+	} {
+		netnstest.Run(t, x.command)
+		u, err := h.Underlay(UnderlaySpec{Device: "w0", Only: x.only})
+		if err != nil || u.Address6.String() != x.address6 || u.Address.IsValid() == (x.only == IPv6) {
+			t.Errorf("after %s: %v and %v, %v", x.command, u.Address, u.Address6, err)
+		}
+	}
+	if u, err := h.Underlay(UnderlaySpec{Device: "w0", Address6: netip.MustParseAddr("2001:db8::11")}); err != nil || u.Address6.String() != "2001:db8::11" {
+		t.Errorf("a deprecated one that is asked for: %v, %v", u.Address6, err)
+	}
+	if _, err := h.Underlay(UnderlaySpec{Device: "w1", Only: IPv6}); !errors.Is(err, ErrNoAddress) || !strings.Contains(err.Error(), "of IPv6") {
+		t.Errorf("none of IPv6: %v", err)
 	}
 	if _, err := h.Underlay(UnderlaySpec{Device: "w0", VRF: "blue"}); err == nil || !strings.Contains(err.Error(), "not in the VRF blue") {
 		t.Errorf("VRF: got %v", err)
@@ -83,6 +106,8 @@ func TestWhatHappensToTheUnderlayIsTold(t *testing.T) {
 		{"ip link set w0 mtu 1400", MTUChanged, "192.0.2.11"},
 		{"ip address del 192.0.2.11/24 dev w0", AddressChanged, "invalid IP"},
 		{"ip address add 192.0.2.12/24 dev w0", AddressChanged, "192.0.2.12"},
+		{"ip address add 2001:db8::12/64 dev w0 nodad", AddressChanged, "192.0.2.12"},
+		{"ip address del 2001:db8::12/64 dev w0", AddressChanged, "192.0.2.12"},
 		{"ip link set w0 down", DeviceDown, "192.0.2.12"},
 		{"ip link set w0 up", DeviceUp, "192.0.2.12"},
 		{"ip link del w0", DeviceGone, "invalid IP"},

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var underlayGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR}
+var underlayGroups = []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR}
 
 // EventKind says what happened to an underlay.
 type EventKind uint8
 
 // What can happen to an underlay.
 const (
-	AddressChanged EventKind = iota + 1 // another one, the first one, or gone: Now.Address
+	AddressChanged EventKind = iota + 1 // another one, the first one, or gone: Now.Address, Now.Address6
 	DeviceGone
 	DeviceCame // Now.Index is another one
 	DeviceDown
@@ -99,7 +99,7 @@ func changes(before, now Underlay) (kinds []EventKind) {
 			kinds = append(kinds, DeviceDown)
 		}
 	}
-	if before.Address != now.Address {
+	if before.Address != now.Address || before.Address6 != now.Address6 {
 		kinds = append(kinds, AddressChanged)
 	}
 	if before.MTU != now.MTU && before.Index == now.Index {

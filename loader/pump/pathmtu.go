@@ -26,7 +26,11 @@ func (p *Pump) learn(id tables.PeerID) {
 	if !ok {
 		return
 	}
-	path, err := p.conn.Load().PathMTU(peer.Endpoint.NBMA)
+	c, err := p.conn(peer.Endpoint.NBMA)
+	if err != nil {
+		return
+	}
+	path, err := c.PathMTU(peer.Endpoint.NBMA)
 	if err != nil {
 		return
 	}
@@ -39,7 +43,7 @@ func (p *Pump) learn(id tables.PeerID) {
 
 // inside is the largest inner packet in an outer one of path octets by an association.
 func (p *Pump) inside(a *esp.Association, path int) int {
-	path -= ipHeader
+	path -= underlay.IPHeader(a.Path().Remote.Addr())
 	if a.Path().Encapsulation {
 		path -= udpHeader
 	}

@@ -20,7 +20,7 @@ import (
 func guarded(t *testing.T, w *wire) (p *Pump, a *esp.Association, id tables.PeerID, database *esp.Database) {
 	t.Helper()
 	id = w.admit(t, peer1, "10.0.0.1")
-	p = New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Conn: w.pump.conn.Load(), Tables: w.tables, Protected: true})
+	p = New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Conn: w.pump.conns[0].Load(), Tables: w.tables, Protected: true})
 	database = esp.NewDatabase(rand.Reader, nil)
 	spi := must(database.Reserve())(t)
 	a = &esp.Association{Peer: 1, Owner: &Secured{Pump: p, Peer: id},

@@ -49,7 +49,7 @@ type Config struct {
 	Protected bool               // GRE in clear is refused
 	MSSClamp  bool               // of what arrives here
 	Queue     io.ReadWriteCloser // of the device, with virtio_net_hdr
-	Conn      *underlay.Conn     // may be shared with other tunnels
+	Conn      *underlay.Conn     // of one family, see SetConn; may be shared with other tunnels
 	Tables    *tables.Tables
 	// Multicast gives the peers that get a copy; nil: nobody does. What it gave is only read,
 	// and must not change.
@@ -73,7 +73,7 @@ type Config struct {
 // Pump is the slow path of one tunnel.
 type Pump struct {
 	config    Config
-	conn      atomic.Pointer[underlay.Conn]
+	conns     [2]atomic.Pointer[underlay.Conn] // of IPv4, of IPv6
 	multicast multicast
 	icmp      *icmp // nil: no answers
 
@@ -97,7 +97,9 @@ func New(c Config) *Pump {
 	p := &Pump{config: c, multicast: newMulticast(c.MulticastRate, c.MulticastBurst), raise: map[tables.PeerID]*time.Timer{}}
 	p.secured.peer = map[tables.PeerID]*esp.Association{}
 	p.slow.sealer = newSealer(p)
-	p.conn.Store(c.Conn)
+	if c.Conn != nil {
+		p.SetConn(c.Conn)
+	}
 	var err error
 	if p.icmp, err = openICMP(); err != nil {
 		c.Report(fmt.Sprintf("packets that are too big will not be answered: %v", err))
@@ -105,8 +107,24 @@ func New(c Config) *Pump {
 	return p
 }
 
-// SetConn changes the socket: the underlay address is another one.
-func (p *Pump) SetConn(c *underlay.Conn) { p.conn.Store(c) }
+// SetConn changes the socket of a family: there is an underlay address, or another one.
+func (p *Pump) SetConn(c *underlay.Conn) { p.conns[family(c.Local())].Store(c) }
+
+// conn gives the socket by which packets go to an NBMA address.
+func (p *Pump) conn(to netip.Addr) (*underlay.Conn, error) {
+	if c := p.conns[family(to)].Load(); c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("pump: send to %s: we have no underlay address of its family", to)
+}
+
+// family is the place of what there is one of for IPv4 and one for IPv6.
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
 
 // SendSecure sends an NHRP packet by an association.
 func (p *Pump) SendSecure(a *esp.Association, packet []byte) error {
@@ -117,7 +135,11 @@ func (p *Pump) SendSecure(a *esp.Association, packet []byte) error {
 func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
 	h := p.config.Header
 	h.Protocol = underlay.ProtocolNHRP
-	return p.conn.Load().Send(to, h, tosControl, packet)
+	c, err := p.conn(to)
+	if err != nil {
+		return err
+	}
+	return c.Send(to, h, tosControl, packet)
 }
 
 // readsTogether is after how many reads what was gathered goes out, though more is there:

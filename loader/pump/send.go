@@ -87,7 +87,10 @@ func (p *Pump) transmit(peer tables.Peer, packet inner) (tooBig bool) {
 	}
 	h := p.config.Header
 	h.Protocol = underlay.ProtocolIPv4
-	err := p.conn.Load().Send(peer.Endpoint.NBMA, h, packet.tos(), packet.b)
+	c, err := p.conn(peer.Endpoint.NBMA)
+	if err == nil {
+		err = c.Send(peer.Endpoint.NBMA, h, packet.tos(), packet.b)
+	}
 	switch {
 	case errors.Is(err, underlay.ErrTooBig):
 		return true

@@ -28,6 +28,7 @@ type tunnelValue struct {
 	UnderlayTable   uint32
 	Fallback6Peer   uint32
 	Pad             uint32
+	Local6          address
 }
 
 const (

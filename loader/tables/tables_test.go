@@ -252,15 +252,35 @@ func TestATunnelThatChangesLeavesNoEntryOfBefore(t *testing.T) {
 		!strings.Contains(err.Error(), "give the tunnels different keys") {
 		t.Errorf("address and key of another tunnel: %v", err)
 	}
-	before := u.key()
+	before := u.keys()[0]
 	u.Key = 43
 	must(t, tt.SetTunnel(u))
 	var v tunnelValue
 	if err := m[MapTunnel].Lookup(before, &v); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		t.Errorf("the entry of key 42 is still there: %+v, %v", v, err)
 	}
-	if err := m[MapTunnel].Lookup(u.key(), &v); err != nil || v.IfIndex != tunnelA {
+	if err := m[MapTunnel].Lookup(u.keys()[0], &v); err != nil || v.IfIndex != tunnelA {
 		t.Errorf("key 43: %+v, %v", v, err)
+	}
+	u.Local6 = netip.MustParseAddr("2001:db8::1")
+	must(t, tt.SetTunnel(u))
+	both := u.keys()
+	for _, k := range both {
+		if err := m[MapTunnel].Lookup(k, &v); err != nil || v.tunnel() != u {
+			t.Errorf("%x: %+v, %v", k.Local, v, err)
+		}
+	}
+	u.Local = netip.Addr{}
+	must(t, tt.SetTunnel(u))
+	if err := m[MapTunnel].Lookup(both[0], &v); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("the entry of the address of IPv4 is still there: %v", err)
+	}
+	if err := m[MapTunnel].Lookup(both[1], &v); err != nil || v.tunnel() != u {
+		t.Errorf("IPv6 alone: %+v, %v", v, err)
+	}
+	u.Local6 = netip.Addr{}
+	if tt.SetTunnel(u) == nil {
+		t.Error("a tunnel without an address")
 	}
 }
 

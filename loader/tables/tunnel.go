@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 )
@@ -14,7 +15,8 @@ import (
 type Tunnel struct {
 	IfIndex         int        // of the tunnel device
 	UnderlayIfIndex int        // where outer packets leave
-	Local           netip.Addr // outer source, and outer destination of what is received
+	Local           netip.Addr // outer source, and outer destination of what is received; IPv4
+	Local6          netip.Addr // the same of IPv6; one of the two may be invalid
 	Key             uint32     // GRE key, RFC 2890
 	HasKey          bool
 	Redirect        bool   // raise redirect events
@@ -27,17 +29,24 @@ type Tunnel struct {
 	UnderlayTable   int    // FIB table of the underlay's VRF; 0: the rules of the main one
 }
 
-func (u Tunnel) key() tunnelKey {
-	k := tunnelKey{Local: toAddress(u.Local)}
-	if u.HasKey {
-		k.Key, k.HasKey = u.Key, 1
+// keys are those that the tunnel is found by, one for each address.
+func (u Tunnel) keys() (all []tunnelKey) {
+	for _, a := range []netip.Addr{u.Local, u.Local6} {
+		if !a.IsValid() {
+			continue
+		}
+		k := tunnelKey{Local: toAddress(a)}
+		if u.HasKey {
+			k.Key, k.HasKey = u.Key, 1
+		}
+		all = append(all, k)
 	}
-	return k
+	return all
 }
 
 func (u Tunnel) value() tunnelValue {
 	v := tunnelValue{
-		Local: toAddress(u.Local), IfIndex: uint32(u.IfIndex), UnderlayIfIndex: uint32(u.UnderlayIfIndex),
+		Local: toAddress(u.Local), Local6: toAddress(u.Local6), IfIndex: uint32(u.IfIndex), UnderlayIfIndex: uint32(u.UnderlayIfIndex),
 		Mark: u.Mark, MTU: uint32(u.MTU), FallbackPeer: uint32(u.Fallback), UnderlayTable: uint32(u.UnderlayTable),
 		Fallback6Peer: uint32(u.Fallback6),
 	}
@@ -57,7 +66,7 @@ func (u Tunnel) value() tunnelValue {
 
 func (v tunnelValue) tunnel() Tunnel {
 	return Tunnel{
-		IfIndex: int(v.IfIndex), UnderlayIfIndex: int(v.UnderlayIfIndex), Local: fromAddress(v.Local),
+		IfIndex: int(v.IfIndex), UnderlayIfIndex: int(v.UnderlayIfIndex), Local: fromAddress(v.Local), Local6: fromAddress(v.Local6),
 		Key: v.Key, HasKey: v.Flags&flagKey != 0, Redirect: v.Flags&flagRedirect != 0,
 		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0,
 		Mark: v.Mark, MTU: int(v.MTU), Fallback: PeerID(v.FallbackPeer), UnderlayTable: int(v.UnderlayTable),
@@ -65,7 +74,7 @@ func (v tunnelValue) tunnel() Tunnel {
 	}
 }
 
-// SetTunnel makes the tunnel or changes it: the address, key, flags, all of it.
+// SetTunnel makes the tunnel or changes it: the addresses, key, flags, all of it.
 // An entry for an address or key that the device had before goes. A local
 // address and key that another tunnel device holds is an error. The fallbacks
 // are not looked at: SetFallback alone changes them, so that a daemon that starts
@@ -74,19 +83,24 @@ func (t *Tables) SetTunnel(u Tunnel) error {
 	if u.IfIndex <= 0 {
 		return fmt.Errorf("tables: tunnel has no device index")
 	}
-	if !u.Local.IsValid() {
+	switch {
+	case !u.Local.IsValid() && !u.Local6.IsValid():
 		return fmt.Errorf("tables: tunnel %d has no local address", u.IfIndex)
+	case u.Local.IsValid() && !u.Local.Is4() || u.Local6.IsValid() && !u.Local6.Is6():
+		return fmt.Errorf("tables: tunnel %d: local addresses %s and %s are not one of IPv4 and one of IPv6", u.IfIndex, u.Local, u.Local6)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key, value := u.key(), u.value()
-	var there tunnelValue
-	switch err := t.tunnel.Lookup(key, &there); {
-	case err == nil && there.IfIndex != value.IfIndex:
-		return fmt.Errorf("tables: local address %s with this key belongs to the tunnel device with index %d: give the tunnels different keys",
-			u.Local, there.IfIndex)
-	case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
-		return fmt.Errorf("tables: read %s: %w", MapTunnel, err)
+	keys, value := u.keys(), u.value()
+	for _, key := range keys {
+		var there tunnelValue
+		switch err := t.tunnel.Lookup(key, &there); {
+		case err == nil && there.IfIndex != value.IfIndex:
+			return fmt.Errorf("tables: local address %s with this key belongs to the tunnel device with index %d: give the tunnels different keys",
+				fromAddress(key.Local), there.IfIndex)
+		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
+			return fmt.Errorf("tables: read %s: %w", MapTunnel, err)
+		}
 	}
 	var before tunnelValue
 	switch err := t.device.Lookup(value.IfIndex, &before); {
@@ -98,30 +112,37 @@ func (t *Tables) SetTunnel(u Tunnel) error {
 		return fmt.Errorf("tables: read %s: %w", MapDevice, err)
 	}
 	// Receive first: a peer that answers at once finds us listening.
-	if err := t.tunnel.Put(key, value); err != nil {
-		return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+	for _, key := range keys {
+		if err := t.tunnel.Put(key, value); err != nil {
+			return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+		}
 	}
 	if err := t.device.Put(value.IfIndex, value); err != nil {
 		return fmt.Errorf("tables: write %s: %w", MapDevice, err)
 	}
-	return t.dropTunnelKeys(value.IfIndex, key)
+	return t.dropTunnelKeys(value.IfIndex, keys...)
 }
 
 // Holds says whether a map dmvpn_tunnel, of whatever instance, has an entry for the
-// tunnel's local address and key.
-func Holds(m *ebpf.Map, u Tunnel) bool {
+// tunnel's key and a local address, and gives that.
+func Holds(m *ebpf.Map, u Tunnel) (netip.Addr, bool) {
 	var there tunnelValue
-	return m.Lookup(u.key(), &there) == nil
+	for _, key := range u.keys() {
+		if m.Lookup(key, &there) == nil {
+			return fromAddress(key.Local), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // dropTunnelKeys removes every entry of dmvpn_tunnel of the device but keep.
-func (t *Tables) dropTunnelKeys(ifindex uint32, keep tunnelKey) error {
+func (t *Tables) dropTunnelKeys(ifindex uint32, keep ...tunnelKey) error {
 	var key tunnelKey
 	var value tunnelValue
 	var old []tunnelKey
 	it := t.tunnel.Iterate()
 	for it.Next(&key, &value) {
-		if value.IfIndex == ifindex && key != keep {
+		if value.IfIndex == ifindex && !slices.Contains(keep, key) {
 			old = append(old, key)
 		}
 	}
@@ -168,8 +189,10 @@ func (t *Tables) setFallback(ifindex uint32, six bool, id PeerID) error {
 	if err := t.device.Put(ifindex, value); err != nil {
 		return fmt.Errorf("tables: write %s: %w", MapDevice, err)
 	}
-	if err := t.tunnel.Put(value.tunnel().key(), value); err != nil {
-		return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+	for _, key := range value.tunnel().keys() {
+		if err := t.tunnel.Put(key, value); err != nil {
+			return fmt.Errorf("tables: write %s: %w", MapTunnel, err)
+		}
 	}
 	return nil
 }
@@ -180,7 +203,7 @@ func (t *Tables) DeleteTunnel(ifindex int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	index := uint32(ifindex)
-	if err := t.dropTunnelKeys(index, tunnelKey{}); err != nil {
+	if err := t.dropTunnelKeys(index); err != nil {
 		return err
 	}
 	if err := absent(t.device.Delete(index)); err != nil {

@@ -66,17 +66,9 @@ type Tunnel struct {
 	Authorize      []Authorization // none: each identity registers what no other one holds
 }
 
-// Underlay is where a tunnel's outer packets leave.
-type Underlay struct {
-	Device  string
-	Address netip.Addr // outer source; invalid: the device's first global address
-	Mark    uint32
-	VRF     string
-}
-
 // NHS is one [[tunnel.NAME.nhs]].
 type NHS struct {
-	NBMA      string       // IPv4 address or DNS name
+	NBMA      string       // address or DNS name
 	Protocols []netip.Addr // one of each family that it serves; none: dynamic, learned from the server
 	Routes    []netip.Prefix
 	Priority  int // lower is better

@@ -31,7 +31,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			LogLevel: "debug"},
 		Tunnels: []Tunnel{{
 			Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, Key: 42, HasKey: true,
-			Underlay:       Underlay{Device: "eth0", Address: netip.MustParseAddr("198.51.100.11"), Mark: 7, VRF: "wan"},
+			Underlay:       Underlay{Device: "eth0", Address: netip.MustParseAddr("198.51.100.11"), Only: 4, Mark: 7, VRF: "wan"},
 			MTU:            1380,
 			Authentication: "test1234",
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
@@ -75,6 +75,7 @@ nbma = "192.0.2.1"
 	spoke := hub
 	spoke.Name, spoke.Addresses, spoke.HasKey = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}, true
 	spoke.Redirect, spoke.Shortcut, spoke.NHS = false, true, []NHS{{NBMA: "192.0.2.1"}}
+	spoke.Underlay.Only = 4 // for nobody is at the other end of IPv6
 	want := &Config{File: "hub.toml", Tunnels: []Tunnel{hub, spoke},
 		Daemon: Daemon{Instance: "default", RunDir: "/run/dmvpn", BPFFS: "/sys/fs/bpf", LogLevel: "info"}}
 	if diff := cmp.Diff(want, got, compareAddresses); diff != "" {

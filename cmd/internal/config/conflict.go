@@ -27,8 +27,10 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 	if t.Underlay.Device == t.Name {
 		d.failValue(path+".underlay.device", "is the tunnel itself", "name the device that the outer packets leave by")
 	}
-	if a := t.Underlay.Address; t.InCloud(a) {
-		d.failValue(path+".underlay.address", fmt.Sprintf("%v lies in the tunnel's own %v", a, t.Address(a).Masked()), "write an address of the underlay")
+	for _, a := range []netip.Addr{t.Underlay.Address, t.Underlay.Address6} {
+		if t.InCloud(a) {
+			d.failValue(path+".underlay.address", fmt.Sprintf("%v lies in the tunnel's own %v", a, t.Address(a).Masked()), "write an address of the underlay")
+		}
 	}
 	for i, network := range t.Networks {
 		at := fmt.Sprintf("%s.networks[%d]", path, i)
@@ -77,8 +79,10 @@ func (d *document) checkNHS(at string, t *Tunnel, i int) {
 	}
 	if a, err := netip.ParseAddr(server.NBMA); err == nil && t.InCloud(a) {
 		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", a, t.Address(a).Masked()), "write the server's underlay address; its tunnel address goes in protocol")
-	} else if err == nil && a == t.Underlay.Address {
+	} else if err == nil && (a == t.Underlay.Address || a == t.Underlay.Address6) {
 		d.failValue(at+".nbma", fmt.Sprintf("%v is our own underlay address", a), "a hub leaves nhs out")
+	} else if !t.Underlay.reaches(a) {
+		d.failValue(at+".nbma", fmt.Sprintf("%v is not of the family of our underlay address", a), "write an address of that family into underlay.address too, or leave that out")
 	}
 	for _, other := range t.NHS[:i] {
 		if other.NBMA == server.NBMA {
@@ -119,6 +123,8 @@ func (d *document) checkMap(at string, t *Tunnel, i int) {
 	}
 	if m.NBMA.IsValid() && t.InCloud(m.NBMA) {
 		d.failValue(at+".nbma", fmt.Sprintf("%v lies in the tunnel's own %v", m.NBMA, t.Address(m.NBMA).Masked()), "write the peer's underlay address; its tunnel address goes in protocol")
+	} else if !t.Underlay.reaches(m.NBMA) {
+		d.failValue(at+".nbma", fmt.Sprintf("%v is not of the family of our underlay address", m.NBMA), "write an address of that family into underlay.address too, or leave that out")
 	}
 	for _, other := range t.Maps[:i] {
 		if m.Protocol.IsValid() && other.Protocol == m.Protocol {
@@ -134,8 +140,7 @@ func (d *document) checkMap(at string, t *Tunnel, i int) {
 
 // checkPair compares a tunnel with one before it.
 func (d *document) checkPair(path string, t, before *Tunnel) {
-	sameUnderlay := t.Underlay.Device == before.Underlay.Device && t.Underlay.Address == before.Underlay.Address
-	if sameUnderlay && t.HasKey == before.HasKey && t.Key == before.Key {
+	if t.Underlay.overlaps(before.Underlay) && t.HasKey == before.HasKey && t.Key == before.Key {
 		at, key := path+".key", fmt.Sprintf("key %d", t.Key)
 		if !t.HasKey {
 			at, key = path+".underlay", "no key"

@@ -17,13 +17,9 @@ func readNHS(t *table) NHS {
 	}
 	if n.NBMA = t.text("nbma", remedy); n.NBMA != "" {
 		path := join(t.path, "nbma")
-		a, err := netip.ParseAddr(n.NBMA)
-		switch {
-		case err == nil && !a.Is4():
-			t.doc.failValue(path, fmt.Sprintf("%q is not IPv4", n.NBMA), "this version has an IPv4 underlay only; "+remedy)
-		case err == nil && !unicast(a):
-			t.doc.failValue(path, fmt.Sprintf("%q is not a unicast address", n.NBMA), remedy)
-		case err != nil && !hostName(n.NBMA):
+		if _, err := netip.ParseAddr(n.NBMA); err == nil {
+			n.NBMA = t.nbma(path, n.NBMA, remedy).String() // in one form
+		} else if !hostName(n.NBMA) {
 			t.doc.failValue(path, fmt.Sprintf("%q is neither an address nor a host name", n.NBMA), remedy)
 		}
 	}
@@ -47,29 +43,9 @@ func readMap(t *table) Map {
 	if _, ok := t.values["nbma"]; !ok {
 		t.failMissing("nbma", nbma)
 	}
-	m := Map{Protocol: t.overlayAddress("protocol", protocol), NBMA: t.underlayAddress("nbma", nbma)}
+	m := Map{Protocol: t.overlayAddress("protocol", protocol), NBMA: t.nbmaAt("nbma", nbma)}
 	t.done()
 	return m
-}
-
-// underlayAddress gives a unicast IPv4 address, invalid if it is absent or wrong.
-func (t *table) underlayAddress(key, remedy string) netip.Addr {
-	s := t.text(key, remedy)
-	if s == "" {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(s)
-	switch {
-	case err != nil:
-		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not an address", s), remedy)
-	case !a.Is4():
-		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not IPv4", s), "this version is IPv4 only; "+remedy)
-	case !unicast(a):
-		t.doc.failValue(join(t.path, key), fmt.Sprintf("%q is not a unicast address", s), remedy)
-	default:
-		return a
-	}
-	return netip.Addr{}
 }
 
 // prefixes gives an array of prefixes without host bits, none inside another.

@@ -102,6 +102,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	for _, x := range t.subs("map", "write [["+t.path+".map]] and its keys below") {
 		u.Maps = append(u.Maps, readMap(x))
 	}
+	u.Underlay.settleFamilies(u.NHS, u.Maps)
 	u.Authorize = t.authorizations(u.Protected)
 	u.Guard = t.guard(u.Protected)
 	t.done()
@@ -182,34 +183,4 @@ func (t *table) group() string {
 		t.doc.failValue(join(t.path, "group"), "has a character that cannot be shown", remedy)
 	}
 	return s
-}
-
-func (t *table) underlay() Underlay {
-	const remedy = `write underlay = { device = "eth0" }`
-	if _, ok := t.values["underlay"]; !ok {
-		t.failMissing("underlay", remedy)
-	}
-	u, ok := t.sub("underlay", remedy)
-	if !ok {
-		return Underlay{}
-	}
-	var out Underlay
-	if _, ok := u.values["device"]; !ok {
-		u.failMissing("device", remedy)
-	}
-	if out.Device = u.text("device", remedy); out.Device != "" && !deviceName(out.Device) {
-		u.doc.failValue(join(u.path, "device"), fmt.Sprintf("%q cannot name a device", out.Device), remedy)
-	}
-	out.Address = u.underlayAddress("address", `write an IPv4 address of the device, such as "192.0.2.1", or leave it out`)
-	if n, ok := u.number("mark", 0, math.MaxUint32); ok {
-		out.Mark = uint32(n)
-	}
-	// An empty VRF is how the main table is written.
-	if v, given := u.values["vrf"]; given && v == "" {
-		u.asked = append(u.asked, "vrf")
-	} else if out.VRF = u.text("vrf", `write the name of a VRF device, or leave it out`); out.VRF != "" && !deviceName(out.VRF) {
-		u.doc.failValue(join(u.path, "vrf"), fmt.Sprintf("%q cannot name a device", out.VRF), "write the name of a VRF device, or leave it out")
-	}
-	u.done()
-	return out
 }

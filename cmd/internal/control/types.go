@@ -22,9 +22,10 @@ type Status struct {
 type Tunnel struct {
 	Name       string         `json:"name"`
 	IfIndex    int            `json:"ifindex"`
-	Address    netip.Prefix   `json:"address"`       // the first
-	Addresses  []netip.Prefix `json:"addresses"`     // one of each family
-	NBMA       netip.Addr     `json:"nbma,omitzero"` // our underlay address; absent: there is none
+	Address    netip.Prefix   `json:"address"`        // the first
+	Addresses  []netip.Prefix `json:"addresses"`      // one of each family
+	NBMA       netip.Addr     `json:"nbma,omitzero"`  // our underlay address of IPv4; absent: there is none
+	NBMA6      netip.Addr     `json:"nbma6,omitzero"` // that of IPv6
 	Underlay   Underlay       `json:"underlay"`
 	Key        *uint32        `json:"key,omitempty"`
 	Protection string         `json:"protection"`

@@ -34,7 +34,7 @@ const (
 
 // Endpoint is where sockets are bound.
 type Endpoint struct {
-	Address netip.Addr // IPv4; the unspecified one: all of the device or the machine
+	Address netip.Addr // the unspecified one: all of its family that the device or the machine has
 	Device  string     // "": any
 	Index   int        // of the device, to tell it from another one of its name; 0: there is none
 	Mark    uint32
@@ -239,11 +239,11 @@ func (s *sockets) Source(remote netip.Addr) (netip.Addr, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for at := range s.open {
-		if at.Address.IsUnspecified() {
+		if at.Address.IsUnspecified() && at.Address.Is4() == remote.Is4() {
 			return source(at, remote)
 		}
 	}
-	return netip.Addr{}, errors.New("ike: no socket is bound to all addresses")
+	return netip.Addr{}, errors.New("ike: no socket is bound to all addresses of that family")
 }
 
 // Source gives the address that packets to a peer leave from.
@@ -263,7 +263,7 @@ func source(at Endpoint, remote netip.Addr) (netip.Addr, error) {
 		})
 		return errors.Join(err, set)
 	}}
-	c, err := d.Dial("udp4", netip.AddrPortFrom(remote, Port).String())
+	c, err := d.Dial("udp", netip.AddrPortFrom(remote, Port).String())
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -278,7 +278,7 @@ func (s *sockets) find(local netip.Addr) (found *pair) {
 		switch {
 		case at.Address == local:
 			return p
-		case at.Address.IsUnspecified() || local.IsUnspecified():
+		case (at.Address.IsUnspecified() || local.IsUnspecified()) && at.Address.Is4() == local.Is4():
 			found = p
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -44,9 +45,12 @@ func tunnelTitle(t control.Tunnel) string {
 
 func underlay(t control.Tunnel) string {
 	text := "underlay " + t.Underlay.Device
-	if t.NBMA.IsValid() {
-		text += " " + t.NBMA.String()
-	} else {
+	for _, a := range []netip.Addr{t.NBMA, t.NBMA6} {
+		if a.IsValid() {
+			text += " " + a.String()
+		}
+	}
+	if !t.NBMA.IsValid() && !t.NBMA6.IsValid() {
 		text += " without an address"
 	}
 	if t.Underlay.VRF != "" {
