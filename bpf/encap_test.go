@@ -135,9 +135,9 @@ var encapCases = []packetCase{
 	{name: "drop: no such tunnel device",
 		tunnel: func(v *DmvpnTunnel) { v.Ifindex = 0 }, // setTunnel takes it away
 		packet: toSpoke(20), to: nowhere, drop: DmvpnDropReasonDROP_UNKNOWN_TUNNEL},
-	{name: "drop: what is no IPv4 packet",
-		protocol: unix.ETH_P_IPV6,
-		packet:   append([]byte{0x60, 0, 0, 0, 0, 0, 59, 64}, make([]byte, 32)...), to: nowhere, drop: DmvpnDropReasonDROP_INNER_PROTOCOL},
+	{name: "drop: what is no IP packet",
+		protocol: unix.ETH_P_ARP,
+		packet:   make([]byte, 40), to: nowhere, drop: DmvpnDropReasonDROP_INNER_PROTOCOL},
 	{name: "drop: no room for a tag in front of what is not GSO",
 		onlyBy: "wire", mtu: 40000,
 		packet: udp(lan, "224.0.0.5", 30000), to: nowhere, drop: DmvpnDropReasonDROP_ADJUST_ROOM},

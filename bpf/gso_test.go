@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,8 @@ func TestGSO(t *testing.T) {
 	toHub := path{address: "10.0.0.1", server: func(c *cloud) *node { return c.hub }, client: func(c *cloud) *node { return c.a }}
 	lanToHub := path{address: "10.0.0.1", server: func(c *cloud) *node { return c.hub }, client: func(c *cloud) *node { return c.lanA }}
 	hairpin := path{address: "10.10.2.2", server: func(c *cloud) *node { return c.lanB }, client: func(c *cloud) *node { return c.lanA }}
+	six := path{address: "fd10:0:2::2", server: hairpin.server, client: hairpin.client}
+	sixToHub := path{address: "fd00::1", server: lanToHub.server, client: lanToHub.client}
 	for _, c := range []struct {
 		name   string
 		path   path
@@ -103,10 +106,18 @@ func TestGSO(t *testing.T) {
 		{name: "LAN to LAN through two tunnels of the hub, one without a key", path: hairpin, hubToB: "dmvpn1", flags: flagMSSClamp, large: 4000},
 		{name: "spoke to hub over an underlay without offloads", path: toHub, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
 		{name: "a hairpin over an underlay without offloads", path: hairpin, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
+		{name: "IPv6 from a LAN to the hub", path: sixToHub, hubToB: "dmvpn0", key: 42, flags: keyed, large: 4000},
+		{name: "IPv6 from LAN to LAN, a hairpin", path: six, hubToB: "dmvpn0", key: 42, flags: keyed, large: 4000},
+		{name: "IPv6 from LAN to LAN through two tunnels of the hub, one without a key", path: six, hubToB: "dmvpn1", flags: flagMSSClamp, large: 4000},
+		{name: "IPv6 to the hub over an underlay without offloads", path: sixToHub, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
+		{name: "an IPv6 hairpin over an underlay without offloads", path: six, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
 		{name: "two tunnels over an underlay without offloads", path: hairpin, hubToB: "dmvpn1", flags: flagMSSClamp, segments: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cloud := newCloud(t, c.hubToB, c.key, c.flags)
+			if strings.Contains(c.path.address, ":") {
+				cloud.carry6(t, c.hubToB)
+			}
 			if c.segments {
 				for _, n := range []*node{cloud.hub, cloud.a, cloud.b} {
 					n.in(t, func() { ethtool(t, "u0", ethtoolSetTxChecksum, 0); ethtool(t, "u0", ethtoolSetGRO, 1) })
@@ -176,7 +187,7 @@ func exchange(t testing.TB, server *node, address string, client *node) time.Dur
 	var listener net.Listener
 	server.in(t, func() {
 		var err error
-		listener, err = net.Listen("tcp4", net.JoinHostPort(address, "0"))
+		listener, err = net.Listen("tcp", net.JoinHostPort(address, "0"))
 		must(t, err)
 	})
 	defer listener.Close()
@@ -194,7 +205,7 @@ func exchange(t testing.TB, server *node, address string, client *node) time.Dur
 	client.in(t, func() {
 		var err error
 		// One address and no context: dialled on this thread.
-		conn, err = net.DialTimeout("tcp4", listener.Addr().String(), 5*time.Second)
+		conn, err = net.DialTimeout("tcp", listener.Addr().String(), 5*time.Second)
 		must(t, err)
 	})
 	must(t, talk(conn))

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -188,8 +189,11 @@ func read(fd int, wait time.Duration) []byte {
 		if l, ok := from.(*unix.SockaddrLinklayer); ok && l.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		if err == nil {
+		if err == nil && !bytes.Contains(b[:n], listeners) {
 			return b[:n]
+		}
+		if err == nil {
+			continue
 		}
 		left := time.Until(end)
 		if left <= 0 {
@@ -198,6 +202,10 @@ func read(fd int, wait time.Duration) []byte {
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
 	}
 }
+
+// listeners are whom the kernel tells of the groups that it is in: the routers that listen to
+// MLD.
+var listeners = net.ParseIP("ff02::16")
 
 func write(fd int, b []byte) error {
 	_, err := unix.Write(fd, b)

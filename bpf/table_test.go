@@ -5,8 +5,9 @@ package bpf
 import "testing"
 
 // table runs each case by BPF_PROG_TEST_RUN, and again over real devices.
-func table(t *testing.T, cases []packetCase, egress bool) {
-	w := newWorld(t)
+func table(t *testing.T, cases []packetCase, egress bool) { tableIn(t, newWorld(t), cases, egress) }
+
+func tableIn(t *testing.T, w *world, cases []packetCase, egress bool) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			w.enter(t)

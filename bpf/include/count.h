@@ -2,11 +2,12 @@
 /* Counters: traffic by peer, drops by peer and reason. */
 #pragma once
 
-/* wire_packets gives the packets that a GSO packet of so many inner octets is cut
- * into. The kernel's own count is 0 once the headers have changed. */
-static __always_inline __u32 wire_packets(const struct __sk_buff *skb, __u32 octets)
+/* wire_packets gives the packets that a GSO packet of so many inner octets, with
+ * an IP header of so many, is cut into. The kernel's own count is 0 once the headers have changed. */
+static __always_inline __u32 wire_packets(const struct __sk_buff *skb, __u32 octets,
+					  __u32 header_len)
 {
-	const __u32 headers = 40; /* IPv4 and TCP */
+	__u32 headers = header_len + sizeof(struct tcphdr);
 
 	if (skb->gso_segs)
 		return skb->gso_segs;

@@ -44,6 +44,19 @@ static __always_inline __sum16 checksum_swap(__sum16 checksum, __be16 old, __be1
 	return ~sum;
 }
 
+/* ip6_set_ecn writes the field of the header at offset, and what the device has summed up.
+ * Pointers into the packet are void afterwards. */
+static __always_inline long ip6_set_ecn(struct __sk_buff *skb, __u32 offset, __u8 ecn)
+{
+	__u8 octet;
+	long err = bpf_skb_load_bytes(skb, offset + 1, &octet, sizeof(octet));
+
+	octet = (octet & ~(ECN_MASK << 4)) | ecn << 4;
+	return err
+		       ?: bpf_skb_store_bytes(skb, offset + 1, &octet, sizeof(octet),
+					      BPF_F_RECOMPUTE_CSUM);
+}
+
 /* ip4_set_ecn writes the field. */
 static __always_inline void ip4_set_ecn(struct iphdr *ip, __u8 ecn)
 {

@@ -8,13 +8,15 @@ static __always_inline enum drop_reason parse_inner(struct __sk_buff *skb, __u32
 {
 	struct cursor c;
 
-	/* Inner IPv6 has its place here. */
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	int six = skb->protocol == bpf_htons(ETH_P_IPV6);
+
+	if (!six && skb->protocol != bpf_htons(ETH_P_IP))
 		return DROP_INNER_PROTOCOL;
-	if (pull(skb, l2 + sizeof(struct iphdr)))
+	if (pull(skb, l2 + (six ? sizeof(struct ip6hdr) : sizeof(struct iphdr))))
 		return DROP_INNER_HEADER;
 	c = cursor_at(skb, l2);
-	if (parse_inner_ip4(&c, skb->len - l2, skb->gso_size, in))
+	if (six ? parse_inner_ip6(&c, skb->len - l2, skb->gso_size, in)
+		: parse_inner_ip4(&c, skb->len - l2, skb->gso_size, in))
 		return DROP_INNER_HEADER;
 	return DROP_NONE;
 }
@@ -28,18 +30,27 @@ static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunne
 {
 	struct nexthop_key key = {.nexthop = *nexthop, .tunnel_ifindex = t->ifindex};
 	struct peer_id *id = bpf_map_lookup_elem(&dmvpn_nexthop, &key);
+	__u32 fallback;
 
 	*resolved = id != 0;
 	if (id)
 		return id->peer;
-	event_flow(skb, t, EVENT_MISS, in, t->fallback_peer, nexthop, l2);
-	return t->fallback_peer;
+	fallback = in->protocol == GRE_PROTO_IPV6 ? t->fallback6_peer : t->fallback_peer;
+	event_flow(skb, t, EVENT_MISS, in, fallback, nexthop, l2);
+	return fallback;
 }
 
 /* inner_mtu is what the tunnel carries to this peer. */
 static __always_inline __u32 inner_mtu(const struct tunnel *t, const struct peer *p)
 {
 	return p->mtu && (p->mtu < t->mtu || !t->mtu) ? p->mtu : t->mtu;
+}
+
+/* tcp_headers are the octets of headers around a segment that has no options. */
+static __always_inline __u32 tcp_headers(const struct inner *in)
+{
+	return sizeof(struct tcphdr) +
+	       (in->protocol == GRE_PROTO_IPV6 ? sizeof(struct ip6hdr) : sizeof(struct iphdr));
 }
 
 /* largest gives the octets of the packet, or of its largest segment if it is one
@@ -67,12 +78,14 @@ static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, _
 				const struct way *way, __u32 l2)
 {
 	struct bpf_redir_neigh neigh = {.nh_family = AF_INET, .ipv4_nh = way->gateway};
-	__u32 packets = wire_packets(skb, in->length);
+	__u32 packets = wire_packets(skb, in->length, in->header_len);
 
 	if (grow(skb, t, sizeof(struct iphdr) + gre_header_len(t)))
 		return to_go(skb, id, TAG_GSO, DROP_ADJUST_ROOM);
 	/* The kernel wants to see a link header before it writes its own. */
 	if (l2 == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return drop(skb, id, DROP_ADJUST_ROOM);
+	if (skb->protocol != bpf_htons(ETH_P_IP) && become_ip4(skb))
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	if (fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
 		return drop(skb, id, DROP_ADJUST_ROOM);
@@ -119,7 +132,7 @@ static __always_inline int egress(struct __sk_buff *skb)
 	if (p->mtu && octets > p->mtu)
 		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
 	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
-		clamp_mss(skb, l2 + in.header_len, inner_mtu(t, p) - 40);
+		clamp_mss(skb, l2 + in.header_len, inner_mtu(t, p) - tcp_headers(&in));
 	if (t->flags & TUNNEL_PROTECTED)
 		return to_go(skb, id, TAG_DATA, DROP_SLOW_PATH);
 	octets += sizeof(struct iphdr) + gre_header_len(t);

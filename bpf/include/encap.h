@@ -64,6 +64,21 @@ static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, _
 	return bpf_skb_adjust_room(skb, octets, BPF_ADJ_ROOM_MAC, fixed) ? -1 : 0;
 }
 
+/* become_ip4 makes a packet one of IPv4 to the kernel, whose link header is there: one that
+ * bore the marks of an encapsulation kept the protocol of what is inside. No helper sets
+ * it, but where a VLAN tag is taken off the kernel reads it from the link header. */
+static __noinline int become_ip4(struct __sk_buff *skb)
+{
+	const __be16 vlan = bpf_htons(ETH_P_8021Q), ip4 = bpf_htons(ETH_P_IP);
+
+	/* The first tag stays beside the packet until there is a second. */
+	if (bpf_skb_store_bytes(skb, ETH_HLEN - sizeof(ip4), &ip4, sizeof(ip4), 0) ||
+	    bpf_skb_vlan_push(skb, vlan, 1) || bpf_skb_vlan_push(skb, vlan, 1) ||
+	    bpf_skb_vlan_pop(skb) || bpf_skb_vlan_pop(skb))
+		return -1;
+	return 0;
+}
+
 /* fill writes outer IP and GRE over the room at offset l2. The outer id repeats
  * the inner one, so that whoever clears DF on the way can still reassemble. */
 static __always_inline int fill(struct __sk_buff *skb, const struct tunnel *t, __be32 nbma,

@@ -70,27 +70,45 @@ static __always_inline enum drop_reason open_envelope(struct __sk_buff *skb, __u
 						      const struct envelope *e, struct inner *in)
 {
 	struct cursor c = cursor_at(skb, l2 + e->length);
+	int ecn, six = e->gre.protocol == GRE_PROTO_IPV6;
 	struct iphdr *ip = c.at;
-	int ecn;
 
-	/* Inner IPv6 has its place here. */
-	if (e->gre.protocol != GRE_PROTO_IPV4)
+	if (!six && e->gre.protocol != GRE_PROTO_IPV4)
 		return DROP_INNER_PROTOCOL;
 	if (e->octets < e->length || l2 + e->octets > skb->len)
 		return DROP_TRUNCATED;
-	if (parse_inner_ip4(&c, e->octets - e->length, skb->gso_size, in))
+	if (six ? parse_inner_ip6(&c, e->octets - e->length, skb->gso_size, in)
+		: parse_inner_ip4(&c, e->octets - e->length, skb->gso_size, in))
 		return DROP_INNER_HEADER;
 	ecn = ecn_exit(in->tos, e->tos);
 	if (ecn < 0)
 		return DROP_ECN;
-	if (ecn != (in->tos & ECN_MASK))
-		ip4_set_ecn(ip, ecn);
+	if (ecn == (in->tos & ECN_MASK))
+		return DROP_NONE;
+	if (six)
+		return ip6_set_ecn(skb, l2 + e->length, ecn) ? DROP_INNER_HEADER : DROP_NONE;
+	ip4_set_ecn(ip, ecn);
 	return DROP_NONE;
+}
+
+/* strip takes so many octets of outer headers off. What is inside may be of the other
+ * version: kernels before 6.3 learn that only by a conversion of the header, which has
+ * 20 octets more then. */
+static __always_inline long strip(struct __sk_buff *skb, __u32 octets, int six)
+{
+	if (six) {
+		long err = bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0);
+
+		if (err)
+			return err;
+		octets += sizeof(struct ip6hdr) - sizeof(struct iphdr);
+	}
+	return bpf_skb_adjust_room(skb, -(__s32)octets, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
 static __always_inline int ingress(struct __sk_buff *skb)
 {
-	const __u32 headers = 2 * sizeof(struct iphdr) + GRE_MAX_LEN;
+	const __u32 headers = sizeof(struct iphdr) + GRE_MAX_LEN + sizeof(struct ip6hdr);
 	__u32 l2 = underlay_l2_len, id, packets;
 	struct envelope e = {};
 	struct inner in = {};
@@ -132,9 +150,9 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	if (reason)
 		return drop(skb, id, reason);
 	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
-		clamp_mss(skb, l2 + e.length + in.header_len, inner_mtu(t, p) - 40);
-	packets = wire_packets(skb, in.length);
-	if (bpf_skb_adjust_room(skb, -(__s32)e.length, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		clamp_mss(skb, l2 + e.length + in.header_len, inner_mtu(t, p) - tcp_headers(&in));
+	packets = wire_packets(skb, in.length, in.header_len);
+	if (strip(skb, e.length, in.protocol == GRE_PROTO_IPV6))
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	count_rx(s, packets, in.length);
 	return bpf_redirect(t->ifindex, BPF_F_INGRESS);

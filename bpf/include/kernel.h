@@ -29,8 +29,9 @@ enum {
 
 enum {
 	BPF_ANY = 0,
-	BPF_F_NO_PREALLOC = 1 << 0, /* map flag */
-	BPF_F_INGRESS = 1 << 0,     /* bpf_redirect */
+	BPF_F_NO_PREALLOC = 1 << 0,    /* map flag */
+	BPF_F_INGRESS = 1 << 0,        /* bpf_redirect */
+	BPF_F_RECOMPUTE_CSUM = 1 << 0, /* bpf_skb_store_bytes: of skb->csum */
 };
 
 /* bpf_skb_adjust_room */
@@ -58,6 +59,8 @@ enum {
 	AF_INET6 = 10,
 	ETH_HLEN = 14,
 	ETH_P_IP = 0x0800,
+	ETH_P_IPV6 = 0x86dd,
+	ETH_P_8021Q = 0x8100,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	IPPROTO_GRE = 47,
@@ -126,7 +129,10 @@ struct bpf_fib_lookup {
 	__be16 dport;
 	__u16 tot_len; /* in: 0 or the IP length to check; out: the MTU */
 	__u32 ifindex;
-	__u32 tos; /* in: the first octet */
+	union {
+		__u32 tos; /* in: the first octet */
+		__be32 flowinfo;
+	};
 	union {
 		__be32 ipv4_src;
 		__u32 ipv6_src[4];
@@ -166,6 +172,15 @@ struct iphdr {
 	__sum16 checksum;
 	__be32 source;
 	__be32 destination;
+};
+
+struct ip6hdr {
+	__be32 flow; /* version, traffic class, flow label */
+	__be16 payload_length;
+	__u8 next_header;
+	__u8 hop_limit;
+	__u8 source[16];
+	__u8 destination[16];
 };
 
 #define IP_DF 0x4000

@@ -100,10 +100,10 @@ struct inner {
 	struct ip_addr destination;
 	__u32 length;     /* octets, header included */
 	__u32 header_len; /* of the IP header */
-	__u16 protocol;   /* of GRE: GRE_PROTO_IPV4 */
+	__u16 protocol;   /* of GRE: GRE_PROTO_IPV4 or GRE_PROTO_IPV6 */
 	__be16 id;        /* 0 where the version has none */
 	__u8 tos;
-	__u8 l4; /* 0: a later fragment */
+	__u8 l4; /* 0: a later fragment; of IPv6 what follows the header itself */
 	__u8 may_fragment;
 	__u8 multicast; /* or limited broadcast */
 };
@@ -138,6 +138,33 @@ static __always_inline int parse_inner_ip4(struct cursor *c, __u32 octets, __u32
 	in->l4 = ip->fragment & bpf_htons(IP_OFFSET) ? 0 : ip->protocol;
 	in->may_fragment = !(ip->fragment & bpf_htons(IP_DF));
 	in->multicast = in->destination.octet[12] >= 224;
+	return 0;
+}
+
+/* parse_inner_ip6 reads an IPv6 header. A GSO packet of more than 64 KiB says a payload of
+ * 0 octets: all that there are. */
+static __always_inline int parse_inner_ip6(struct cursor *c, __u32 octets, __u32 gso_size,
+					   struct inner *in)
+{
+	struct ip6hdr *ip = take(c, sizeof(*ip));
+	__u32 flow;
+
+	if (!ip)
+		return -1;
+	flow = bpf_ntohl(ip->flow);
+	in->header_len = sizeof(*ip);
+	in->length = ip->payload_length || !gso_size ? sizeof(*ip) + bpf_ntohs(ip->payload_length)
+						     : octets;
+	if (flow >> 28 != 6 || in->length > octets)
+		return -1;
+	in->protocol = GRE_PROTO_IPV6;
+	__builtin_memcpy(&in->source, ip->source, sizeof(in->source));
+	__builtin_memcpy(&in->destination, ip->destination, sizeof(in->destination));
+	in->id = 0;
+	in->tos = flow >> 20;
+	in->l4 = ip->next_header;
+	in->may_fragment = 0;
+	in->multicast = in->destination.octet[0] == 0xff;
 	return 0;
 }
 

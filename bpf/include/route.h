@@ -18,34 +18,44 @@ static __always_inline int found(long lookup)
 	       lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED;
 }
 
+/* ask_overlay fills in what is asked of the FIB for an inner packet. */
+static __always_inline void ask_overlay(struct bpf_fib_lookup *fib, const struct tunnel *t,
+					const struct inner *in)
+{
+	fib->l4_protocol = in->l4;
+	fib->ifindex = t->ifindex;
+	fib->tot_len = 0;
+	if (in->protocol == GRE_PROTO_IPV6) {
+		fib->family = AF_INET6;
+		fib->flowinfo = bpf_htonl((__u32)(in->tos & ~ECN_MASK) << 20);
+		__builtin_memcpy(fib->ipv6_src, &in->source, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, &in->destination, sizeof(fib->ipv6_dst));
+		return;
+	}
+	fib->family = AF_INET;
+	fib->tos = in->tos & ~ECN_MASK;
+	fib->ipv4_src = unmapped(&in->source);
+	fib->ipv4_dst = unmapped(&in->destination);
+}
+
 /* overlay_nexthop asks once more what the kernel has just decided: a TC program
  * does not see the next hop of the packet. First without the device, so that
  * equal-cost routes spread; where that leads elsewhere (a packet bound to the
  * device), by the device. Gives DROP_NO_ROUTE where a route forbids it. Where
- * there is none, or the tunnel device does not forward, the destination itself
- * is the next hop. */
+ * there is none, or the tunnel device does not forward, or the address is a
+ * link-local one, which never is, the destination itself is the next hop. */
 static __always_inline enum drop_reason overlay_nexthop(struct __sk_buff *skb,
 							const struct tunnel *t,
 							const struct inner *in,
 							struct ip_addr *nexthop)
 {
-	struct bpf_fib_lookup fib = {
-		.family = AF_INET,
-		.l4_protocol = in->l4,
-		.ifindex = t->ifindex,
-		.tos = in->tos & ~ECN_MASK,
-		.ipv4_src = unmapped(&in->source),
-		.ipv4_dst = unmapped(&in->destination),
-	};
-	long lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	struct bpf_fib_lookup fib = {};
+	long lookup;
 
+	ask_overlay(&fib, t, in);
+	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (!found(lookup) || fib.ifindex != t->ifindex) {
-		fib.family = AF_INET;
-		fib.ifindex = t->ifindex;
-		fib.tot_len = 0;
-		fib.tos = in->tos & ~ECN_MASK;
-		fib.ipv4_src = unmapped(&in->source);
-		fib.ipv4_dst = unmapped(&in->destination);
+		ask_overlay(&fib, t, in);
 		lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);
 		if (refused(lookup))
 			return DROP_NO_ROUTE;
