@@ -2,7 +2,7 @@
 //go:build ignore
 
 /* The TC programs: egress of a tunnel device, ingress of an underlay device. And the
- * filter of the sockets of ESP. */
+ * filter of the sockets of ESP, and the choice of a tunnel device's queue. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -21,6 +21,7 @@
 #include "egress.h"
 #include "ingress.h"
 #include "spi.h"
+#include "steer.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -43,4 +44,11 @@ SEC("socket")
 int dmvpn_filter(struct __sk_buff *skb)
 {
 	return filter(skb);
+}
+
+/* dmvpn_steer stands between the egress of a tunnel device and its queues. */
+SEC("socket")
+int dmvpn_steer(struct __sk_buff *skb)
+{
+	return steer(skb);
 }

@@ -206,6 +206,8 @@ const (
 	DmvpnProgDmvpnDecap   = "dmvpn_decap"
 	DmvpnProgDmvpnEncap   = "dmvpn_encap"
 	DmvpnProgDmvpnFilter  = "dmvpn_filter"
+	DmvpnProgDmvpnSteer   = "dmvpn_steer"
+	DmvpnVarQueueCount    = "queue_count"
 	DmvpnVarTunnelL2Len   = "tunnel_l2_len"
 	DmvpnVarUnderlayL2Len = "underlay_l2_len"
 )
@@ -255,6 +257,7 @@ type DmvpnProgramSpecs struct {
 	DmvpnDecap  *ebpf.ProgramSpec `ebpf:"dmvpn_decap"`
 	DmvpnEncap  *ebpf.ProgramSpec `ebpf:"dmvpn_encap"`
 	DmvpnFilter *ebpf.ProgramSpec `ebpf:"dmvpn_filter"`
+	DmvpnSteer  *ebpf.ProgramSpec `ebpf:"dmvpn_steer"`
 }
 
 // DmvpnMapSpecs contains maps before they are loaded into the kernel.
@@ -279,6 +282,7 @@ type DmvpnMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DmvpnVariableSpecs struct {
+	QueueCount    *ebpf.VariableSpec `ebpf:"queue_count"`
 	TunnelL2Len   *ebpf.VariableSpec `ebpf:"tunnel_l2_len"`
 	UnderlayL2Len *ebpf.VariableSpec `ebpf:"underlay_l2_len"`
 }
@@ -338,6 +342,7 @@ func (m *DmvpnMaps) Close() error {
 //
 // It can be passed to LoadDmvpnObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DmvpnVariables struct {
+	QueueCount    *ebpf.Variable `ebpf:"queue_count"`
 	TunnelL2Len   *ebpf.Variable `ebpf:"tunnel_l2_len"`
 	UnderlayL2Len *ebpf.Variable `ebpf:"underlay_l2_len"`
 }
@@ -349,6 +354,7 @@ type DmvpnPrograms struct {
 	DmvpnDecap  *ebpf.Program `ebpf:"dmvpn_decap"`
 	DmvpnEncap  *ebpf.Program `ebpf:"dmvpn_encap"`
 	DmvpnFilter *ebpf.Program `ebpf:"dmvpn_filter"`
+	DmvpnSteer  *ebpf.Program `ebpf:"dmvpn_steer"`
 }
 
 func (p *DmvpnPrograms) Close() error {
@@ -356,6 +362,7 @@ func (p *DmvpnPrograms) Close() error {
 		p.DmvpnDecap,
 		p.DmvpnEncap,
 		p.DmvpnFilter,
+		p.DmvpnSteer,
 	)
 }
 

@@ -25,6 +25,7 @@ const (
 	progEncap  = "dmvpn_encap"  // egress of the tunnel device
 	progDecap  = "dmvpn_decap"  // ingress of the underlay device
 	progFilter = "dmvpn_filter" // sockets of ESP
+	progSteer  = "dmvpn_steer"  // queues of the tunnel device
 )
 
 // Options says where an instance lives. The zero value is the default one.
@@ -49,11 +50,14 @@ type Plane struct {
 	programs map[programKey]*ebpf.Program
 }
 
-// programKey is a program with the link header that it was loaded for.
+// programKey is a program with what its constant was set to.
 type programKey struct {
-	name string
-	l2   uint32
+	name     string
+	constant uint32
 }
+
+// constants are the programs' own: octets of the link header, and how many queues there are.
+var constants = map[string]string{progEncap: "tunnel_l2_len", progDecap: "underlay_l2_len", progSteer: "queue_count"}
 
 // Open loads the programs and takes over the maps pinned at
 // <bpffs>/dmvpn/<instance>/dmvpn_*, or makes them. Pins that another version
@@ -90,7 +94,7 @@ func (p *Plane) open() error {
 	}
 	// Now rather than when a device comes: what the kernel refuses is known
 	// before anything is half made.
-	for _, key := range []programKey{{progEncap, 0}, {progDecap, ethernetHeader}, {progFilter, 0}} {
+	for _, key := range []programKey{{progEncap, 0}, {progDecap, ethernetHeader}, {progFilter, 0}, {progSteer, 1}} {
 		if _, err := p.program(key); err != nil {
 			return err
 		}
@@ -123,7 +127,7 @@ func (p *Plane) openMaps() error {
 	return nil
 }
 
-// program gives the loaded program, which is loaded once for each link header.
+// program gives the loaded program, which is loaded once for each value of its constant.
 func (p *Plane) program(key programKey) (*ebpf.Program, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,8 +140,8 @@ func (p *Plane) program(key programKey) (*ebpf.Program, error) {
 			delete(spec.Programs, name)
 		}
 	}
-	if variable, ok := map[string]string{progEncap: "tunnel_l2_len", progDecap: "underlay_l2_len"}[key.name]; ok {
-		if err := spec.Variables[variable].Set(key.l2); err != nil {
+	if variable, ok := constants[key.name]; ok {
+		if err := spec.Variables[variable].Set(key.constant); err != nil {
 			return nil, fmt.Errorf("program %s: set %s: %w", key.name, variable, err)
 		}
 	}

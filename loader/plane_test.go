@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // machine is a namespace with a tunnel device and an underlay device.
 type machine struct {
 	host             *kernel.Host
+	device           *kernel.Device
 	options          Options
 	tunnel, underlay int
 }
@@ -57,7 +58,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &machine{host, Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}, d.Index, u.Index}
+	return &machine{host, d, Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}, d.Index, u.Index}
 }
 
 func open(t *testing.T, o Options) *Plane {

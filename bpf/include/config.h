@@ -7,3 +7,6 @@
  * BPF_PROG_TEST_RUN always gives 14. */
 const volatile __u32 tunnel_l2_len = 0;
 const volatile __u32 underlay_l2_len = 14;
+
+/* Queues of the tunnel device that packets are put into. */
+const volatile __u32 queue_count = 1;

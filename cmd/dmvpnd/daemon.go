@@ -199,7 +199,7 @@ func (d *daemon) removeUnnamed() {
 		}
 		name := d.host.DeviceName(old.IfIndex)
 		d.quietly("remove "+name, d.plane.Tables.DeleteTunnel(old.IfIndex))
-		d.quietly("remove "+name, d.holder.Drop(queueName(name)))
+		d.quietly("remove "+name, d.dropQueues(name, 0))
 		d.quietly("remove "+name, d.host.RemoveTunnel(name))
 		d.quietly("detach from the underlay", d.plane.ReleaseUnderlay(old.UnderlayIfIndex))
 		d.log.Info().Str("tunnel", name).Msg("removed: the configuration does not name it any more")
@@ -210,7 +210,9 @@ func (d *daemon) removeUnnamed() {
 func (d *daemon) dropUnused() {
 	used := map[string]bool{}
 	for _, t := range d.tunnels {
-		used[queueName(t.config.Name)] = true
+		for _, name := range t.queues.names() {
+			used[name] = true
+		}
 	}
 	for _, name := range d.sockets.names() {
 		used[name] = true

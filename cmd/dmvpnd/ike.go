@@ -46,7 +46,8 @@ func (d *daemon) makeIKE(u *undo) error {
 		paths := pump.NewPathHints(d.installer.database)
 		k.TooBig = func(h underlay.Hint) { paths.Take(h) }
 		k.Used, k.Count, k.Raw = d.installer.used, d.installer.count, rawESP{d}
-		k.ESP = func() ike.Receiver { return d.installer.opener() }
+		k.Workers = d.config.Daemon.Queues
+		k.ESP = func(worker int) ike.Receiver { return d.installer.opener(worker) }
 		k.Filter = func() (underlay.Filter, error) { return d.plane.ESPFilter() }
 	}
 	d.ike = ike.New(k)

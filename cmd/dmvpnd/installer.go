@@ -164,10 +164,10 @@ func (i *installer) event(spi uint32, e esp.Event) {
 	}
 }
 
-// opener makes what takes ESP off one socket's datagrams.
-func (i *installer) opener() *pump.Opener {
+// opener makes what takes ESP off one socket's datagrams, for a worker.
+func (i *installer) opener(worker int) *pump.Opener {
 	return pump.NewOpener(pump.OpenerConfig{
-		Database: i.database, Tables: i.daemon.plane.Tables, Dummies: &i.dummies,
+		Database: i.database, Tables: i.daemon.plane.Tables, Dummies: &i.dummies, Worker: worker,
 		Elsewhere: func(a *esp.Association, local, remote netip.AddrPort) {
 			i.daemon.ike.Service().Hint(&sa.Arrived{Inbound: a.In.SPI, Local: local, Remote: remote, Raw: remote.Port() == 0})
 		},

@@ -57,7 +57,7 @@ func (d *daemon) renewHolder() error {
 	}
 	d.holder.Replace(c)
 	for _, t := range d.tunnels {
-		err = errors.Join(err, d.holder.Put(queueName(t.config.Name), t.device.Queue))
+		err = errors.Join(err, t.queues.hold(d))
 	}
 	return errors.Join(err, d.sockets.hold())
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type tunnel struct {
 	config  config.Tunnel
 	log     zerolog.Logger
 	device  *kernel.Device
+	queues  queues
 	mtu     int
 	watcher *kernel.Watcher
 	plain   *dataPlane
@@ -50,6 +52,7 @@ type tunnel struct {
 	families   []*family // one or two
 	authorizer *authorizer
 	halted     sync.WaitGroup
+	done       <-chan struct{} // of launch: the daemon ends
 
 	listening [2]ike.Endpoint // where IKE is for us, by IPv4 and IPv6; invalid: nowhere yet; of connect
 
@@ -66,9 +69,6 @@ type tunnel struct {
 func spec(t config.Tunnel) kernel.UnderlaySpec {
 	return kernel.UnderlaySpec{Device: t.Underlay.Device, Address: t.Underlay.Address, Address6: t.Underlay.Address6, Only: kernel.Family(t.Underlay.Only), Mark: t.Underlay.Mark, VRF: t.Underlay.VRF}
 }
-
-// queueName is the name of a device's queue in the holder.
-func queueName(device string) string { return "tun/" + device }
 
 // bringUp makes one tunnel, or takes it over from the daemon before.
 func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
@@ -119,17 +119,17 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	return nil
 }
 
-// makeDevice makes the tunnel device on the queue that the holder kept.
+// makeDevice makes the tunnel device on the queues that the holder kept.
 func (t *tunnel) makeDevice(u *undo) (err error) {
 	d, c := t.daemon, t.config
 	s := kernel.TunnelSpec{Name: c.Name, Addresses: c.Addresses, MTU: t.mtu}
 	// Without a queue in the holder one is opened.
-	s.Queue, _ = d.holder.Get(queueName(c.Name))
+	s.Queues = d.heldQueues(c.Name)
 	t.device, err = d.host.EnsureTunnel(s)
-	if err != nil && s.Queue != nil {
-		// It may be of a device that someone deleted.
-		d.quietly("holder", d.holder.Drop(queueName(c.Name)))
-		s.Queue = nil
+	if err != nil && len(s.Queues) > 0 {
+		// They may be of a device that someone deleted.
+		d.quietly("holder", d.dropQueues(c.Name, 0))
+		s.Queues = nil
 		t.device, err = d.host.EnsureTunnel(s)
 	}
 	switch {
@@ -145,15 +145,21 @@ func (t *tunnel) makeDevice(u *undo) (err error) {
 	u.push(func() {
 		if !t.device.Adopted {
 			d.quietly("remove the tunnel", d.plane.Tables.DeleteTunnel(t.device.Index))
-			d.quietly("remove the tunnel", d.holder.Drop(queueName(c.Name)))
+			d.quietly("remove the tunnel", d.dropQueues(c.Name, 0))
 			d.quietly("remove the tunnel", d.host.RemoveTunnel(c.Name))
 		}
 		_ = t.device.Close() // closed with its device
 	})
-	if err := t.firstCarrier(); err != nil {
+	t.queues.device, t.queues.want = t.device, d.config.Daemon.Queues
+	for _, f := range t.device.Queues {
+		if slices.Contains(s.Queues, f) {
+			t.queues.held++
+		}
+	}
+	if err := t.openQueues(); err != nil {
 		return err
 	}
-	return d.holder.Put(queueName(c.Name), t.device.Queue)
+	return t.firstCarrier()
 }
 
 // checkForwarding notes that a hub which does not forward is a dead end.
@@ -235,7 +241,7 @@ func (t *tunnel) Send(to engine.Endpoint, packet []byte) error {
 func (t *tunnel) launch(ctx context.Context) {
 	t.mu.Lock()
 	local, local6 := t.underlay.Address, t.underlay.Address6
-	t.running = true
+	t.running, t.done = true, ctx.Done()
 	if t.pump != nil {
 		t.runPump()
 	}
@@ -250,28 +256,34 @@ func (t *tunnel) launch(ctx context.Context) {
 	t.halted.Go(t.followUnderlay)
 }
 
-// runPump starts the pump. t.mu is held.
+// runPump starts the pump: a worker for each queue. t.mu is held.
 func (t *tunnel) runPump() {
 	p := t.pump
-	t.halted.Go(func() {
-		if err := p.Run(); err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.daemon.fail(fmt.Errorf("tunnel %s: queue of the device: %w", t.config.Name, err))
-		}
-	})
+	for _, q := range t.queues.all {
+		t.halted.Go(func() {
+			if err := p.RunQueue(q); err != nil && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.daemon.fail(fmt.Errorf("tunnel %s: queue of the device: %w", t.config.Name, err))
+			}
+		})
+	}
+	t.halted.Go(t.settle)
 }
 
-// halt ends the tunnel's goroutines; the service's context has ended. The queue
-// stays open: the holder has it too.
+// halt ends the tunnel's goroutines; the service's context has ended.
 func (t *tunnel) halt() {
 	t.watcher.Close()
 	t.mu.Lock()
 	t.running = false
+	p := t.pump
 	t.mu.Unlock()
-	if err := t.device.Queue.SetReadDeadline(time.Unix(1, 0)); err != nil {
+	if err := t.queues.stop(); err != nil {
 		t.log.Warn().Err(err).Msg("queue of the device")
 		_ = t.device.Close()
 	}
 	t.halted.Wait()
+	if p != nil {
+		p.Forget()
+	}
 }
 
 // problem notes, and logs once, what needs the operator; "" says it is over.

@@ -4,6 +4,7 @@ package esp
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,6 +26,10 @@ type Association struct {
 	Usage *Usage
 	// Tunnel is that of tunnel mode; nil: transport mode.
 	Tunnel *Tunnel
+	// Sending is held by who has sealed packets and not sent them yet: whoever else has some waits,
+	// so that sequence numbers leave in their order. A receiver's window may be of 32 packets
+	// (RFC 4303, section 3.4.3).
+	Sending sync.Mutex
 
 	path     atomic.Pointer[Path]
 	first    atomic.Pointer[time.Time] // when packets came in for the first time

@@ -57,17 +57,21 @@ func daemon(path string) error {
 	if err != nil && !errors.Is(err, ErrAbsent) {
 		return err
 	}
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400, Queue: queue})
+	spec := kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400}
+	if queue != nil {
+		spec.Queues = append(spec.Queues, queue)
+	}
+	d, err := h.EnsureTunnel(spec)
 	if err != nil {
 		return err
 	}
-	if err := c.Put("tun/dmvpn0", d.Queue); err != nil {
+	if err := c.Put("tun/dmvpn0", d.Queues[0]); err != nil {
 		return err
 	}
 	fmt.Println("up", d.Adopted)
 	b := make([]byte, 2000)
 	for {
-		n, err := d.Queue.Read(b)
+		n, err := d.Queues[0].Read(b)
 		if err != nil {
 			return err
 		}

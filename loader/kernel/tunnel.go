@@ -32,25 +32,24 @@ type TunnelSpec struct {
 	Addresses  []netip.Prefix // ours, with the cloud's prefix length
 	MTU        int            // octets of an inner packet
 	TxQueueLen int            // packets that wait for the reader; 0: 10000
-	Queue      *os.File       // the queue that a holder kept; nil: one is opened
+	Queues     []*os.File     // those that a holder kept; none: one is opened
 }
 
-// Device is a tunnel device that is up, with its one queue. The queue keeps the
-// carrier while anyone has it open; reads and writes begin with a
-// virtio_net_hdr of VnetHeader octets. Two readers at once would share the
-// packets between them.
+// Device is a tunnel device that is up, with its queues. They keep the carrier
+// while anyone has one open; reads and writes begin with a virtio_net_hdr of
+// VnetHeader octets. Two readers of one queue would share its packets between them.
 type Device struct {
 	Name    string
 	Index   int
-	Queue   *os.File // non-blocking: reads wake on Close and deadlines
-	Adopted bool     // the device was there before
+	Queues  []*os.File // in the device's order; non-blocking: reads wake on Close and deadlines
+	Adopted bool       // the device was there before
 }
 
 // EnsureTunnel makes the persistent TUN device (IFF_TUN, IFF_NO_PI,
 // IFF_VNET_HDR, IFF_MULTI_QUEUE; POINTOPOINT, NOARP) or adopts the one that is
 // there, gives it the addresses and MTU and sets it up. Addresses that it had
-// otherwise are removed, after the new one stands. spec.Queue, where given, is
-// the Device's or closed. An error leaves no device behind that was not there
+// otherwise are removed, after the new one stands. spec.Queues are the Device's
+// or closed. An error leaves no device behind that was not there
 // before; it wraps ErrNameTaken, ErrAddressInUse or ErrQueueTaken where these
 // are the reason. It must run in the namespace of the Host.
 func (h *Host) EnsureTunnel(spec TunnelSpec) (*Device, error) {
@@ -62,22 +61,18 @@ func (h *Host) EnsureTunnel(spec TunnelSpec) (*Device, error) {
 }
 
 func (h *Host) ensureTunnel(spec TunnelSpec) (*Device, error) {
-	queue := spec.Queue
-	if queue != nil {
-		name, ours, err := queueOf(queue)
-		if err != nil || name != spec.Name || !ours {
-			_ = queue.Close() // of a device that is gone or was renamed
-			queue = nil
-		}
-	}
-	adopted, err := h.checkName(spec.Name, queue != nil)
+	queues := spec.ours()
+	adopted, err := h.checkName(spec.Name, len(queues))
 	if err == nil {
 		err = h.checkAddresses(spec.Name, spec.Addresses)
 	}
-	if err == nil && queue == nil {
-		queue, err = openQueue(spec.Name)
+	if err == nil && len(queues) == 0 {
+		var queue *os.File
+		if queue, err = openQueue(spec.Name); err == nil {
+			queues = append(queues, queue)
+		}
 	} else if err == nil {
-		err = control(queue, func(fd int) error { return setOffloads(fd, spec.Name) })
+		err = control(queues[0], func(fd int) error { return setOffloads(fd, spec.Name) })
 	}
 	var link netlink.Link
 	if err == nil {
@@ -87,20 +82,31 @@ func (h *Host) ensureTunnel(spec TunnelSpec) (*Device, error) {
 		err = h.configure(link, spec)
 	}
 	if err != nil {
-		if queue != nil {
-			_ = queue.Close()
-		}
+		_ = closeAll(queues)
 		if link != nil && !adopted {
 			_ = h.nl.LinkDel(link)
 		}
 		return nil, err
 	}
-	return &Device{Name: spec.Name, Index: link.Attrs().Index, Queue: queue, Adopted: adopted}, nil
+	return &Device{Name: spec.Name, Index: link.Attrs().Index, Queues: queues, Adopted: adopted}, nil
+}
+
+// ours gives the queues that are the device's, and closes those of one that is gone or was
+// renamed.
+func (s TunnelSpec) ours() (queues []*os.File) {
+	for _, q := range s.Queues {
+		if name, ours, err := queueOf(q); err != nil || name != s.Name || !ours {
+			_ = q.Close()
+			continue
+		}
+		queues = append(queues, q)
+	}
+	return queues
 }
 
 // checkName says whether the device is there, and refuses one that is not ours
-// to take.
-func (h *Host) checkName(name string, haveQueue bool) (exists bool, err error) {
+// to take, or that somebody has more queues of than we.
+func (h *Host) checkName(name string, held int) (exists bool, err error) {
 	link, err := h.nl.LinkByName(name)
 	if err != nil {
 		var none netlink.LinkNotFoundError
@@ -113,7 +119,7 @@ func (h *Host) checkName(name string, haveQueue bool) (exists bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if !haveQueue && tun.Queues+tun.DisabledQueues > 0 {
+	if tun.Queues+tun.DisabledQueues > held {
 		return true, fmt.Errorf("device %s: %w: end it first", name, ErrQueueTaken)
 	}
 	return true, nil
@@ -182,22 +188,39 @@ func (d *Device) SetCarrier(up bool) error {
 	if up {
 		value = 1
 	}
-	err := control(d.Queue, func(fd int) error { return unix.IoctlSetPointerInt(fd, tunSetCarrier, value) })
+	err := control(d.Queues[0], func(fd int) error { return unix.IoctlSetPointerInt(fd, tunSetCarrier, value) })
 	if err != nil {
 		return fmt.Errorf("kernel: device %s: TUNSETCARRIER: %w", d.Name, err)
 	}
 	return nil
 }
 
-// OpenQueue opens one more queue, which is the caller's to close: what waits in it then is
-// lost. The kernel spreads flows over the queues. It must run in the namespace of the device.
+// OpenQueue opens one more queue. Where packets wait is the kernel's choice, by flow, unless it
+// was told (loader.Plane.Steer). The device has its carrier then. It must run in the namespace of the device.
 func (d *Device) OpenQueue() (*os.File, error) {
 	q, err := openQueue(d.Name)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: one more queue: %w", err)
 	}
+	d.Queues = append(d.Queues, q)
 	return q, nil
 }
 
-// Close closes the queue. The device stays.
-func (d *Device) Close() error { return d.Queue.Close() }
+// CloseQueue closes the last queue, for those before it keep their place in the device: what
+// waits in it is lost, unless it is held elsewhere.
+func (d *Device) CloseQueue() error {
+	last := len(d.Queues) - 1
+	q := d.Queues[last]
+	d.Queues = d.Queues[:last]
+	return q.Close()
+}
+
+// Close closes the queues. The device stays.
+func (d *Device) Close() error { return closeAll(d.Queues) }
+
+func closeAll(queues []*os.File) (err error) {
+	for _, q := range queues {
+		err = errors.Join(err, q.Close())
+	}
+	return err
+}

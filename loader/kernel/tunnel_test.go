@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,18 +86,26 @@ func TestADeviceThatIsThereIsAdoptedWithItsIndexAndChanged(t *testing.T) {
 	}
 }
 
-func TestAQueueThatWasKeptIsTakenAgain(t *testing.T) {
+func TestQueuesThatWereKeptAreTakenAgain(t *testing.T) {
 	h := host(t)
 	first := ensure(t, h, spec)
+	more, err := first.OpenQueue()
+	if err != nil {
+		t.Fatal(err)
+	}
 	again := spec
-	again.Queue = first.Queue
+	again.Queues = slices.Clone(first.Queues)
 	second := ensure(t, h, again)
-	if second.Queue != first.Queue || !second.Adopted {
-		t.Errorf("the queue is another one: %+v", second)
+	if !second.Adopted || len(second.Queues) != 2 || second.Queues[0] != first.Queues[0] || second.Queues[1] != more {
+		t.Errorf("the queues are others: %+v", second)
+	}
+	again.Queues = second.Queues[:1]
+	if _, err := h.EnsureTunnel(again); !errors.Is(err, ErrQueueTaken) {
+		t.Errorf("somebody else reads, too: %v", err)
 	}
 	gone := spec
-	gone.Name, gone.Addresses, gone.Queue = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.1/24")}, second.Queue
-	if third := ensure(t, h, gone); third.Queue == second.Queue || third.Adopted {
+	gone.Name, gone.Addresses, gone.Queues = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.1/24")}, second.Queues[1:]
+	if third := ensure(t, h, gone); len(third.Queues) != 1 || third.Queues[0] == more || third.Adopted {
 		t.Errorf("the queue of another device was taken: %+v", third)
 	}
 }
@@ -178,7 +187,7 @@ func TestTheCarrierIsTakenAndGivenBack(t *testing.T) {
 	has("at first", true)
 	set(d, false)
 	has("taken", false)
-	kept, err := dup(d.Queue) // as the holder does
+	kept, err := dup(d.Queues[0]) // as the holder does
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +195,7 @@ func TestTheCarrierIsTakenAndGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := spec
-	again.Queue = kept
+	again.Queues = []*os.File{kept}
 	d = ensure(t, h, again)
 	has("adopted", false)
 	set(d, true)

@@ -37,7 +37,7 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	null := must(os.OpenFile(os.DevNull, os.O_RDWR, 0))(t)
 	defer null.Close()
 	to := &void{}
-	p := New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Queue: null, Tables: w.tables, Protected: true, MSSClamp: true, ESP: to})
+	p := New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Queues: []*Queue{NewQueue(null)}, Tables: w.tables, Protected: true, MSSClamp: true, ESP: to})
 	database := esp.NewDatabase(rand.Reader, nil)
 	spi := must(database.Reserve())(t)
 	a := &esp.Association{Peer: 1, Owner: &Secured{Pump: p, Peer: id},

@@ -16,6 +16,7 @@ import (
 // in turns.
 type merger struct {
 	pump    *Pump
+	queue   *Queue
 	flows   [mergeFlows]flow
 	waiting int     // of flows, those that hold something
 	scratch []byte  // for what the device does not take whole
@@ -34,8 +35,9 @@ const (
 	mergeBuffer = vnetHeader + 65535
 )
 
-func newMerger(p *Pump) *merger {
-	m := &merger{pump: p}
+// newMerger makes that of a worker.
+func newMerger(p *Pump, worker int) *merger {
+	m := &merger{pump: p, queue: p.config.Queues[worker%len(p.config.Queues)]}
 	for i := range m.flows {
 		m.flows[i].buf = make([]byte, 0, mergeBuffer)
 	}
@@ -97,7 +99,7 @@ func (m *merger) write(f *flow) error {
 	}
 	if v.gsoType != gsoUDPL4 || !p.withoutUSO.Load() {
 		v.put(f.buf)
-		err := p.write(f.buf)
+		err := m.queue.write(f.buf)
 		if v.gsoType != gsoUDPL4 || !errors.Is(err, unix.EINVAL) {
 			return err
 		}
@@ -109,19 +111,11 @@ func (m *merger) write(f *flow) error {
 	// Each part has room for its virtio_net_hdr, of zeros, in front.
 	var failed error
 	inner{f.buf[vnetHeader:], f.header}.segment(v, m.scratch[vnetHeader:vnetHeader], func(part inner) {
-		if err := p.write(m.scratch[:vnetHeader+len(part.b)]); err != nil {
+		if err := m.queue.write(m.scratch[:vnetHeader+len(part.b)]); err != nil {
 			failed = err
 		}
 	})
 	return failed
-}
-
-// write gives the device one packet, with its virtio_net_hdr.
-func (p *Pump) write(b []byte) error {
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	_, err := p.config.Queue.Write(b)
-	return err
 }
 
 // count sums up what one peer sent, and reports it when it is another's turn.

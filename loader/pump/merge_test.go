@@ -113,8 +113,8 @@ func TestMergedPacketsComeApartAsTheyCame(t *testing.T) {
 	for _, without := range []bool{false, true} {
 		rapid.Check(t, func(t *rapid.T) {
 			q := &recorder{without: without}
-			p := &Pump{config: Config{Queue: q, Tables: w.tables}}
-			m := newMerger(p)
+			p := &Pump{config: Config{Queues: []*Queue{NewQueue(q)}, Tables: w.tables}}
+			m := newMerger(p, 0)
 			want, sequence := map[string][]string{}, map[int]uint32{}
 			for range rapid.IntRange(1, 200).Draw(t, "packets") {
 				flow := rapid.IntRange(0, 5).Draw(t, "flow")
@@ -203,7 +203,7 @@ func TestPacketsAreMerged(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			q := &recorder{without: c.without}
-			m := newMerger(&Pump{config: Config{Queue: q, Tables: w.tables}})
+			m := newMerger(&Pump{config: Config{Queues: []*Queue{NewQueue(q)}, Tables: w.tables}}, 0)
 			before := must(w.tables.Stats(id))(t)
 			c.add(m)
 			m.end()

@@ -82,8 +82,9 @@ func (p *Pump) restore(id tables.PeerID) {
 	_ = p.config.Tables.Widen(id) // another's by now is not narrow, or for itself
 }
 
-// forget gives every peer its MTU back: the next daemon learns anew.
-func (p *Pump) forget() {
+// Forget gives every peer its MTU back: the next daemon learns anew. It is for a pump that no
+// queue is run of any more.
+func (p *Pump) Forget() {
 	p.raising.Lock()
 	var narrow []tables.PeerID
 	for id, timer := range p.raise {

@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -43,13 +42,13 @@ const queueBuffer = 128 << 10
 
 // Config is one tunnel.
 type Config struct {
-	Tunnel    int                // index of the device
-	Header    underlay.Header    // key of the tunnel; Protocol is not looked at
-	MTU       int                // of the device
-	Protected bool               // GRE in clear is refused
-	MSSClamp  bool               // of what arrives here
-	Queue     io.ReadWriteCloser // of the device, with virtio_net_hdr
-	Conn      *underlay.Conn     // of one family, see SetConn; may be shared with other tunnels
+	Tunnel    int             // index of the device
+	Header    underlay.Header // key of the tunnel; Protocol is not looked at
+	MTU       int             // of the device
+	Protected bool            // GRE in clear is refused
+	MSSClamp  bool            // of what arrives here
+	Queues    []*Queue        // of the device: what comes by worker n is written into the nth
+	Conn      *underlay.Conn  // of one family, see SetConn; may be shared with other tunnels
 	Tables    *tables.Tables
 	// Multicast gives the peers that get a copy; nil: nobody does. What it gave is only read,
 	// and must not change.
@@ -81,7 +80,7 @@ type Pump struct {
 	slow    slowSealer // for what does not come in batches
 
 	writing    sync.Mutex
-	out        []byte      // what is written into the queue
+	out        []byte      // what the raw socket gave, on its way into a queue
 	withoutUSO atomic.Bool // the device takes no GSO of UDP
 
 	raising sync.Mutex
@@ -146,19 +145,19 @@ func (p *Pump) SendNHRP(to netip.Addr, packet []byte) error {
 // what is for a peer with little traffic must not wait for the others.
 const readsTogether = 64
 
-// Run reads the queue until it is closed or its read deadline passes, and gives
-// the error that says so; the descriptor stays the caller's. Another pump may
-// then take it over.
-func (p *Pump) Run() error { return p.RunQueue(p.config.Queue) }
-
-// RunQueue is Run for one more queue of the device, beside it. Packets of one flow leave in
-// their order as long as the kernel puts them into one queue.
-func (p *Pump) RunQueue(queue io.Reader) error {
+// RunQueue reads a queue until it is closed or its read deadline passes, and gives the error that
+// says so; the descriptor stays the caller's. Another pump may then take it over. Queues run
+// beside each other: packets of one flow leave in their order as long as they wait in one.
+func (p *Pump) RunQueue(q *Queue) error {
 	buf := make([]byte, queueBuffer)
 	s := newSealer(p)
 	reads := 0
 	flush := func() { s.end(); reads = 0 }
-	read, err := reader(queue, flush)
+	idle := func() {
+		flush()
+		q.emptied.Do(func() { close(q.empty) })
+	}
+	read, err := reader(q.file, idle)
 	if err != nil {
 		return err
 	}
@@ -168,9 +167,9 @@ func (p *Pump) RunQueue(queue io.Reader) error {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		case err != nil:
 			flush()
-			p.forget()
 			return fmt.Errorf("pump: read the queue: %w", err)
 		case n > vnetHeader:
+			q.read.Add(1)
 			p.leave(s, parseVnet(buf), buf[vnetHeader:n])
 			if reads++; reads == readsTogether {
 				flush()
@@ -198,6 +197,9 @@ func (p *Pump) leave(s *sealer, v vnet, b []byte) {
 	if v.gsoType == gsoNone && !packet.complete(v, tagLength) {
 		t.CountDrop(id, tables.DropInnerHeader, len(packet.b))
 		return
+	}
+	if why != tagData {
+		s.end() // what follows may go to the same peers, by another sealer
 	}
 	switch why {
 	case tagMulticast:

@@ -70,7 +70,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 	check(t, w.tables.SetTunnel(tables.Tunnel{IfIndex: device.Index, UnderlayIfIndex: out.Index, Local: local, Key: key, HasKey: true, MTU: 1400}))
 	conn := must(underlay.Open(underlay.Config{Local: local, Device: "w0"}))(t)
 
-	config := Config{Tunnel: device.Index, Header: header, MTU: 1400, Queue: device.Queue, Conn: conn, Tables: w.tables,
+	config := Config{Tunnel: device.Index, Header: header, MTU: 1400, Queues: []*Queue{NewQueue(device.Queues[0])}, Conn: conn, Tables: w.tables,
 		NHRP: func(from netip.Addr, b []byte) { w.nhrp <- from.String() + " " + string(b) }}
 	for _, c := range change {
 		if c != nil {
@@ -82,7 +82,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 	receiver.Add(w.pump)
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := w.pump.Run(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := w.pump.RunQueue(config.Queues[0]); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the pump ended: %v", err)
 		}
 	})
@@ -92,7 +92,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 		}
 	})
 	t.Cleanup(func() {
-		check(t, device.Queue.SetReadDeadline(time.Unix(1, 0)))
+		check(t, device.Queues[0].SetReadDeadline(time.Unix(1, 0)))
 		check(t, conn.Close())
 		running.Wait()
 		check(t, device.Close())

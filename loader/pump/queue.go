@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,35 @@ import (
 	"dmvpn/loader/tables"
 	"dmvpn/loader/underlay"
 )
+
+// A Queue is one of the tunnel device's, with virtio_net_hdr. One worker at a time may read it
+// (Pump.RunQueue), any may write into it.
+type Queue struct {
+	file          io.ReadWriter
+	read, written atomic.Uint64
+	emptied       sync.Once
+	empty         chan struct{}
+}
+
+// NewQueue makes one of a descriptor, which stays the caller's.
+func NewQueue(f io.ReadWriter) *Queue { return &Queue{file: f, empty: make(chan struct{})} }
+
+// Empty gives a channel that is closed when the queue's worker has found nothing in it for the
+// first time: what waited when it began is gone.
+func (q *Queue) Empty() <-chan struct{} { return q.empty }
+
+// Counters gives how many packets were read from the queue and written into it; GSO packets
+// count as one.
+func (q *Queue) Counters() (read, written uint64) { return q.read.Load(), q.written.Load() }
+
+// write gives the device one packet, with its virtio_net_hdr.
+func (q *Queue) write(b []byte) error {
+	_, err := q.file.Write(b)
+	if err == nil {
+		q.written.Add(1)
+	}
+	return err
+}
 
 // reader gives a function that reads one packet of a queue, and calls idle before it
 // waits: what was gathered goes out when no more is there.

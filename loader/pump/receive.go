@@ -60,7 +60,7 @@ func (p *Pump) deliver(id tables.PeerID, packet underlay.Packet) tables.Reason {
 	defer p.writing.Unlock()
 	// No checksum is partial and nothing is GSO: a header of zeros.
 	p.out = append(append(p.out[:0], make([]byte, vnetHeader)...), in.b...)
-	if _, err := p.config.Queue.Write(p.out); err != nil {
+	if p.config.Queues[0].write(p.out) != nil {
 		return tables.DropSlowPath
 	}
 	p.config.Tables.CountReceived(id, len(in.b))

@@ -64,8 +64,8 @@ type sealer struct {
 // sealBatches is how many associations packets are gathered of at the same time.
 const sealBatches = 8
 
-// batch is packets of one association that leave together. Packets of one association are
-// never in two: they leave in the order of their sequence numbers.
+// batch is packets of one association that leave together. While it holds some, nobody else
+// seals by the association: packets leave in the order of their sequence numbers.
 type batch struct {
 	buf    []byte // packets one behind the other
 	to     *esp.Association
@@ -148,6 +148,9 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 		s.pump.config.Tables.CountDrop(id, tables.DropTooBig, octets)
 		return
 	}
+	if g.count == 0 {
+		s.claim(a)
+	}
 	b, next := g.buf[:at], uint8(protocolGRE)
 	if a.Tunnel != nil {
 		b, next = a.Tunnel.Append(b, tos, inside), esp.NextIPv4
@@ -158,6 +161,9 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	}
 	sealed, err := a.Out.Seal(&s.scratch, b, at, next)
 	if err != nil {
+		if g.count == 0 {
+			a.Sending.Unlock()
+		}
 		s.pump.config.Tables.CountDrop(id, tables.DropNoSA, octets)
 		return
 	}
@@ -169,6 +175,15 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	g.buf = g.buf[:start+len(sealed)]
 	g.count++
 	g.octets += octets
+}
+
+// claim makes an association this goroutine's until its packets are sent. It waits with nothing
+// claimed: of two that wait for each other neither would go on.
+func (s *sealer) claim(a *esp.Association) {
+	if !a.Sending.TryLock() {
+		s.end()
+		a.Sending.Lock()
+	}
 }
 
 // end sends all that was gathered.
@@ -206,6 +221,7 @@ func (s *sealer) flush(g *batch) (tooBig bool) {
 	default:
 		p.config.Tables.CountSentMany(g.id, g.count, g.octets)
 	}
+	g.to.Sending.Unlock()
 	g.buf, g.count, g.to = g.buf[:0], 0, nil
 	s.waiting--
 	return tooBig

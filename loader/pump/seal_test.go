@@ -35,7 +35,7 @@ func (s *sends) SendSegments(p *esp.Path, _ uint8, size int, b []byte) error {
 func crowd(t *testing.T, peers int) (*sealer, *sends, []*esp.Association) {
 	w := newWire(t)
 	to := &sends{t: t, numbers: map[uint16][]uint32{}}
-	p := New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Queue: nowhere{}, Tables: w.tables, Protected: true, ESP: to})
+	p := New(Config{Tunnel: w.tunnel, Header: header, MTU: 1400, Queues: []*Queue{NewQueue(nowhere{})}, Tables: w.tables, Protected: true, ESP: to})
 	database := esp.NewDatabase(rand.Reader, nil)
 	var all []*esp.Association
 	for n := range peers {

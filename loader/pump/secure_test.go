@@ -75,7 +75,7 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	s.database = esp.NewDatabase(rand.Reader, nil)
 	s.udp = must(underlay.OpenUDP(underlay.UDPConfig{Local: s.at, Device: device, Encapsulation: true}))(t)
 	s.raw = must(underlay.OpenESP(underlay.Config{Local: s.at.Addr(), Device: device}))(t)
-	config := Config{Tunnel: s.device.Index, Header: header, MTU: 1400, Queue: s.device.Queue, Tables: s.tables, Protected: true, MSSClamp: true, ESP: s,
+	config := Config{Tunnel: s.device.Index, Header: header, MTU: 1400, Queues: []*Queue{NewQueue(s.device.Queues[0])}, Tables: s.tables, Protected: true, MSSClamp: true, ESP: s,
 		Secure: func(_ *esp.Association, b []byte) bool {
 			s.nhrp <- string(b)
 			return true
@@ -90,14 +90,14 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 			Unknown:   func(spi uint32, _, _ netip.AddrPort) { s.unknown <- spi }})
 	}
 	s.running.Go(func() {
-		if err := s.pump.Run(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := s.pump.RunQueue(config.Queues[0]); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the pump ended: %v", err)
 		}
 	})
 	s.running.Go(func() { s.receive(s.udp, opener()) })
 	s.running.Go(func() { s.receive(s.raw, opener()) })
 	t.Cleanup(func() {
-		check(t, s.device.Queue.SetReadDeadline(time.Unix(1, 0)))
+		check(t, s.device.Queues[0].SetReadDeadline(time.Unix(1, 0)))
 		check(t, s.udp.Close())
 		check(t, s.raw.Close())
 		s.running.Wait()

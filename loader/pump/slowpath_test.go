@@ -150,7 +150,7 @@ func TestANarrowPathLowersThePeersMTU(t *testing.T) {
 		t.Errorf("after ten minutes: %d", got)
 	}
 	w.pump.learn(id)
-	w.pump.forget()
+	w.pump.Forget()
 	if got := now(); got != 0 {
 		t.Errorf("after the end: %d", got)
 	}

@@ -28,6 +28,7 @@ type Opener struct {
 type OpenerConfig struct {
 	Database *esp.Database
 	Tables   *tables.Tables
+	Worker   int // from 0: which of the tunnels' queues packets are written into
 	// Elsewhere is told of an association whose newest packet came from another endpoint
 	// than its packets go to; it must not wait. nil: nobody.
 	Elsewhere func(a *esp.Association, local, remote netip.AddrPort)
@@ -178,7 +179,7 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 	}
 	m := o.merging[p]
 	if m == nil {
-		m = newMerger(p)
+		m = newMerger(p, o.config.Worker)
 		o.merging[p] = m
 	}
 	if m.idle() {

@@ -23,6 +23,8 @@ type UDPConfig struct {
 	// keepalives, and IKE behind the non-ESP marker. Without it all is IKE.
 	Encapsulation bool
 	Adopt         *os.File // the socket that a holder kept; nil: one is opened
+
+	shared bool // with others of ours, OpenUDPs
 }
 
 // UDPConn is a UDP socket of IKE, or of IKE and ESP. Send may be called together
@@ -76,6 +78,35 @@ func OpenUDP(c UDPConfig) (*UDPConn, error) {
 	}}, nil
 }
 
+// OpenUDPs opens n sockets that share one port: what comes from one remote endpoint comes to one
+// of them, for one reader. What is sent by any leaves from the same port. The sockets are not
+// adopted. Errors are as those of OpenUDP, so that of two programs on one port the second is
+// refused.
+func OpenUDPs(c UDPConfig, n int) (all []*UDPConn, err error) {
+	c.Adopt = nil
+	for len(all) < n && err == nil {
+		// The first is bound alone, and then lets the others in.
+		c.shared = len(all) > 0
+		var u *UDPConn
+		if u, err = OpenUDP(c); err == nil {
+			all = append(all, u)
+			if n > 1 {
+				err = u.share()
+			}
+		}
+	}
+	if err == nil && n > 1 {
+		err = all[0].spread(n)
+	}
+	if err != nil {
+		for _, u := range all {
+			_ = u.Close()
+		}
+		return nil, err
+	}
+	return all, nil
+}
+
 func openUDP(c UDPConfig) (*os.File, error) {
 	fd, err := familyOf(c.Local.Addr()).socket(unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
@@ -85,6 +116,9 @@ func openUDP(c UDPConfig) (*os.File, error) {
 	err = setDevice(fd, c.Device, c.Mark)
 	if err == nil {
 		err = setUDP(fd, c)
+	}
+	if err == nil && c.shared {
+		err = set(fd, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
 	}
 	if err == nil {
 		// No SO_REUSEADDR: of two programs on one port the older would go deaf.

@@ -32,6 +32,7 @@ type Daemon struct {
 	RunDir   string
 	BPFFS    string
 	LogLevel string // one of LogLevels
+	Queues   int    // of each tunnel's device, with a worker each; 1 to MaxQueues
 }
 
 // Tunnel is one table [tunnel.NAME]: one mGRE cloud.

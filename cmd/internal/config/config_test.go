@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 	want := &Config{
 		File: file,
 		Daemon: Daemon{Instance: "left", RunDir: "/run/left", BPFFS: "/run/bpf",
-			LogLevel: "debug"},
+			LogLevel: "debug", Queues: 3},
 		Tunnels: []Tunnel{{
 			Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, Key: 42, HasKey: true,
 			Underlay:       Underlay{Device: "eth0", Address: netip.MustParseAddr("198.51.100.11"), Only: 4, Mark: 7, VRF: "wan"},
@@ -77,7 +78,7 @@ nbma = "192.0.2.1"
 	spoke.Redirect, spoke.Shortcut, spoke.NHS = false, true, []NHS{{NBMA: "192.0.2.1"}}
 	spoke.Underlay.Only = 4 // for nobody is at the other end of IPv6
 	want := &Config{File: "hub.toml", Tunnels: []Tunnel{hub, spoke},
-		Daemon: Daemon{Instance: "default", RunDir: "/run/dmvpn", BPFFS: "/sys/fs/bpf", LogLevel: "info"}}
+		Daemon: Daemon{Instance: "default", RunDir: "/run/dmvpn", BPFFS: "/sys/fs/bpf", LogLevel: "info", Queues: min(runtime.NumCPU(), 8)}}
 	if diff := cmp.Diff(want, got, compareAddresses); diff != "" {
 		t.Error(diff)
 	}

@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -19,7 +20,7 @@ const maxRunDir = 107 - len("//holder.sock.new")
 
 func readDaemon(root *table) Daemon {
 	t, _ := root.sub("daemon", "write [daemon] and its keys below")
-	d := Daemon{Instance: DefaultInstance, RunDir: DefaultRunDir, BPFFS: DefaultBPFFS, LogLevel: DefaultLogLevel}
+	d := Daemon{Instance: DefaultInstance, RunDir: DefaultRunDir, BPFFS: DefaultBPFFS, LogLevel: DefaultLogLevel, Queues: defaultQueues()}
 	const nameRemedy = "write 1 to 32 letters, digits, '-' or '_'"
 	if s := t.text("instance", nameRemedy); s != "" {
 		d.Instance = s
@@ -39,8 +40,20 @@ func readDaemon(root *table) Daemon {
 			t.doc.failValue("daemon.log-level", fmt.Sprintf("%q is no level", s), levels)
 		}
 	}
+	if n, ok := t.number("queues", 1, MaxQueues); ok {
+		d.Queues = int(n)
+	}
 	t.done()
 	return d
+}
+
+// MaxQueues is what queues may say; the kernel has 256 a device.
+const MaxQueues = 64
+
+// defaultQueues is one for each CPU that we may use.
+func defaultQueues() int {
+	const enough = 8 // the way back shares the CPUs
+	return min(runtime.NumCPU(), enough)
 }
 
 // directory gives an absolute path, or otherwise if it is absent.

@@ -40,6 +40,7 @@ type Tunnel struct {
 	Shortcuts  int            `json:"shortcuts"`
 	NHS        int            `json:"nhs"`
 	NHSUp      int            `json:"nhs_up"`
+	Queues     []Queue        `json:"queues"`             // of the device, each with a worker of its own
 	Problems   []string       `json:"problems,omitempty"` // what needs the operator, one sentence each
 }
 
@@ -48,6 +49,13 @@ type Underlay struct {
 	Device string `json:"device"`
 	Mark   uint32 `json:"mark,omitempty"`
 	VRF    string `json:"vrf,omitempty"`
+}
+
+// Queue is one of a tunnel device's, and what its worker took from the kernel and gave to it since
+// the daemon's start. A GSO packet counts as one.
+type Queue struct {
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
 }
 
 // Hub says whether the tunnel has no next hop server of its own.

@@ -60,7 +60,8 @@ func (s *sockets) counters() underlay.UDPCounters {
 	defer s.mu.RUnlock()
 	var sum underlay.UDPCounters
 	for _, p := range s.open {
-		for _, c := range []underlay.UDPCounters{p.ike.Counters(), p.natt.Counters()} {
+		for _, u := range p.udp() {
+			c := u.Counters()
 			sum.IKE += c.IKE
 			sum.ESP += c.ESP
 			sum.Keepalives += c.Keepalives

@@ -60,7 +60,7 @@ func TestESPGoesAsItsPathSays(t *testing.T) {
 	netnstest.Run(t, "ip link set lo mtu 1000")
 	raw, came := &rawSockets{}, &list{}
 	k := New(Config{CrashSecret: filepath.Join(t.TempDir(), "s"), Log: zerolog.Nop(), Failed: func(err error) { t.Error(err) },
-		Raw: raw, ESP: func() Receiver { return came }})
+		Raw: raw, ESP: func(int) Receiver { return came }})
 	defer k.Close()
 	for _, a := range []string{"127.0.0.1", "127.0.0.2"} {
 		if err := k.Listen(Endpoint{Address: netip.MustParseAddr(a)}); err != nil {

@@ -29,9 +29,11 @@ type Config struct {
 	// KernelESP leaves ESP in UDP to the kernel (RFC 3948): for its XFRM. Otherwise
 	// datagrams of ESP are dropped.
 	KernelESP bool
-	// ESP makes what takes the ESP packets of one socket, whose reader alone calls it; nil:
-	// they are dropped.
-	ESP func() Receiver
+	// Workers is how many sockets share port 4500, each with a reader; 0: one.
+	Workers int
+	// ESP makes what takes the ESP packets of one socket, whose reader alone calls it; that is
+	// a worker's, counted from 0. nil: they are dropped.
+	ESP func(worker int) Receiver
 	// Raw opens sockets of ESP without UDP; nil: there are none.
 	Raw RawSockets
 	// Filter gives what judges ESP at the sockets of an endpoint; nil: nothing does.

@@ -43,7 +43,8 @@ type Endpoint struct {
 // sockets are the pairs of all endpoints. They are the service's Sender.
 type sockets struct {
 	kernelESP bool
-	esp       func() Receiver
+	workers   int
+	esp       func(worker int) Receiver
 	raw       RawSockets
 	filter    func() (underlay.Filter, error)
 	tooBig    func(underlay.Hint)
@@ -57,15 +58,19 @@ type sockets struct {
 	open map[Endpoint]*pair
 }
 
-// pair is the two sockets of an endpoint, and that of ESP without UDP.
+// pair is the two ports of an endpoint, and the socket of ESP without UDP.
 type pair struct {
-	users     int
-	ike, natt *underlay.UDPConn
-	esp       *underlay.ESPConn // nil: none
+	users int
+	ike   *underlay.UDPConn
+	natt  []*underlay.UDPConn // one for each worker
+	esp   *underlay.ESPConn   // nil: none
 }
 
+// udp gives all sockets of UDP.
+func (p *pair) udp() []*underlay.UDPConn { return append([]*underlay.UDPConn{p.ike}, p.natt...) }
+
 func newSockets(c Config) *sockets {
-	return &sockets{kernelESP: c.KernelESP, esp: c.ESP, raw: c.Raw, filter: c.Filter, tooBig: c.TooBig, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
+	return &sockets{kernelESP: c.KernelESP, workers: max(c.Workers, 1), esp: c.ESP, raw: c.Raw, filter: c.Filter, tooBig: c.TooBig, failed: c.Failed, log: c.Log, open: map[Endpoint]*pair{}}
 }
 
 // Listen opens the sockets of an endpoint, or counts one more use of them.
@@ -82,10 +87,13 @@ func (k *IKE) Listen(at Endpoint) error {
 		return fmt.Errorf("ike: %w", err)
 	}
 	s.open[at] = p
-	s.readers.Go(func() { s.read(p.ike, batch) })
-	s.readers.Go(func() { s.read(p.natt, batch) })
+	s.readers.Go(func() { s.read(p.ike, batch, 0) })
+	for worker, c := range p.natt {
+		s.readers.Go(func() { s.read(c, batch, worker) })
+	}
 	if p.esp != nil {
-		s.readers.Go(func() { s.read(p.esp, rawBatch) })
+		// Each raw socket would get a copy of everything: one reader.
+		s.readers.Go(func() { s.read(p.esp, rawBatch, 0) })
 	}
 	return nil
 }
@@ -113,20 +121,21 @@ func (s *sockets) openPair(at Endpoint) (p *pair, err error) {
 		return nil, err
 	}
 	c.Local, c.Encapsulation = netip.AddrPortFrom(at.Address, PortNATT), true
-	if p.natt, err = underlay.OpenUDP(c); err != nil {
+	if p.natt, err = underlay.OpenUDPs(c, s.workers); err != nil {
 		return nil, errors.Join(err, p.ike.Close())
 	}
-	if s.kernelESP {
-		if err := takeESP(p.natt.File()); err != nil {
-			return nil, errors.Join(err, p.ike.Close(), p.natt.Close())
-		}
-	}
 	if s.raw != nil {
-		if p.esp, err = s.raw.OpenESP(at); err != nil {
-			return nil, errors.Join(err, p.ike.Close(), p.natt.Close())
+		p.esp, err = s.raw.OpenESP(at)
+	}
+	for _, n := range p.natt {
+		if err == nil && s.kernelESP {
+			err = takeESP(n.File())
 		}
 	}
-	if err := s.judge(p); err != nil {
+	if err == nil {
+		err = s.judge(p)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.closePair(at, p))
 	}
 	return p, nil
@@ -138,8 +147,10 @@ func (s *sockets) judge(p *pair) error {
 		return nil
 	}
 	f, err := s.filter()
-	if err == nil {
-		err = p.natt.SetFilter(f)
+	for _, n := range p.natt {
+		if err == nil {
+			err = n.SetFilter(f)
+		}
 	}
 	if err == nil && p.esp != nil {
 		err = p.esp.SetFilter(f)
@@ -148,9 +159,17 @@ func (s *sockets) judge(p *pair) error {
 }
 
 func (s *sockets) closePair(at Endpoint, p *pair) error {
-	err := errors.Join(p.ike.Close(), p.natt.Close())
+	err := p.close()
 	if p.esp != nil {
 		err = errors.Join(err, s.raw.CloseESP(at, p.esp))
+	}
+	return err
+}
+
+// close closes the sockets of UDP.
+func (p *pair) close() (err error) {
+	for _, c := range p.udp() {
+		err = errors.Join(err, c.Close())
 	}
 	return err
 }
@@ -163,11 +182,11 @@ type conn interface {
 
 // read gives the service what arrives, until the socket is closed; n messages of the
 // kernel's at once.
-func (s *sockets) read(c conn, n int) {
+func (s *sockets) read(c conn, n, worker int) {
 	b := underlay.NewBatch(n)
 	var packets Receiver
 	if s.esp != nil {
-		packets = s.esp()
+		packets = s.esp(worker)
 	}
 	for {
 		if err := c.ReadBatch(b); err != nil {
@@ -289,14 +308,14 @@ func (p *pair) of(port uint16) *underlay.UDPConn {
 	if port == Port {
 		return p.ike
 	}
-	return p.natt
+	return p.natt[0]
 }
 
 // close closes all sockets and waits for their readers.
 func (s *sockets) close() {
 	s.mu.Lock()
 	for at, p := range s.open {
-		err := errors.Join(p.ike.Close(), p.natt.Close())
+		err := p.close()
 		if p.esp != nil {
 			err = errors.Join(err, p.esp.Close())
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"dmvpn/cmd/internal/control"
@@ -21,6 +22,9 @@ func Summary(w io.Writer, now time.Time, s control.Status) error {
 		out = append(out, "  "+underlay(t))
 		out = append(out, fmt.Sprintf("  MTU %d, protection %s, %s, %s", t.MTU, t.Protection, yes(t.Redirect, "redirect"), yes(t.Shortcut, "shortcut")))
 		out = append(out, "  "+counts(t))
+		if len(t.Queues) > 0 {
+			out = append(out, "  "+queues(t.Queues))
+		}
 		for _, p := range t.Problems {
 			out = append(out, "  ! "+p)
 		}
@@ -77,6 +81,15 @@ func counts(t control.Tunnel) string {
 		text += fmt.Sprintf(", servers up %d of %d, shortcuts %d", t.NHSUp, t.NHS, t.Shortcuts)
 	}
 	return text
+}
+
+// queues gives what each queue's worker took from the device and gave to it.
+func queues(all []control.Queue) string {
+	var sent, received []string
+	for _, q := range all {
+		sent, received = append(sent, count(q.Sent)), append(received, count(q.Received))
+	}
+	return fmt.Sprintf("queues %d, packets sent %s, received %s", len(all), strings.Join(sent, " + "), strings.Join(received, " + "))
 }
 
 // Stats writes GET /v1/stats, and below it what was dropped.

@@ -12,6 +12,7 @@ import (
 // hands them to Options.Settings, which may change them.
 type Settings struct {
 	LogLevel string
+	Queues   int // 0: default
 	Tunnels  []Tunnel
 	Text     string // not "": the file itself, in place of what the other fields say
 }
@@ -60,9 +61,14 @@ func (s Settings) TOML() string {
 	}
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("[daemon]")
 	if s.LogLevel != "" {
-		line("[daemon]\nlog-level = %q\n", s.LogLevel)
+		line("log-level = %q", s.LogLevel)
 	}
+	if s.Queues != 0 {
+		line("queues = %d", s.Queues)
+	}
+	line("")
 	for _, t := range s.Tunnels {
 		line("[tunnel.%s]", t.Name)
 		line("address = %q", t.Address)
