@@ -28,6 +28,7 @@ func bfdSeesADeadHub(t *testing.T, m mode) {
 		})
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(0), cloud.HubTunnel())
 	}
+	look(t, c, "FRR with `frr-ibgp-bfd-hub.conf`:", typing{"vtysh": f[1].Client()})
 	ping(t, c.Hosts[0], 0)
 	died := time.Now()
 	check(t, c.Hub.SetUp(cloud.Underlay, false))

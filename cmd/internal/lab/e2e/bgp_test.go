@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -21,10 +22,17 @@ func bgpCarriesThePrefixes(t *testing.T, m mode) {
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(0), cloud.HubTunnel())
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(3-n), cloud.HubTunnel())
 	}
-	ping(t, c.Hosts[0], 2)
+	look(t, c, "FRR with `frr-ibgp-hub.conf`:", typing{"vtysh": f[1].Client()})
 	short(t, c, 1, 2)
 	short(t, c, 2, 1)
 	settled(t, c, "spoke1", cloud.Network(2))
+	for n := 1; n <= 2; n++ {
+		for _, half := range []string{"10.10.%d.0/25", "10.10.%d.128/25"} {
+			if hop, err := learnt(c, "hub", netip.MustParsePrefix(fmt.Sprintf(half, n))); err == nil {
+				t.Errorf("the hub learnt half of a prefix by %v: a shortcut was announced", hop)
+			}
+		}
+	}
 	// The route that the daemon installed stays beside the shortcut's, and ends it when it goes.
 	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
 	f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "no network 10.10.2.0/24")

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestBIRDCarriesThePrefixesByBGP(t *testing.T) { modes(t, birdCarriesThePref
 func birdCarriesThePrefixesByBGP(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
 	b := birds(t, c, "bird-bgp-hub.conf", "bird-bgp-spoke.conf")
-	carriedByBIRD(t, c)
+	carriedByBIRD(t, c, b, "BIRD with `bird-bgp-hub.conf`:")
 	birdc(t, b[2], "disable", "hub")
 	forgets(t, c, "spoke1", cloud.Network(2))
 	loses(t, c, "spoke1", cloud.Network(2))
@@ -65,19 +66,20 @@ func TestBIRDCarriesThePrefixesByOSPF(t *testing.T) { modes(t, birdCarriesThePre
 func birdCarriesThePrefixesByOSPF(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
 	b := birds(t, c, "bird-ospf-hub.conf", "bird-ospf-spoke.conf")
-	carriedByBIRD(t, c)
-	birdc(t, b[2], "disable", "cloud")
+	carriedByBIRD(t, c, b, "BIRD with `bird-ospf-hub.conf`:")
+	birdc(t, b[1], "down") // it takes its routes along
 	forgets(t, c, "spoke1", cloud.Network(2))
 	loses(t, c, "spoke1", cloud.Network(2))
 }
 
-func carriedByBIRD(t *testing.T, c *cloud.Cloud) {
+func carriedByBIRD(t *testing.T, c *cloud.Cloud, b []*routing.BIRD, heading string) {
 	t.Helper()
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(0), cloud.HubTunnel())
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(3-n), cloud.HubTunnel())
 	}
+	look(t, c, heading, typing{"birdc": b[1].Client()})
 	ping(t, c.Hosts[0], 2)
 	short(t, c, 1, 2)
 	short(t, c, 2, 1)
@@ -85,4 +87,7 @@ func carriedByBIRD(t *testing.T, c *cloud.Cloud) {
 	// BIRD leaves its route where it is: ours stands in front of it.
 	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
 	check(t, c.Routed("spoke1", cloud.Network(2)))
+	if out := birdc(t, b[1], "show", "route", "10.10.2.0/24", "all"); strings.Contains(out, "10.0.0.12 on") {
+		t.Errorf("BIRD took the shortcut for a route:\n%s", out)
+	}
 }

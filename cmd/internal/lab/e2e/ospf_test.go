@@ -23,6 +23,7 @@ func ospfPointToMultipoint(t *testing.T, m mode) {
 	}
 	other := netip.PrefixFrom(cloud.TunnelAddress(2), 32)
 	learns(t, c, "spoke1", other, cloud.HubTunnel())
+	look(t, c, "FRR with `frr-ospf-p2mp-hub.conf`:", typing{"vtysh": f[1].Client()})
 	ping(t, c.Hosts[0], 2)
 	short(t, c, 1, 2)
 	short(t, c, 2, 1)

@@ -42,9 +42,12 @@ func StartBIRD(ctx context.Context, n *lab.Node, config string) (*BIRD, error) {
 	return b, wait(ctx, b.process, b.socket)
 }
 
+// Client are the options by which birdc finds the node's daemon.
+func (b *BIRD) Client() []string { return []string{"-s", b.socket} }
+
 // Birdc gives what birdc prints for a command.
 func (b *BIRD) Birdc(ctx context.Context, command ...string) (string, error) {
-	return b.Node.Run(ctx, "birdc", append([]string{"-s", b.socket}, command...)...)
+	return b.Node.Run(ctx, "birdc", append(b.Client(), command...)...)
 }
 
 // Daemon is the process.

@@ -76,16 +76,19 @@ func (f *FRR) Load(ctx context.Context, config string) error {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return err
 	}
-	out, err := f.Node.Run(ctx, "vtysh", "--vty_socket", f.dir, "-f", file)
+	out, err := f.Node.Run(ctx, "vtysh", append(f.Client(), "-f", file)...)
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
 }
 
+// Client are the options by which vtysh finds the node's daemons.
+func (f *FRR) Client() []string { return []string{"--vty_socket", f.dir} }
+
 // Vtysh gives what vtysh prints for commands, one after the other.
 func (f *FRR) Vtysh(ctx context.Context, commands ...string) (string, error) {
-	args := []string{"--vty_socket", f.dir}
+	args := f.Client()
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
