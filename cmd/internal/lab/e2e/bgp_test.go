@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"dmvpn/cmd/internal/lab/cloud"
@@ -16,6 +17,11 @@ func TestBGPCarriesThePrefixes(t *testing.T) { modes(t, bgpCarriesThePrefixes) }
 
 func bgpCarriesThePrefixes(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
+	for range 3 { // nothing is learnt yet: guard keeps it from the default route
+		if _, err := c.Hosts[0].Ping(cloud.Host(2), 0, shortly); err == nil {
+			t.Error("a packet came through before there was a route")
+		}
+	}
 	f := frr(t, c, "frr-ibgp-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
@@ -88,4 +94,30 @@ func bgpSummarises(t *testing.T, m mode) {
 	check(t, c.Spokes[1].SetUp(cloud.LAN, true))
 	learns(t, c, "hub", cloud.Network(2), cloud.TunnelAddress(2))
 	short(t, c, 1, 2)
+}
+
+// TestKernelRoutesAreRedistributedAndOursAreNot: an operator's static route reaches the hub, the
+// shortcut and what stands unreachable do not.
+func TestKernelRoutesAreRedistributedAndOursAreNot(t *testing.T) {
+	t.Parallel()
+	c := carried(t, mode{encrypted: true}, 2, "hub.toml")
+	f := frr(t, c, "frr-ibgp-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
+	check(t, f[1].Load(t.Context(), example(t, "frr-redistribute-kernel.conf", 1)))
+	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
+	ping(t, c.Hosts[0], 2)
+	short(t, c, 1, 2)
+	_, err := c.Spokes[0].Run(t.Context(), "ip", "route", "add", "10.10.77.0/24", "via", cloud.Host(1).String())
+	check(t, err)
+	learns(t, c, "hub", netip.MustParsePrefix("10.10.77.0/24"), cloud.TunnelAddress(1))
+	out := f.typed(t, 0, "show bgp ipv4 unicast neighbors 10.0.0.11 routes")
+	for _, prefix := range []string{"10.10.1.0/24", "10.10.77.0/24"} {
+		if !strings.Contains(out, prefix) {
+			t.Errorf("no %s from spoke1 in\n%s", prefix, out)
+		}
+	}
+	for _, prefix := range []string{"10.10.2.0/2", "10.10.2.128", "10.10.0.0/16", "10.0.0.0/24"} {
+		if strings.Contains(out, prefix) {
+			t.Errorf("spoke1 announces %s:\n%s", prefix, out)
+		}
+	}
 }
