@@ -39,7 +39,7 @@ demo: build
 
 test: build
 	@tools/setup test
-	$(GO) test -count=1 -timeout 10m $(if $(root),-exec '$(root)') ./...
+	$(GO) test -count=1 -timeout 20m $(if $(root),-exec '$(root)') ./...
 
 test-vm: build
 	@tools/setup vm

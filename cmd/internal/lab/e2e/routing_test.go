@@ -36,6 +36,35 @@ func example(t *testing.T, name string, n int) string {
 
 var onlyEncrypted = regexp.MustCompile(`(?m)^(\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
 
+// TestEveryExampleIsRun: no file lies in docs/examples/routing that no test runs, or that the
+// page about routing daemons does not name.
+func TestEveryExampleIsRun(t *testing.T) {
+	examples, err := filepath.Glob(filepath.Join(tree, "docs/examples/routing/*"))
+	check(t, err)
+	tests, err := filepath.Glob("*_test.go")
+	check(t, err)
+	var code []byte
+	for _, file := range tests {
+		text, err := os.ReadFile(file)
+		check(t, err)
+		code = append(code, text...)
+	}
+	page, err := os.ReadFile(filepath.Join(tree, "docs/routing.md"))
+	check(t, err)
+	if len(examples) < 10 {
+		t.Errorf("only %d examples", len(examples))
+	}
+	for _, file := range examples {
+		name := filepath.Base(file)
+		if !strings.Contains(string(code), `"`+name+`"`) {
+			t.Errorf("%s is run by no test", name)
+		}
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/routing.md does not name %s", name)
+		}
+	}
+}
+
 // carried is a cloud with the configuration of docs/examples/routing, its spokes registered:
 // a routing daemon is to carry the prefixes.
 func carried(t *testing.T, m mode, spokes int, hub string) *cloud.Cloud {
