@@ -31,7 +31,14 @@ func (f *flow) idle() bool { return len(f.buf) == 0 }
 
 // hash is the same for packets of one flow; fragments, which have no ports, may have another.
 func (p inner) hash() uint32 {
-	h := binary.BigEndian.Uint32(p.b[12:])*0x9e3779b1 ^ binary.BigEndian.Uint32(p.b[16:])
+	var h uint32
+	if p.six() {
+		// The flow label tells flows apart as well as ports do.
+		a := binary.BigEndian.Uint64(p.b[8:]) ^ binary.BigEndian.Uint64(p.b[16:]) ^ binary.BigEndian.Uint64(p.b[24:])*3 ^ binary.BigEndian.Uint64(p.b[32:])*3
+		h = (uint32(a>>32)*0x9e3779b1^uint32(a))*0x9e3779b1 ^ binary.BigEndian.Uint32(p.b)
+	} else {
+		h = binary.BigEndian.Uint32(p.b[12:])*0x9e3779b1 ^ binary.BigEndian.Uint32(p.b[16:])
+	}
 	if l4 := p.payload(); p.fragment()&^flagDF == 0 && len(l4) >= 4 && (p.protocol() == protocolTCP || p.protocol() == protocolUDP) {
 		h = h*0x9e3779b1 ^ binary.BigEndian.Uint32(l4)
 	}
@@ -64,7 +71,7 @@ const (
 // segmentable gives the lengths of the header of TCP or UDP and of the payload of a packet
 // that may be part of a larger one; a payload of 0: it may not.
 func (p inner) segmentable() (l4, payload int) {
-	if p.header != ipHeader || p.fragment() != flagDF {
+	if p.header != ipHeader && !p.six() || p.fragment() != flagDF {
 		return 0, 0
 	}
 	b := p.payload()
@@ -100,8 +107,7 @@ func (f *flow) grows(id tables.PeerID, in inner) bool {
 	}
 	have := f.buf[vnetHeader:]
 	l4, old := in.payload(), have[f.header:]
-	// Addresses, protocol, TTL, TOS, ports.
-	if !bytes.Equal(in.b[12:20], have[12:20]) || in.b[9] != have[9] || in.b[8] != have[8] || in.b[1] != have[1] || !bytes.Equal(l4[:4], old[:4]) {
+	if !sameHeader(in, inner{have, f.header}) || !bytes.Equal(l4[:4], old[:4]) { // ports
 		return false
 	}
 	switch in.protocol() {
@@ -118,6 +124,15 @@ func (f *flow) grows(id tables.PeerID, in inner) bool {
 	}
 	header, payload := in.segmentable()
 	return header == f.l4 && payload > 0 && payload <= f.size && len(have)+payload <= 65535
+}
+
+// sameHeader compares what stays the same in the IP headers of a flow: addresses, protocol,
+// TTL, TOS, and the flow label.
+func sameHeader(a, b inner) bool {
+	if a.six() || b.six() {
+		return bytes.Equal(a.b[:4], b.b[:4]) && bytes.Equal(a.b[6:ip6Header], b.b[6:ip6Header])
+	}
+	return bytes.Equal(a.b[12:20], b.b[12:20]) && a.b[9] == b.b[9] && a.b[8] == b.b[8] && a.b[1] == b.b[1]
 }
 
 // grow appends it; full says that nothing may follow.
@@ -140,7 +155,7 @@ func (f *flow) grow(in inner) (full bool) {
 func (f *flow) finish() vnet {
 	whole := inner{f.buf[vnetHeader:], f.header}
 	whole.seal()
-	v := vnet{flags: vnetNeedsSum, gsoType: gsoTCPv4, headers: uint16(f.header + f.l4), gsoSize: uint16(f.size),
+	v := vnet{flags: vnetNeedsSum, gsoType: whole.gsoTCP(), headers: uint16(f.header + f.l4), gsoSize: uint16(f.size),
 		sumStart: uint16(f.header), sumOffset: 16}
 	l4 := whole.payload()
 	if whole.protocol() == protocolUDP {

@@ -39,8 +39,8 @@ func (r *recorder) packets(t rapid.TB) (all []inner) {
 			all = append(all, p)
 			continue
 		}
-		l4 := map[uint8]uint16{gsoTCPv4: tcpHeader, gsoUDPL4: udpHeader}[v.gsoType]
-		if v.flags != vnetNeedsSum || v.sumStart != ipHeader || v.headers != ipHeader+l4 {
+		l4 := map[uint8]uint16{gsoTCPv4: tcpHeader, gsoTCPv6: tcpHeader, gsoUDPL4: udpHeader}[v.gsoType]
+		if v.flags != vnetNeedsSum || int(v.sumStart) != p.header || int(v.headers) != p.header+int(l4) {
 			t.Fatalf("virtio_net_hdr: %+v", v)
 		}
 		if !p.segment(v, nil, func(s inner) {
@@ -53,19 +53,24 @@ func (r *recorder) packets(t rapid.TB) (all []inner) {
 }
 
 // sameFlow is what keeps its order.
-func sameFlow(p inner) string { return fmt.Sprintf("%x %x", p.b[9:10], p.b[12:24]) }
+func sameFlow(p inner) string {
+	return fmt.Sprint(p.protocol(), p.source(), p.destination(), p.payload()[:4])
+}
 
 // timeless is a packet without its identification, which says nothing without fragments.
 func timeless(p inner) string {
 	b := append([]byte(nil), p.b...)
-	if p.fragment() == flagDF {
+	if !p.six() && p.fragment() == flagDF {
 		clear(b[4:6])
 		clear(b[10:12])
 	}
 	return string(b)
 }
 
-// segmentOf makes a packet of a flow: TCP of even ones, UDP of odd ones.
+const sixth = 10 // the first flow of IPv6
+
+// segmentOf makes a packet of a flow: TCP of even ones, UDP of odd ones, in IPv6 those from
+// sixth on.
 func segmentOf(flow int, sequence uint32, payload int, fault string) inner {
 	b := []byte{0x45, 0, 0, 0, 0, 9, 0x40, 0, 64, protocolTCP, 0, 0, 10, 1, 0, byte(flow), 10, 2, 0, 1}
 	if flow%2 == 1 {
@@ -89,6 +94,9 @@ func segmentOf(flow int, sequence uint32, payload int, fault string) inner {
 	}
 	p := inner{b, ipHeader}
 	p.seal()
+	if flow >= sixth {
+		p = as6(p)
+	}
 	sum := 16
 	if flow%2 == 1 {
 		sum = 6
@@ -117,7 +125,7 @@ func TestMergedPacketsComeApartAsTheyCame(t *testing.T) {
 			m := newMerger(p, 0)
 			want, sequence := map[string][]string{}, map[int]uint32{}
 			for range rapid.IntRange(1, 200).Draw(t, "packets") {
-				flow := rapid.IntRange(0, 5).Draw(t, "flow")
+				flow := rapid.SampledFrom([]int{0, 1, 2, 3, sixth, sixth + 1, sixth + 2}).Draw(t, "flow")
 				size := rapid.SampledFrom([]int{100, 100, 100, 100, 1200, 7, 0}).Draw(t, "payload")
 				fault := rapid.SampledFrom(faults).Draw(t, "fault")
 				if fault == "gap" {
@@ -168,6 +176,21 @@ func TestPacketsAreMerged(t *testing.T) {
 				m.add(id, segmentOf(0, uint32(i*1000), 1000, ""))
 			}
 		}, 1},
+		{"40 segments of TCP in IPv6", false, func(m *merger) {
+			for i := range 40 {
+				m.add(id, segmentOf(sixth, uint32(i*1000), 1000, ""))
+			}
+		}, 1},
+		{"64 datagrams in IPv6", false, func(m *merger) {
+			for range 64 {
+				m.add(id, segmentOf(sixth+1, 0, 64, ""))
+			}
+		}, 1},
+		{"64 datagrams in IPv6, and a kernel without GSO of UDP", true, func(m *merger) {
+			for range 64 {
+				m.add(id, segmentOf(sixth+1, 0, 64, ""))
+			}
+		}, 64},
 		{"64 datagrams", false, func(m *merger) {
 			for range 64 {
 				m.add(id, segmentOf(1, 0, 64, ""))

@@ -73,5 +73,10 @@ func (p *Pump) replicate(s *sealer, v vnet, packet inner) {
 	}
 }
 
-// onLink says whether a packet is for a group of the link alone, 224.0.0.0/24.
-func (p inner) onLink() bool { return p.b[16] == 224 && p.b[17] == 0 && p.b[18] == 0 }
+// onLink says whether a packet is for a group of the link alone, 224.0.0.0/24 or ff02::/16.
+func (p inner) onLink() bool {
+	if p.six() {
+		return p.b[24] == 0xff && p.b[25]&0x0f == 2
+	}
+	return p.b[16] == 224 && p.b[17] == 0 && p.b[18] == 0
+}

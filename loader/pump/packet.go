@@ -6,31 +6,39 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"dmvpn/loader/underlay"
 )
 
-// Specification: RFC 791, RFC 9293.
+// Specification: RFC 791, RFC 8200, RFC 9293.
 const (
-	protocolICMP = 1
-	protocolTCP  = 6
-	protocolUDP  = 17
+	protocolICMP     = 1
+	protocolTCP      = 6
+	protocolUDP      = 17
+	protocolFragment = 44 // of IPv6, section 4.5
+	protocolICMPv6   = 58
 
 	flagDF     = 0x4000
 	flagMF     = 0x2000
 	offsetMask = 0x1fff
 
 	ipHeader  = 20
+	ip6Header = 40
 	tcpHeader = 20
 	udpHeader = 8
 )
 
-// inner is an IPv4 packet whose header was checked against its octets.
+// inner is an IP packet whose header was checked against its octets.
 type inner struct {
 	b      []byte // the packet, no more
-	header int    // octets of its header
+	header int    // octets of its header; of IPv6 without what extends it
 }
 
 // parseInner checks what the header says; octets after the packet are cut off.
 func parseInner(b []byte) (inner, bool) {
+	if len(b) >= ip6Header && b[0]>>4 == 6 {
+		return parseInner6(b)
+	}
 	if len(b) < ipHeader || b[0]>>4 != 4 {
 		return inner{}, false
 	}
@@ -46,17 +54,90 @@ func parseInner(b []byte) (inner, bool) {
 	return p, true
 }
 
-func (p inner) tos() uint8              { return p.b[1] }
-func (p inner) protocol() uint8         { return p.b[9] }
-func (p inner) fragment() uint16        { return binary.BigEndian.Uint16(p.b[6:]) }
-func (p inner) mayFragment() bool       { return p.fragment()&flagDF == 0 }
-func (p inner) first() bool             { return p.fragment()&offsetMask == 0 }
-func (p inner) source() netip.Addr      { return netip.AddrFrom4([4]byte(p.b[12:16])) }
-func (p inner) destination() netip.Addr { return netip.AddrFrom4([4]byte(p.b[16:20])) }
-func (p inner) payload() []byte         { return p.b[p.header:] }
+func parseInner6(b []byte) (inner, bool) {
+	total := ip6Header + int(binary.BigEndian.Uint16(b[4:]))
+	if total == ip6Header && len(b) > 0xffff { // GSO above 64 KiB
+		total = len(b)
+	}
+	if total > len(b) {
+		return inner{}, false
+	}
+	return inner{b[:total], ip6Header}, true
+}
 
-// seal writes length and checksum of the header.
+func (p inner) six() bool         { return p.b[0]>>4 == 6 }
+func (p inner) mayFragment() bool { return p.fragment()&flagDF == 0 }
+func (p inner) payload() []byte   { return p.b[p.header:] }
+
+// tos is the TOS octet of IPv4, the traffic class of IPv6.
+func (p inner) tos() uint8 {
+	if p.six() {
+		return p.b[0]<<4 | p.b[1]>>4
+	}
+	return p.b[1]
+}
+
+// protocol is what follows the header.
+func (p inner) protocol() uint8 {
+	if p.six() {
+		return p.b[6]
+	}
+	return p.b[9]
+}
+
+// fragment is IPv4's field; IPv6 is never cut on its way.
+func (p inner) fragment() uint16 {
+	if p.six() {
+		return flagDF
+	}
+	return binary.BigEndian.Uint16(p.b[6:])
+}
+
+// first says that it is no later fragment.
+func (p inner) first() bool {
+	if p.six() {
+		extension := p.payload()
+		return p.protocol() != protocolFragment || len(extension) >= 4 && binary.BigEndian.Uint16(extension[2:])>>3 == 0
+	}
+	return p.fragment()&offsetMask == 0
+}
+
+func (p inner) source() netip.Addr {
+	if p.six() {
+		return netip.AddrFrom16([16]byte(p.b[8:24]))
+	}
+	return netip.AddrFrom4([4]byte(p.b[12:16]))
+}
+
+func (p inner) destination() netip.Addr {
+	if p.six() {
+		return netip.AddrFrom16([16]byte(p.b[24:40]))
+	}
+	return netip.AddrFrom4([4]byte(p.b[16:20]))
+}
+
+// greProtocol is the packet's type in GRE.
+func (p inner) greProtocol() uint16 {
+	if p.six() {
+		return underlay.ProtocolIPv6
+	}
+	return underlay.ProtocolIPv4
+}
+
+// largestMSS is that of a segment without options in packets of mtu octets.
+func (p inner) largestMSS(mtu int) int {
+	if p.six() {
+		return mtu - ip6Header - tcpHeader
+	}
+	return mtu - ipHeader - tcpHeader
+}
+
+// seal writes length and checksum of the header, which IPv6 has none of.
 func (p inner) seal() {
+	if p.six() {
+		binary.BigEndian.PutUint16(p.b[4:], uint16(len(p.b)-ip6Header))
+		return
+	}
 	binary.BigEndian.PutUint16(p.b[2:], uint16(len(p.b)))
 	binary.BigEndian.PutUint16(p.b[10:], 0)
 	binary.BigEndian.PutUint16(p.b[10:], ^fold(sum(0, p.b[:p.header])))
@@ -64,7 +145,11 @@ func (p inner) seal() {
 
 // pseudo begins the checksum of TCP and UDP over the payload.
 func (p inner) pseudo() uint32 {
-	return sum(uint32(p.protocol())+uint32(len(p.b)-p.header), p.b[12:20])
+	s := uint32(p.protocol()) + uint32(len(p.b)-p.header)
+	if p.six() {
+		return sum(s, p.b[8:40])
+	}
+	return sum(s, p.b[12:20])
 }
 
 // sum adds the octets to a checksum that is not yet folded; what is behind them, if
@@ -116,6 +201,10 @@ func fold(s uint32) uint16 {
 
 // setECN writes the field and corrects the header checksum, RFC 1624 equation 3.
 func (p inner) setECN(ecn uint8) {
+	if p.six() {
+		p.b[1] = p.b[1]&^(3<<4) | ecn<<4
+		return
+	}
 	before := binary.BigEndian.Uint16(p.b)
 	p.b[1] = p.b[1]&^3 | ecn
 	after := binary.BigEndian.Uint16(p.b)

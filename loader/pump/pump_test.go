@@ -60,7 +60,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 
 	host := must(kernel.Open())(t)
 	t.Cleanup(host.Close)
-	device := must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400}))(t)
+	device := must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24"), netip.MustParsePrefix("fd00::11/64")}, MTU: 1400}))(t)
 	out := must(host.Underlay(kernel.UnderlaySpec{Device: "w0"}))(t)
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })
@@ -154,11 +154,11 @@ func (w *wire) arrives(t *testing.T, at netip.Addr) inner {
 	c := w.far[at]
 	check(t, c.File().SetReadDeadline(time.Now().Add(5*time.Second)))
 	got := must(c.Read(make([]byte, underlay.MaxPacket)))(t)
-	if got.Source != local || got.Protocol != underlay.ProtocolIPv4 || got.Key != key {
+	if got.Source != local || got.Key != key {
 		t.Fatalf("got %+v", got)
 	}
 	p, ok := parseInner(got.Payload)
-	if !ok || fold(sum(0, p.b[:p.header])) != 0xffff {
+	if !ok || got.Protocol != p.greProtocol() || !p.six() && fold(sum(0, p.b[:p.header])) != 0xffff {
 		t.Fatalf("not a good inner packet: %x", got.Payload)
 	}
 	return p
@@ -177,7 +177,7 @@ func udp4(from, to string, port uint16, data []byte) []byte {
 
 func listen(t *testing.T, at string) *net.UDPConn {
 	t.Helper()
-	c := must(net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at))))(t)
+	c := must(net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at))))(t)
 	t.Cleanup(func() { _ = c.Close() })
 	check(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
 	return c

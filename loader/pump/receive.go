@@ -39,11 +39,11 @@ func (p *Pump) deliver(id tables.PeerID, packet underlay.Packet) tables.Reason {
 	if !ok || !peer.Up {
 		return tables.DropPeerDown
 	}
-	if packet.Protocol != underlay.ProtocolIPv4 {
+	if packet.Protocol != underlay.ProtocolIPv4 && packet.Protocol != underlay.ProtocolIPv6 {
 		return tables.DropInnerProtocol
 	}
 	in, ok := parseInner(packet.Payload)
-	if !ok {
+	if !ok || in.greProtocol() != packet.Protocol {
 		return tables.DropInnerHeader
 	}
 	ecn, ok := ecnExit(in.tos(), packet.TOS)
@@ -54,7 +54,7 @@ func (p *Pump) deliver(id tables.PeerID, packet underlay.Packet) tables.Reason {
 		in.setECN(ecn)
 	}
 	if p.config.MSSClamp {
-		in.clampMSS(p.mtu(peer) - ipHeader - tcpHeader)
+		in.clampMSS(in.largestMSS(p.mtu(peer)))
 	}
 	p.writing.Lock()
 	defer p.writing.Unlock()

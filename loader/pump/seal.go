@@ -236,10 +236,10 @@ func (s *sealer) protect(id tables.PeerID, v vnet, packet inner) {
 		return
 	}
 	if v.gsoType == gsoNone {
-		s.add(id, a, underlay.ProtocolIPv4, packet.tos(), packet.b)
+		s.add(id, a, packet.greProtocol(), packet.tos(), packet.b)
 		return
 	}
-	if !packet.segment(v, s.segment[:0], func(segment inner) { s.add(id, a, underlay.ProtocolIPv4, segment.tos(), segment.b) }) {
+	if !packet.segment(v, s.segment[:0], func(segment inner) { s.add(id, a, segment.greProtocol(), segment.tos(), segment.b) }) {
 		p.config.Tables.CountDrop(id, tables.DropInnerHeader, len(packet.b))
 	}
 }

@@ -64,7 +64,7 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	t.Cleanup(host.Close)
 	s := &site{t: t, at: netip.AddrPortFrom(netip.MustParseAddr(address), 4500),
 		nhrp: make(chan string, 8), unknown: make(chan uint32, 8), moved: make(chan netip.AddrPort, 8)}
-	s.device = must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix(inside)}, MTU: 1400}))(t)
+	s.device = must(host.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix(inside + "/24"), netip.MustParsePrefix(of6(inside) + "/64")}, MTU: 1400}))(t)
 	out := must(host.Underlay(kernel.UnderlaySpec{Device: device}))(t)
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })
@@ -141,6 +141,7 @@ func join(t *testing.T, near, far *site, nearIP, farIP string, x esp.Transform) 
 		hop := netip.MustParseAddr(ip)
 		id := must(s.tables.Admit(s.device.Index, tables.Endpoint{NBMA: other.at.Addr()}, hop, 0))(t)
 		check(t, s.tables.Bind(s.device.Index, hop, id))
+		check(t, s.tables.Bind(s.device.Index, netip.MustParseAddr(of6(ip)), id))
 		made[i] = &esp.Association{
 			Peer: 1, Owner: &Secured{Pump: s.pump, Peer: id},
 			In:  must(esp.NewInbound(esp.InboundConfig{SPI: spis[i], Extended: true, Transform: x}))(t),
@@ -153,6 +154,9 @@ func join(t *testing.T, near, far *site, nearIP, farIP string, x esp.Transform) 
 	return made[0], made[1]
 }
 
+// of6 is the IPv6 address inside of who has one of IPv4: fd00::11 of 10.0.0.11.
+func of6(inside string) string { return strings.Replace(inside, "10.0.0.", "fd00::", 1) }
+
 func newSites(t *testing.T, change func(*Config)) (near, far *site, other string, run func(string) string) {
 	t.Helper()
 	netnstest.Enter(t)
@@ -162,8 +166,8 @@ func newSites(t *testing.T, change func(*Config)) (near, far *site, other string
 	netnstest.Run(t, "ip link set w0 up")
 	run("ip address add 192.0.2.1/24 dev w1")
 	run("ip link set w1 up")
-	near = newSite(t, "w0", "192.0.2.11", "10.0.0.11/24", change)
-	netnstest.In(t, pid, func() { far = newSite(t, "w1", "192.0.2.1", "10.0.0.1/24", change) })
+	near = newSite(t, "w0", "192.0.2.11", "10.0.0.11", change)
+	netnstest.In(t, pid, func() { far = newSite(t, "w1", "192.0.2.1", "10.0.0.1", change) })
 	return near, far, pid, run
 }
 
@@ -200,16 +204,17 @@ func TestProtectedTunnelCarriesTCP(t *testing.T) {
 		name              string
 		inUDP, tunnelMode bool
 	}{{"transport mode in UDP", true, false}, {"transport mode", false, false}, {"tunnel mode in UDP", true, true}, {"tunnel mode", false, true}} {
-		t.Run(c.name, func(t *testing.T) { carriesTCP(t, c.inUDP, c.tunnelMode) })
+		t.Run(c.name, func(t *testing.T) { carriesTCP(t, "10.0.0.1", c.inUDP, c.tunnelMode) })
+		t.Run(c.name+", IPv6 inside", func(t *testing.T) { carriesTCP(t, "fd00::1", c.inUDP, c.tunnelMode) })
 	}
 }
 
-func carriesTCP(t *testing.T, inUDP, tunnelMode bool) {
+func carriesTCP(t *testing.T, inside string, inUDP, tunnelMode bool) {
 	near, far, pid, _ := newSites(t, nil)
 	a, b := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 	wrapped(t, near, far, a, b, inUDP, tunnelMode)
 	var l net.Listener
-	netnstest.In(t, pid, func() { l = must(net.Listen("tcp4", "10.0.0.1:5001"))(t) })
+	netnstest.In(t, pid, func() { l = must(net.Listen("tcp", net.JoinHostPort(inside, "5001")))(t) })
 	defer l.Close()
 	data := make([]byte, 32<<20)
 	_, _ = rand.Read(data)
@@ -226,7 +231,7 @@ func carriesTCP(t *testing.T, inUDP, tunnelMode bool) {
 		}
 		sums <- [32]byte(h.Sum(nil))
 	}()
-	c := must(net.DialTimeout("tcp4", "10.0.0.1:5001", 5*time.Second))(t)
+	c := must(net.DialTimeout("tcp", net.JoinHostPort(inside, "5001"), 5*time.Second))(t)
 	defer c.Close()
 	check(t, c.SetDeadline(time.Now().Add(60*time.Second)))
 	start := time.Now()
@@ -264,15 +269,21 @@ func carriesTCP(t *testing.T, inUDP, tunnelMode bool) {
 
 // Other packets cross as they are: UDP of every length, ICMP, NHRP.
 func TestProtectedTunnelCarriesEverythingElse(t *testing.T) {
+	for inside, largest := range map[string]int{"10.0.0.1": 1372, "fd00::1": 1352} {
+		t.Run(inside, func(t *testing.T) { carriesEverythingElse(t, inside, largest) })
+	}
+}
+
+func carriesEverythingElse(t *testing.T, inside string, largest int) {
 	near, far, pid, run := newSites(t, nil)
 	a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 	var server *net.UDPConn
-	netnstest.In(t, pid, func() { server = listen(t, "10.0.0.1:5002") })
+	netnstest.In(t, pid, func() { server = listen(t, net.JoinHostPort(inside, "5002")) })
 	check(t, server.SetReadDeadline(time.Now().Add(20*time.Second)))
-	c := must(net.Dial("udp4", "10.0.0.1:5002"))(t)
+	c := must(net.Dial("udp", net.JoinHostPort(inside, "5002")))(t)
 	defer c.Close()
 	buf := make([]byte, 4000)
-	for n := 0; n <= 1372; n += 49 {
+	for n := 0; n <= largest; n += 49 {
 		data := bytes.Repeat([]byte{byte(n)}, n)
 		must(c.Write(data))(t)
 		m, err := server.Read(buf)
@@ -286,7 +297,7 @@ func TestProtectedTunnelCarriesEverythingElse(t *testing.T) {
 	if m, err := server.Read(buf); err != nil || !bytes.Equal(buf[:m], data) {
 		t.Fatalf("fragments: %v", err)
 	}
-	run("ping -c 3 -i 0.05 -W 2 10.0.0.11")
+	run("ping -c 3 -i 0.05 -W 2 " + inside + "1")
 	check(t, near.pump.SendSecure(a, []byte("registration request")))
 	select {
 	case got := <-far.nhrp:

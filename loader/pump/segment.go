@@ -11,6 +11,7 @@ const (
 
 	gsoNone  = 0
 	gsoTCPv4 = 1
+	gsoTCPv6 = 4
 	gsoUDPL4 = 5
 	gsoECN   = 0x80
 )
@@ -49,6 +50,14 @@ func (p inner) complete(v vnet, skip int) bool {
 	return true
 }
 
+// gsoTCP is the type of a GSO packet of TCP.
+func (p inner) gsoTCP() uint8 {
+	if p.six() {
+		return gsoTCPv6
+	}
+	return gsoTCPv4
+}
+
 // segment cuts a GSO packet into what goes onto the wire, each with its length,
 // identification, sequence number, flags and checksums, and hands them to emit
 // one by one: they share one buffer, scratch if it is large enough. False says that
@@ -57,7 +66,7 @@ func (p inner) segment(v vnet, scratch []byte, emit func(inner)) bool {
 	l4 := p.payload()
 	header := udpHeader
 	switch {
-	case v.gsoType == gsoTCPv4 && p.protocol() == protocolTCP && len(l4) >= tcpHeader:
+	case v.gsoType == p.gsoTCP() && p.protocol() == protocolTCP && len(l4) >= tcpHeader:
 		header = int(l4[12]>>4) * 4
 		if header < tcpHeader {
 			return false
@@ -75,12 +84,14 @@ func (p inner) segment(v vnet, scratch []byte, emit func(inner)) bool {
 	if cap(buf) < len(headers)+int(v.gsoSize) {
 		buf = make([]byte, len(headers)+int(v.gsoSize))
 	}
-	id := binary.BigEndian.Uint16(p.b[4:])
+	id, six := binary.BigEndian.Uint16(p.b[4:]), p.six()
 	for at := 0; at < len(data); at += int(v.gsoSize) {
 		part := data[at:min(len(data), at+int(v.gsoSize))]
 		s := inner{append(append(buf[:0], headers...), part...), p.header}
-		binary.BigEndian.PutUint16(s.b[4:], id)
-		id++
+		if !six {
+			binary.BigEndian.PutUint16(s.b[4:], id)
+			id++
+		}
 		s.seal()
 		if s.protocol() == protocolTCP {
 			s.sealTCP(at, at+len(part) == len(data))
@@ -119,7 +130,7 @@ func (p inner) sealUDP() {
 	binary.BigEndian.PutUint16(udp[6:], checksum)
 }
 
-// fragments cuts a packet into fragments of at most mtu octets, RFC 791 section
+// fragments cuts an IPv4 packet into fragments of at most mtu octets, RFC 791 section
 // 3.2, and hands them to emit; they share one buffer. Options that are not to be
 // copied become no-operations behind the first.
 func (p inner) fragments(mtu int, emit func(inner)) bool {

@@ -21,7 +21,30 @@ func tcp4(options, data []byte) inner {
 	return p
 }
 
+// tcp6 is the same in IPv6.
+func tcp6(options, data []byte) inner {
+	p := tcp4(options, data)
+	return as6(p)
+}
+
+// as6 puts what an IPv4 packet carries into IPv6, between addresses that end as its own do.
+func as6(p inner) inner {
+	b := make([]byte, ip6Header, ip6Header+len(p.payload()))
+	b[0], b[1], b[3] = 0x60|p.tos()>>4, p.tos()<<4, 9
+	b[6], b[7] = p.protocol(), p.b[8]
+	for i, at := range []int{8, 24} {
+		b[at] = 0xfd
+		copy(b[at+12:], p.b[12+4*i:16+4*i])
+	}
+	six := inner{append(b, p.payload()...), ip6Header}
+	six.seal()
+	return six
+}
+
 func good(p inner) bool {
+	if p.six() {
+		return fold(sum(p.pseudo(), p.payload())) == 0xffff && int(binary.BigEndian.Uint16(p.b[4:])) == len(p.b)-ip6Header
+	}
 	return fold(sum(0, p.b[:p.header])) == 0xffff && fold(sum(p.pseudo(), p.payload())) == 0xffff &&
 		int(binary.BigEndian.Uint16(p.b[2:])) == len(p.b)
 }
@@ -31,10 +54,13 @@ func TestTCPIsCutIntoSegments(t *testing.T) {
 		options := make([]byte, 4*rapid.IntRange(0, 10).Draw(t, "options"))
 		data := rapid.SliceOfN(rapid.Byte(), 1, 4000).Draw(t, "data")
 		size := rapid.IntRange(1, 1500).Draw(t, "size")
-		packet := tcp4(options, data)
+		packet, kind := tcp4(options, data), uint8(gsoTCPv4)
+		if rapid.Bool().Draw(t, "IPv6") {
+			packet, kind = tcp6(options, data), gsoTCPv6
+		}
 		var got []byte
 		n := 0
-		whole := packet.segment(vnet{gsoType: gsoTCPv4, gsoSize: uint16(size)}, nil, func(s inner) {
+		whole := packet.segment(vnet{gsoType: kind, gsoSize: uint16(size)}, nil, func(s inner) {
 			tcp := s.payload()
 			offset := binary.BigEndian.Uint32(tcp[4:]) - 0xffffff00
 			last := len(got)+len(tcp)-tcpHeader-len(options) == len(data)
@@ -43,7 +69,9 @@ func TestTCPIsCutIntoSegments(t *testing.T) {
 				t.Fatalf("checksums or length of %x", s.b)
 			case int(offset) != len(got):
 				t.Fatalf("sequence number of offset %d at %d", offset, len(got))
-			case binary.BigEndian.Uint16(s.b[4:]) != uint16(0x1234+n):
+			case s.six() != packet.six() || s.six() && !bytes.Equal(s.b[:4], packet.b[:4]):
+				t.Fatalf("header of segment %d: %x", n, s.b[:ip6Header])
+			case !s.six() && binary.BigEndian.Uint16(s.b[4:]) != uint16(0x1234+n):
 				t.Fatalf("identification of segment %d: %x", n, s.b[4:6])
 			case last != (tcp[13]&0x09 == 0x09) || (n == 0) != (tcp[13]&0x80 != 0):
 				t.Fatalf("flags of segment %d: %x", n, tcp[13])
@@ -58,15 +86,17 @@ func TestTCPIsCutIntoSegments(t *testing.T) {
 }
 
 func TestUDPIsCutIntoDatagrams(t *testing.T) {
-	packet, _ := parseInner(udp4("10.0.0.1", "10.0.0.2", 99, []byte("aaabbbc")))
-	var got []string
-	if !packet.segment(vnet{gsoType: gsoUDPL4, gsoSize: 3}, nil, func(s inner) {
-		if !good(s) || int(binary.BigEndian.Uint16(s.payload()[4:])) != len(s.payload()) {
-			t.Errorf("lengths or checksums of %x", s.b)
+	four, _ := parseInner(udp4("10.0.0.1", "10.0.0.2", 99, []byte("aaabbbc")))
+	for _, packet := range []inner{four, as6(four)} {
+		var got []string
+		if !packet.segment(vnet{gsoType: gsoUDPL4, gsoSize: 3}, nil, func(s inner) {
+			if !good(s) || int(binary.BigEndian.Uint16(s.payload()[4:])) != len(s.payload()) {
+				t.Errorf("lengths or checksums of %x", s.b)
+			}
+			got = append(got, string(s.payload()[udpHeader:]))
+		}) || len(got) != 3 || got[0] != "aaa" || got[2] != "c" {
+			t.Errorf("got %q", got)
 		}
-		got = append(got, string(s.payload()[udpHeader:]))
-	}) || len(got) != 3 || got[0] != "aaa" || got[2] != "c" {
-		t.Errorf("got %q", got)
 	}
 }
 
@@ -78,6 +108,8 @@ func TestWhatIsNoGSOIsRefused(t *testing.T) {
 		p inner
 		v vnet
 	}{
+		"IPv6 said to be IPv4":        {tcp6(nil, []byte("abc")), vnet{gsoType: gsoTCPv4, gsoSize: 1}},
+		"IPv4 said to be IPv6":        {tcp4(nil, []byte("abc")), vnet{gsoType: gsoTCPv6, gsoSize: 1}},
 		"UDP said to be TCP":          {udp, vnet{gsoType: gsoTCPv4, gsoSize: 1}},
 		"a size of 0":                 {udp, vnet{gsoType: gsoUDPL4}},
 		"a kind that is not known":    {udp, vnet{gsoType: 9, gsoSize: 1}},

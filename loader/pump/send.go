@@ -83,10 +83,10 @@ func (p *Pump) transmit(peer tables.Peer, packet inner) (tooBig bool) {
 			p.config.Tables.CountDrop(peer.ID, tables.DropNoSA, len(packet.b))
 			return false
 		}
-		return errors.Is(p.slow.send(peer.ID, a, underlay.ProtocolIPv4, packet.tos(), packet.b), underlay.ErrTooBig)
+		return errors.Is(p.slow.send(peer.ID, a, packet.greProtocol(), packet.tos(), packet.b), underlay.ErrTooBig)
 	}
 	h := p.config.Header
-	h.Protocol = underlay.ProtocolIPv4
+	h.Protocol = packet.greProtocol()
 	c, err := p.conn(peer.Endpoint.NBMA)
 	if err == nil {
 		err = c.Send(peer.Endpoint.NBMA, h, packet.tos(), packet.b)

@@ -153,11 +153,11 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 			return tables.DropNoSA
 		}
 		return tables.DropNone
-	case h.Protocol != underlay.ProtocolIPv4:
+	case h.Protocol != underlay.ProtocolIPv4 && h.Protocol != underlay.ProtocolIPv6:
 		return tables.DropInnerProtocol
 	}
 	in, ok := parseInner(rest)
-	if !ok {
+	if !ok || in.greProtocol() != h.Protocol {
 		return tables.DropInnerHeader
 	}
 	if p.config.Permitted != nil && !p.config.Permitted(owner.Peer, in.source()) {
@@ -175,7 +175,7 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 		if peer, ok := p.config.Tables.Peer(owner.Peer); ok {
 			limit = p.mtu(peer)
 		}
-		in.clampMSS(limit - ipHeader - tcpHeader)
+		in.clampMSS(in.largestMSS(limit))
 	}
 	m := o.merging[p]
 	if m == nil {

@@ -26,6 +26,7 @@ const (
 // Protocols in GRE.
 const (
 	ProtocolIPv4 = 0x0800
+	ProtocolIPv6 = 0x86dd
 	ProtocolNHRP = 0x2001 // RFC 2332 section 5.1
 )
 
