@@ -97,6 +97,8 @@ func TestGSO(t *testing.T) {
 		// segments: the underlay has no offload but receives by GRO, so that the
 		// kernel cuts GRE packets itself, and joins them again.
 		segments bool
+		// a6, b6: the spoke is reached by IPv6.
+		a6, b6 bool
 		// large: octets that a packet on the hub's wire has at least, on average.
 		large uint64
 	}{
@@ -111,12 +113,26 @@ func TestGSO(t *testing.T) {
 		{name: "IPv6 from LAN to LAN through two tunnels of the hub, one without a key", path: six, hubToB: "dmvpn1", flags: flagMSSClamp, large: 4000},
 		{name: "IPv6 to the hub over an underlay without offloads", path: sixToHub, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
 		{name: "an IPv6 hairpin over an underlay without offloads", path: six, hubToB: "dmvpn0", key: 42, flags: keyed, segments: true},
+		{name: "spoke to hub over IPv6", path: toHub, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, large: 4000},
+		{name: "LAN to hub over IPv6", path: lanToHub, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, large: 4000},
+		{name: "a hairpin over IPv6", path: hairpin, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, b6: true, large: 4000},
+		{name: "a hairpin from IPv6 to IPv4", path: hairpin, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, large: 4000},
+		{name: "a hairpin through two tunnels, one without a key and over IPv4", path: hairpin, hubToB: "dmvpn1", flags: flagMSSClamp, a6: true, large: 4000},
+		{name: "a hairpin over IPv6 without offloads", path: hairpin, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, b6: true, segments: true},
+		{name: "a hairpin from IPv6 to IPv4 without offloads", path: hairpin, hubToB: "dmvpn0", key: 42, flags: keyed, b6: true, segments: true},
+		{name: "IPv6 to the hub over IPv6", path: sixToHub, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, large: 4000},
+		{name: "an IPv6 hairpin over IPv6", path: six, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, b6: true, large: 4000},
+		{name: "an IPv6 hairpin from IPv4 to IPv6, two tunnels", path: six, hubToB: "dmvpn1", flags: flagMSSClamp, b6: true, large: 4000},
+		{name: "an IPv6 hairpin over IPv6 without offloads", path: six, hubToB: "dmvpn0", key: 42, flags: keyed, a6: true, b6: true, segments: true},
 		{name: "two tunnels over an underlay without offloads", path: hairpin, hubToB: "dmvpn1", flags: flagMSSClamp, segments: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cloud := newCloud(t, c.hubToB, c.key, c.flags)
 			if strings.Contains(c.path.address, ":") {
 				cloud.carry6(t, c.hubToB)
+			}
+			if c.a6 || c.b6 {
+				cloud.over6(t, c.hubToB, c.a6, c.b6)
 			}
 			if c.segments {
 				for _, n := range []*node{cloud.hub, cloud.a, cloud.b} {

@@ -33,6 +33,9 @@ func (w *world) plainTunnel() DmvpnTunnel {
 	v := DmvpnTunnel{Ifindex: uint32(w.tunnel), UnderlayIfindex: uint32(w.underlay), Key: key,
 		Flags: flagKey | flagMSSClamp, Mtu: 1400, FallbackPeer: hub}
 	v.Local.Octet = addr(local)
+	if w.local6 != "" {
+		v.Local6.Octet = addr(w.local6)
+	}
 	return v
 }
 
@@ -57,8 +60,12 @@ func (w *world) setTunnel(t testing.TB, v DmvpnTunnel) {
 	if v.Ifindex == 0 {
 		return
 	}
-	k = DmvpnTunnelKey{Local: v.Local, Key: v.Key, HasKey: v.Flags & flagKey}
-	must(t, w.maps["dmvpn_tunnel"].Put(k, v))
+	for _, local := range []DmvpnIpAddr{v.Local, v.Local6} {
+		if local != (DmvpnIpAddr{}) {
+			k = DmvpnTunnelKey{Local: local, Key: v.Key, HasKey: v.Flags & flagKey}
+			must(t, w.maps["dmvpn_tunnel"].Put(k, v))
+		}
+	}
 	must(t, w.maps["dmvpn_device"].Put(uint32(w.tunnel), v))
 }
 

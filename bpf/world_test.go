@@ -31,6 +31,7 @@ type world struct {
 	queue       int    // the descriptor of dmvpn0, where Go reads
 	wire        int    // AF_PACKET at v0
 	inside      int    // AF_PACKET at dmvpn0
+	local6      string // outer source of IPv6; "": none
 	raw         int    // the raw GRE socket here
 	linkTo      []byte // Ethernet header of frames to u0
 	maps        map[string]*ebpf.Map

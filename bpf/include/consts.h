@@ -26,6 +26,7 @@
 #define EVENT_RING_BYTES (1 << 20)
 #define EVENT_SNAP 128 /* octets of the packet that an event carries */
 #define OUTER_TTL 64
+#define FLOW_LABEL_MASK 0xfffff
 #define REDIRECT_INTERVAL_NS 8000000000ULL /* per source and destination */
 #define MISS_INTERVAL_NS 1000000000ULL     /* per source and destination */
 #define UNKNOWN_INTERVAL_NS 1000000000ULL  /* per NBMA address, and port of ESP */

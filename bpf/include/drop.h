@@ -12,24 +12,24 @@ enum drop_reason {
 	DROP_UNKNOWN_TUNNEL =
 		5,             /* no tunnel for local address and key; counted, left to the stack */
 	DROP_UNKNOWN_PEER = 6, /* data from an NBMA address that nobody registered */
-	DROP_INNER_PROTOCOL = 7, /* GRE carries what the tunnel does not */
-	DROP_INNER_HEADER = 8,   /* inner IP header is malformed, or cannot be read */
-	DROP_ECN = 9,            /* RFC 6040: outer CE over inner not-ECT */
-	DROP_NO_ROUTE = 10,      /* the FIB has no way for the destination */
-	DROP_NO_NEXTHOP = 11,    /* next hop unresolved, and no hub to go by */
-	DROP_TOO_BIG = 12,       /* above the peer's MTU */
-	DROP_ADJUST_ROOM = 13,   /* the kernel refused to grow or shrink the packet */
-	DROP_PEER_DOWN = 14,     /* the peer's entry is disabled */
-	DROP_CLEARTEXT = 15,     /* GRE in clear on a protected tunnel */
-	DROP_MULTICAST = 16,     /* nobody to copy multicast to */
-	DROP_RECURSION = 17,     /* the outer packet would go into its own tunnel */
-	DROP_QUEUE_FULL = 18,    /* slow path: queue full */
-	DROP_SLOW_PATH = 19,     /* slow path: the send failed */
-	DROP_NO_SA = 20,         /* no usable SA with the peer */
-	DROP_REPLAY = 21,        /* ESP: seen before, or behind the window */
-	DROP_INTEGRITY = 22,     /* ESP: the check value is wrong */
-	DROP_UNKNOWN_SPI = 23,   /* ESP: nobody has this SPI */
-	DROP_SPOOFED = 24,       /* the inner source is not the peer's */
+	DROP_INNER_PROTOCOL = 7,  /* GRE carries what the tunnel does not */
+	DROP_INNER_HEADER = 8,    /* inner IP header is malformed, or cannot be read */
+	DROP_ECN = 9,             /* RFC 6040: outer CE over inner not-ECT */
+	DROP_NO_ROUTE = 10,       /* the FIB has no way for the destination */
+	DROP_NO_NEXTHOP = 11,     /* next hop unresolved, and no hub to go by */
+	DROP_TOO_BIG = 12,        /* above the peer's MTU */
+	DROP_ADJUST_ROOM = 13,    /* the kernel refused to grow or shrink the packet */
+	DROP_PEER_DOWN = 14,      /* the peer's entry is disabled */
+	DROP_CLEARTEXT = 15,      /* GRE in clear on a protected tunnel */
+	DROP_MULTICAST = 16,      /* nobody to copy multicast to */
+	DROP_RECURSION = 17,      /* the outer packet would go into its own tunnel */
+	DROP_QUEUE_FULL = 18,     /* slow path: queue full */
+	DROP_SLOW_PATH = 19,      /* slow path: the send failed */
+	DROP_NO_SA = 20,          /* no usable SA with the peer */
+	DROP_REPLAY = 21,         /* ESP: seen before, or behind the window */
+	DROP_INTEGRITY = 22,      /* ESP: the check value is wrong */
+	DROP_UNKNOWN_SPI = 23,    /* ESP: nobody has this SPI */
+	DROP_SPOOFED = 24,        /* the inner source is not the peer's */
 	DROP_MULTICAST_RATE = 25, /* more multicast than the tunnel may send */
 	DROP_MAX,
 };

@@ -75,24 +75,26 @@ static __always_inline __u32 largest(struct __sk_buff *skb, const struct inner *
 /* send encapsulates and hands over to the underlay. */
 static __always_inline int send(struct __sk_buff *skb, const struct tunnel *t, __u32 id,
 				const struct peer *p, struct peer_stats *s, const struct inner *in,
-				const struct way *way, __u32 l2)
+				struct way *way, __u32 l2)
 {
-	struct bpf_redir_neigh neigh = {.nh_family = AF_INET, .ipv4_nh = way->gateway};
 	__u32 packets = wire_packets(skb, in->length, in->header_len);
+	__u32 protocol = way->six ? ETH_P_IPV6 : ETH_P_IP;
+	__u32 label = way->six ? bpf_get_hash_recalc(skb) : 0;
 
-	if (grow(skb, t, sizeof(struct iphdr) + gre_header_len(t)))
+	if (grow(skb, t, outer_header_len(way->six) + gre_header_len(t), way->six))
 		return to_go(skb, id, TAG_GSO, DROP_ADJUST_ROOM);
 	/* The kernel wants to see a link header before it writes its own. */
 	if (l2 == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0))
 		return drop(skb, id, DROP_ADJUST_ROOM);
-	if (skb->protocol != bpf_htons(ETH_P_IP) && become_ip4(skb))
+	if (skb->protocol != bpf_htons(protocol) && become(skb, protocol))
 		return drop(skb, id, DROP_ADJUST_ROOM);
-	if (fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
+	if (way->six ? fill6(skb, t, &p->nbma, in, ETH_HLEN, label)
+		     : fill(skb, t, unmapped(&p->nbma), in, ETH_HLEN))
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	count_tx(s, packets, in->length);
 	skb->mark = t->mark;
-	if (way->gateway)
-		return bpf_redirect_neigh(way->ifindex, &neigh, sizeof(neigh), 0);
+	if (way->found)
+		return bpf_redirect_neigh(way->ifindex, &way->gateway, sizeof(way->gateway), 0);
 	return bpf_redirect_neigh(way->ifindex, 0, 0, 0);
 }
 
@@ -102,7 +104,7 @@ static __always_inline int egress(struct __sk_buff *skb)
 	struct tunnel *t = bpf_map_lookup_elem(&dmvpn_device, &device);
 	struct ip_addr nexthop;
 	struct inner in = {};
-	struct way way;
+	struct way way = {};
 	struct peer_stats *s;
 	struct peer *p;
 	enum drop_reason reason;
@@ -135,10 +137,13 @@ static __always_inline int egress(struct __sk_buff *skb)
 		clamp_mss(skb, l2 + in.header_len, inner_mtu(t, p) - tcp_headers(&in));
 	if (t->flags & TUNNEL_PROTECTED)
 		return to_go(skb, id, TAG_DATA, DROP_SLOW_PATH);
-	octets += sizeof(struct iphdr) + gre_header_len(t);
-	reason = underlay_way(skb, t, unmapped(&p->nbma), octets, &way);
+	way.six = !is_mapped(&p->nbma);
+	octets += outer_header_len(way.six) + gre_header_len(t);
+	reason = underlay_way(skb, t, &p->nbma, octets, &way);
 	if (reason == DROP_TOO_BIG)
 		return to_go(skb, id, TAG_TOO_BIG, DROP_TOO_BIG);
+	if (way.elsewhere)
+		return to_go(skb, id, TAG_GSO, reason);
 	if (reason)
 		return drop(skb, id, reason);
 	return send(skb, t, id, p, s, &in, &way, l2);

@@ -31,12 +31,11 @@ static __always_inline __u32 gre_header_len(const struct tunnel *t)
 	return t->flags & TUNNEL_KEY ? 8 : 4;
 }
 
-struct outer {
-	struct iphdr ip;
-	__be16 gre_flags;
-	__be16 gre_protocol;
-	__be32 gre_key;
-};
+/* outer_header_len gives the octets of the outer IP header to a peer. */
+static __always_inline __u32 outer_header_len(int six)
+{
+	return six ? sizeof(struct ip6hdr) : sizeof(struct iphdr);
+}
 
 /* from_tunnel says whether the packet came in by a tunnel device of ours. */
 static __always_inline int from_tunnel(const struct __sk_buff *skb, const struct tunnel *t)
@@ -51,10 +50,12 @@ static __always_inline int from_tunnel(const struct __sk_buff *skb, const struct
  * already, and came out of a tunnel of ours, still bears the kernel's marks of
  * that; they fit the new headers, whatever the length of the old ones. For other
  * packets the marks belong to headers that are still there. */
-static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, __u32 octets)
+static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, __u32 octets,
+				int six)
 {
 	const __u64 fixed = BPF_F_ADJ_ROOM_FIXED_GSO;
-	const __u64 encap = fixed | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
+	const __u64 version = six ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	const __u64 encap = fixed | version | BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
 	long err = bpf_skb_adjust_room(skb, octets, BPF_ADJ_ROOM_MAC, encap);
 
 	if (err != -EALREADY)
@@ -64,55 +65,86 @@ static __always_inline int grow(struct __sk_buff *skb, const struct tunnel *t, _
 	return bpf_skb_adjust_room(skb, octets, BPF_ADJ_ROOM_MAC, fixed) ? -1 : 0;
 }
 
-/* become_ip4 makes a packet one of IPv4 to the kernel, whose link header is there: one that
+/* become makes a packet one of a protocol to the kernel, whose link header is there: one that
  * bore the marks of an encapsulation kept the protocol of what is inside. No helper sets
  * it, but where a VLAN tag is taken off the kernel reads it from the link header. */
-static __noinline int become_ip4(struct __sk_buff *skb)
+static __noinline int become(struct __sk_buff *skb, __u32 protocol)
 {
-	const __be16 vlan = bpf_htons(ETH_P_8021Q), ip4 = bpf_htons(ETH_P_IP);
+	const __be16 vlan = bpf_htons(ETH_P_8021Q);
+	__be16 now = bpf_htons(protocol);
 
 	/* The first tag stays beside the packet until there is a second. */
-	if (bpf_skb_store_bytes(skb, ETH_HLEN - sizeof(ip4), &ip4, sizeof(ip4), 0) ||
+	if (bpf_skb_store_bytes(skb, ETH_HLEN - sizeof(now), &now, sizeof(now), 0) ||
 	    bpf_skb_vlan_push(skb, vlan, 1) || bpf_skb_vlan_push(skb, vlan, 1) ||
 	    bpf_skb_vlan_pop(skb) || bpf_skb_vlan_pop(skb))
 		return -1;
 	return 0;
 }
 
-/* fill writes outer IP and GRE over the room at offset l2. The outer id repeats
+/* put_gre writes GRE behind the outer IP header. */
+static __always_inline int put_gre(struct cursor *c, const struct tunnel *t, const struct inner *in)
+{
+	__be16 *base = take(c, 4);
+	__be32 *key;
+
+	if (!base)
+		return -1;
+	base[0] = t->flags & TUNNEL_KEY ? bpf_htons(GRE_F_KEY) : 0;
+	base[1] = bpf_htons(in->protocol);
+	if (!(t->flags & TUNNEL_KEY))
+		return 0;
+	key = take(c, sizeof(*key));
+	if (!key)
+		return -1;
+	*key = bpf_htonl(t->key);
+	return 0;
+}
+
+/* fill6 writes outer IPv6 and GRE over the room at offset l2. The flow label tells the
+ * inner flows apart to whoever spreads by it (RFC 6438). */
+static __always_inline int fill6(struct __sk_buff *skb, const struct tunnel *t,
+				 const struct ip_addr *nbma, const struct inner *in, __u32 l2,
+				 __u32 label)
+{
+	__u32 octets = skb->len - l2 - sizeof(struct ip6hdr);
+	struct cursor c = cursor_at(skb, l2);
+	struct ip6hdr *ip = take(&c, sizeof(*ip));
+
+	if (!ip)
+		return -1;
+	/* DSCP, and ECN by RFC 6040 4.1, normal mode */
+	ip->flow = bpf_htonl(6U << 28 | (__u32)in->tos << 20 | (label & FLOW_LABEL_MASK));
+	ip->payload_length = bpf_htons(octets > 0xffff ? 0 : octets);
+	ip->next_header = IPPROTO_GRE;
+	ip->hop_limit = OUTER_TTL;
+	__builtin_memcpy(ip->source, &t->local6, sizeof(ip->source));
+	__builtin_memcpy(ip->destination, nbma, sizeof(ip->destination));
+	return put_gre(&c, t, in);
+}
+
+/* fill writes outer IPv4 and GRE over the room at offset l2. The outer id repeats
  * the inner one, so that whoever clears DF on the way can still reassemble. */
 static __always_inline int fill(struct __sk_buff *skb, const struct tunnel *t, __be32 nbma,
 				const struct inner *in, __u32 l2)
 {
-	__u32 gre = gre_header_len(t);
 	__u32 octets = skb->len - l2;
-	struct outer h = {
-		.ip.version_ihl = 0x45,
-		.ip.tos = in->tos, /* DSCP, and ECN by RFC 6040 4.1, normal mode */
-		.ip.length = bpf_htons(octets > 0xffff ? 0 : octets),
-		.ip.id = in->id,
-		.ip.fragment = bpf_htons(IP_DF),
-		.ip.ttl = OUTER_TTL,
-		.ip.protocol = IPPROTO_GRE,
-		.ip.source = unmapped(&t->local),
-		.ip.destination = nbma,
-		.gre_flags = t->flags & TUNNEL_KEY ? bpf_htons(GRE_F_KEY) : 0,
-		.gre_protocol = bpf_htons(in->protocol),
-		.gre_key = bpf_htonl(t->key),
+	struct iphdr h = {
+		.version_ihl = 0x45,
+		.tos = in->tos, /* DSCP, and ECN by RFC 6040 4.1, normal mode */
+		.length = bpf_htons(octets > 0xffff ? 0 : octets),
+		.id = in->id,
+		.fragment = bpf_htons(IP_DF),
+		.ttl = OUTER_TTL,
+		.protocol = IPPROTO_GRE,
+		.source = unmapped(&t->local),
+		.destination = nbma,
 	};
 	struct cursor c = cursor_at(skb, l2);
-	struct outer *to = take(&c, sizeof(h.ip) + 4);
-	__be32 *key;
+	struct iphdr *ip = take(&c, sizeof(h));
 
-	if (!to)
+	if (!ip)
 		return -1;
-	h.ip.checksum = ip4_checksum(&h.ip);
-	__builtin_memcpy(to, &h, sizeof(h.ip) + 4);
-	if (gre == 4)
-		return 0;
-	key = take(&c, sizeof(*key));
-	if (!key)
-		return -1;
-	*key = h.gre_key;
-	return 0;
+	h.checksum = ip4_checksum(&h);
+	__builtin_memcpy(ip, &h, sizeof(h));
+	return put_gre(&c, t, in);
 }

@@ -9,6 +9,7 @@ struct envelope {
 	struct ip_addr destination;
 	struct gre gre;
 	__u32 length; /* of outer IP and GRE headers */
+	int six;      /* outer IPv6 */
 	__u32 octets; /* of the outer packet, by its header */
 	__u8 tos;
 };
@@ -22,7 +23,34 @@ static __always_inline int for_us(const struct __sk_buff *skb)
 	       !(skb->vlan_present && skb->vlan_tci & VLAN_VID_MASK);
 }
 
-/* parse_envelope reads outer IP and GRE. DROP_NONE with a GRE length of 0: not for
+/* parse_envelope6 is parse_envelope of IPv6: GRE stands right behind its header. An address
+ * of IPv4 in it is nobody's, and what those of IPv4 are in the maps. */
+static __always_inline enum drop_reason parse_envelope6(struct __sk_buff *skb, __u32 l2,
+							struct envelope *e)
+{
+	struct cursor c = cursor_at(skb, l2);
+	struct ip6hdr *ip = take(&c, sizeof(*ip));
+	__u32 flow;
+
+	if (!ip || ip->next_header != IPPROTO_GRE)
+		return DROP_NONE;
+	flow = bpf_ntohl(ip->flow);
+	if (flow >> 28 != 6)
+		return DROP_NONE;
+	__builtin_memcpy(&e->source, ip->source, sizeof(e->source));
+	__builtin_memcpy(&e->destination, ip->destination, sizeof(e->destination));
+	if (is_mapped(&e->source) || is_mapped(&e->destination))
+		return DROP_NONE;
+	e->six = 1;
+	e->tos = flow >> 20;
+	e->octets = total_length6(ip, skb->len - l2, skb->gso_size);
+	if (parse_gre(&c, &e->gre))
+		return DROP_TRUNCATED;
+	e->length = sizeof(*ip) + e->gre.length;
+	return DROP_NONE;
+}
+
+/* parse_envelope reads outer IPv4 and GRE. DROP_NONE with a GRE length of 0: not for
  * us to finish. The stack reassembles fragments, walks options, drops what has a
  * wrong checksum, and hands GRE to the raw socket. */
 static __always_inline enum drop_reason parse_envelope(struct __sk_buff *skb, __u32 l2,
@@ -69,16 +97,22 @@ static __always_inline __u32 sender(const struct tunnel *t, const struct envelop
 static __always_inline enum drop_reason open_envelope(struct __sk_buff *skb, __u32 l2,
 						      const struct envelope *e, struct inner *in)
 {
-	struct cursor c = cursor_at(skb, l2 + e->length);
 	int ecn, six = e->gre.protocol == GRE_PROTO_IPV6;
-	struct iphdr *ip = c.at;
+	__u32 length = e->length;
+	struct iphdr *ip;
+	struct cursor c;
 
 	if (!six && e->gre.protocol != GRE_PROTO_IPV4)
 		return DROP_INNER_PROTOCOL;
-	if (e->octets < e->length || l2 + e->octets > skb->len)
+	/* The compiler must not drop this bound: the verifier loses its own on the stack. */
+	asm volatile("" : "+r"(length));
+	if (length > sizeof(struct ip6hdr) + GRE_MAX_LEN || e->octets < length ||
+	    l2 + e->octets > skb->len)
 		return DROP_TRUNCATED;
-	if (six ? parse_inner_ip6(&c, e->octets - e->length, skb->gso_size, in)
-		: parse_inner_ip4(&c, e->octets - e->length, skb->gso_size, in))
+	c = cursor_at(skb, l2 + length);
+	ip = c.at;
+	if (six ? parse_inner_ip6(&c, e->octets - length, skb->gso_size, in)
+		: parse_inner_ip4(&c, e->octets - length, skb->gso_size, in))
 		return DROP_INNER_HEADER;
 	ecn = ecn_exit(in->tos, e->tos);
 	if (ecn < 0)
@@ -86,29 +120,32 @@ static __always_inline enum drop_reason open_envelope(struct __sk_buff *skb, __u
 	if (ecn == (in->tos & ECN_MASK))
 		return DROP_NONE;
 	if (six)
-		return ip6_set_ecn(skb, l2 + e->length, ecn) ? DROP_INNER_HEADER : DROP_NONE;
+		return ip6_set_ecn(skb, l2 + length, ecn) ? DROP_INNER_HEADER : DROP_NONE;
 	ip4_set_ecn(ip, ecn);
 	return DROP_NONE;
 }
 
 /* strip takes so many octets of outer headers off. What is inside may be of the other
  * version: kernels before 6.3 learn that only by a conversion of the header, which has
- * 20 octets more then. */
-static __always_inline long strip(struct __sk_buff *skb, __u32 octets, int six)
+ * 20 octets more then, or less. */
+static __always_inline long strip(struct __sk_buff *skb, __u32 octets, int outer_six, int six)
 {
-	if (six) {
-		long err = bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0);
+	const __u32 more = sizeof(struct ip6hdr) - sizeof(struct iphdr);
+
+	if (six != outer_six) {
+		long err = bpf_skb_change_proto(skb, bpf_htons(six ? ETH_P_IPV6 : ETH_P_IP), 0);
 
 		if (err)
 			return err;
-		octets += sizeof(struct ip6hdr) - sizeof(struct iphdr);
+		octets = six ? octets + more : octets - more;
 	}
 	return bpf_skb_adjust_room(skb, -(__s32)octets, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
 static __always_inline int ingress(struct __sk_buff *skb)
 {
-	const __u32 headers = sizeof(struct iphdr) + GRE_MAX_LEN + sizeof(struct ip6hdr);
+	const __u32 headers = 2 * sizeof(struct ip6hdr) + GRE_MAX_LEN;
+	int six = skb->protocol == bpf_htons(ETH_P_IPV6);
 	__u32 l2 = underlay_l2_len, id, packets;
 	struct envelope e = {};
 	struct inner in = {};
@@ -117,9 +154,10 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	struct peer_stats *s;
 	struct peer *p;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || !for_us(skb) || pull(skb, l2 + headers))
+	if ((!six && skb->protocol != bpf_htons(ETH_P_IP)) || !for_us(skb) ||
+	    pull(skb, l2 + headers))
 		return TC_ACT_UNSPEC;
-	reason = parse_envelope(skb, l2, &e);
+	reason = six ? parse_envelope6(skb, l2, &e) : parse_envelope(skb, l2, &e);
 	if (!reason && !e.length)
 		return TC_ACT_UNSPEC;
 	t = reason ? 0 : find_tunnel(&e);
@@ -152,7 +190,7 @@ static __always_inline int ingress(struct __sk_buff *skb)
 	if (in.l4 == IPPROTO_TCP && t->flags & TUNNEL_MSS_CLAMP)
 		clamp_mss(skb, l2 + e.length + in.header_len, inner_mtu(t, p) - tcp_headers(&in));
 	packets = wire_packets(skb, in.length, in.header_len);
-	if (strip(skb, e.length, in.protocol == GRE_PROTO_IPV6))
+	if (strip(skb, e.length, e.six, in.protocol == GRE_PROTO_IPV6))
 		return drop(skb, id, DROP_ADJUST_ROOM);
 	count_rx(s, packets, in.length);
 	return bpf_redirect(t->ifindex, BPF_F_INGRESS);

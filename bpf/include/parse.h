@@ -76,6 +76,14 @@ static __always_inline __be32 unmapped(const struct ip_addr *a)
 	return v4;
 }
 
+/* is_mapped says that an address is one of IPv4. */
+static __always_inline int is_mapped(const struct ip_addr *a)
+{
+	const __u32 *word = (const __u32 *)a->octet;
+
+	return !word[0] && !word[1] && word[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline __sum16 ip4_checksum(const struct iphdr *ip)
 {
 	const __u16 *word = (const __u16 *)ip;
@@ -113,6 +121,13 @@ struct inner {
 static __always_inline __u32 total_length(const struct iphdr *ip, __u32 octets, __u32 gso_size)
 {
 	return ip->length || !gso_size ? bpf_ntohs(ip->length) : octets;
+}
+
+/* total_length6 is total_length of IPv6. */
+static __always_inline __u32 total_length6(const struct ip6hdr *ip, __u32 octets, __u32 gso_size)
+{
+	return ip->payload_length || !gso_size ? sizeof(*ip) + bpf_ntohs(ip->payload_length)
+					       : octets;
 }
 
 /* parse_inner_ip4 reads an IPv4 header, options and all, and checks what the
@@ -153,8 +168,7 @@ static __always_inline int parse_inner_ip6(struct cursor *c, __u32 octets, __u32
 		return -1;
 	flow = bpf_ntohl(ip->flow);
 	in->header_len = sizeof(*ip);
-	in->length = ip->payload_length || !gso_size ? sizeof(*ip) + bpf_ntohs(ip->payload_length)
-						     : octets;
+	in->length = total_length6(ip, octets, gso_size);
 	if (flow >> 28 != 6 || in->length > octets)
 		return -1;
 	in->protocol = GRE_PROTO_IPV6;

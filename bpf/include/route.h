@@ -72,39 +72,69 @@ static __always_inline enum drop_reason overlay_nexthop(struct __sk_buff *skb,
 /* The way of an outer packet. */
 struct way {
 	__u32 ifindex;
-	__be32 gateway; /* its neighbour is known; 0: let the kernel look it up */
+	int six;                        /* the outer packet is one of IPv6 */
+	int elsewhere;                  /* another device is nearer */
+	__u32 found;                    /* 0: let the kernel look the gateway up */
+	struct bpf_redir_neigh gateway; /* whose neighbour is known */
 };
+
+/* ask_underlay fills in what is asked of the FIB for an outer packet. */
+static __always_inline void ask_underlay(struct bpf_fib_lookup *fib, const struct tunnel *t,
+					 const struct ip_addr *nbma, int six, __u32 octets)
+{
+	fib->l4_protocol = IPPROTO_GRE;
+	fib->tot_len = octets > 0xffff ? 0 : octets;
+	fib->ifindex = t->underlay_ifindex;
+	if (six) {
+		fib->family = AF_INET6;
+		fib->flowinfo = 0;
+		__builtin_memcpy(fib->ipv6_src, &t->local6, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, nbma, sizeof(fib->ipv6_dst));
+		return;
+	}
+	fib->family = AF_INET;
+	fib->tos = 0;
+	fib->ipv4_src = unmapped(&t->local);
+	fib->ipv4_dst = unmapped(nbma);
+}
 
 /* underlay_way routes towards nbma by the underlay device of the tunnel alone,
  * so that a default route through the tunnel does not catch it. octets is the
  * length of the outer packet, or of the largest that it will be cut into. */
 static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, const struct tunnel *t,
-						     __be32 nbma, __u32 octets, struct way *way)
+						     const struct ip_addr *nbma, __u32 octets,
+						     struct way *way)
 {
-	struct bpf_fib_lookup fib = {
-		.family = AF_INET,
-		.l4_protocol = IPPROTO_GRE,
-		.tot_len = octets > 0xffff ? 0 : octets,
-		.ifindex = t->underlay_ifindex,
-		.ipv4_src = unmapped(&t->local),
-		.ipv4_dst = nbma,
-	};
+	struct bpf_fib_lookup fib = {};
+	int six = way->six;
 	long lookup;
 
 	way->ifindex = t->underlay_ifindex;
-	way->gateway = 0;
 	if (t->underlay_ifindex == t->ifindex)
 		return DROP_RECURSION;
 	/* Kernels before 6.10 do not look at a mark here. The path's MTU comes by ICMP. */
 	if (t->mark)
 		return DROP_NONE;
+	ask_underlay(&fib, t, nbma, six, octets);
 	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_OUTPUT);
+	/* Of IPv6 the device is a wish. A socket that is bound to it knows what routes it has. */
+	if (six && found(lookup) && fib.ifindex != t->underlay_ifindex) {
+		way->elsewhere = 1;
+		return fib.ifindex == t->ifindex ? DROP_RECURSION : DROP_NO_ROUTE;
+	}
 	if (lookup == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return DROP_TOO_BIG;
 	if (lookup == BPF_FIB_LKUP_RET_SUCCESS) {
-		/* A gateway of IPv6 is for the kernel to find again. */
-		if (fib.family == AF_INET)
-			way->gateway = fib.ipv4_dst;
+		way->gateway.nh_family = fib.family;
+		if (six) {
+			__builtin_memcpy(way->gateway.ipv6_nh, fib.ipv6_dst,
+					 sizeof(way->gateway.ipv6_nh));
+			way->found = 1;
+		} else if (fib.family == AF_INET && fib.ipv4_dst) {
+			/* A gateway of IPv6 is for the kernel to find again. */
+			way->gateway.ipv4_nh = fib.ipv4_dst;
+			way->found = 1;
+		}
 		return DROP_NONE;
 	}
 	/* A packet that waits for its neighbour is sent on by its route: it must have
@@ -116,12 +146,7 @@ static __always_inline enum drop_reason underlay_way(struct __sk_buff *skb, cons
 	if (refused(lookup))
 		return DROP_NO_ROUTE;
 	/* Not by this device: does the only other way lead into the tunnel? */
-	fib.family = AF_INET;
-	fib.tot_len = 0;
-	fib.ifindex = t->underlay_ifindex;
-	fib.tos = 0;
-	fib.ipv4_src = unmapped(&t->local);
-	fib.ipv4_dst = nbma;
+	ask_underlay(&fib, t, nbma, six, 0);
 	lookup = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	return found(lookup) && fib.ifindex == t->ifindex ? DROP_RECURSION : DROP_NO_ROUTE;
 }

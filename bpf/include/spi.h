@@ -8,10 +8,16 @@
 #define TAKE 0xffffffff /* the whole packet */
 #define REFUSE 0
 
-/* What is looked at of a packet. skb->data is at its UDP header, or at the IP header of
- * one without UDP; the parsers have no way into what a socket gets. */
+/* What is looked at of a packet. skb->data is at its UDP header, or at the IPv4 header or
+ * the ESP header of IPv6 of one without UDP; the parsers have no way into what a socket
+ * gets. */
 struct stray {
-	struct iphdr ip;
+	union {
+		struct iphdr ip;
+		struct ip6hdr ip6;
+	};
+	struct ip_addr from, to;
+	__u32 header; /* octets of ip or ip6 */
 	__u32 way;    /* enum esp_way */
 	__u32 start;  /* of what follows the IP header, from skb->data */
 	__u32 octets; /* from the SPI on */
@@ -25,15 +31,33 @@ static __always_inline int find_spi(struct __sk_buff *skb, struct stray *s)
 {
 	__u32 header, front = 0;
 	struct udphdr udp;
+	__u8 protocol;
 	__be32 spi;
 
-	if (skb->gso_size ||
-	    bpf_skb_load_bytes_relative(skb, 0, &s->ip, sizeof(s->ip), BPF_HDR_START_NET))
+	if (skb->gso_size)
 		return -1;
-	header = (s->ip.version_ihl & 0x0f) * 4;
 	s->way = ESP_RAW;
-	s->octets = bpf_ntohs(s->ip.length) - header;
-	if (s->ip.protocol == IPPROTO_UDP) {
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (bpf_skb_load_bytes_relative(skb, 0, &s->ip6, sizeof(s->ip6), BPF_HDR_START_NET))
+			return -1;
+		s->header = header = sizeof(s->ip6);
+		__builtin_memcpy(&s->from, s->ip6.source, sizeof(s->from));
+		__builtin_memcpy(&s->to, s->ip6.destination, sizeof(s->to));
+		protocol = s->ip6.next_header; /* behind extension headers the daemon looks */
+		s->octets = skb->len;
+	} else {
+		if (bpf_skb_load_bytes_relative(skb, 0, &s->ip, sizeof(s->ip), BPF_HDR_START_NET))
+			return -1;
+		header = (s->ip.version_ihl & 0x0f) * 4;
+		s->header = sizeof(s->ip);
+		s->from = mapped(s->ip.source);
+		s->to = mapped(s->ip.destination);
+		protocol = s->ip.protocol;
+		s->octets = bpf_ntohs(s->ip.length) - header;
+	}
+	if (protocol != IPPROTO_UDP && protocol != IPPROTO_ESP)
+		return -1;
+	if (protocol == IPPROTO_UDP) {
 		if (bpf_skb_load_bytes_relative(skb, header, &udp, sizeof(udp), BPF_HDR_START_NET))
 			return -1;
 		s->way = ESP_UDP;
@@ -51,42 +75,54 @@ static __always_inline int find_spi(struct __sk_buff *skb, struct stray *s)
 	return 0;
 }
 
+/* snap puts what stands behind an IP header of so many octets into an event, behind it. */
+static __always_inline int snap(struct __sk_buff *skb, const struct stray *s, struct event *e,
+				const __u32 header)
+{
+	const __u32 room = EVENT_SNAP - header;
+	__u32 more = skb->len - s->start - 1; /* octets beyond the first */
+
+	if (more >= room)
+		more = room - 1;
+	e->length = header + more + 1;
+	/* The compiler must not drop this bound: the verifier wants to see it. That of 6.1
+	 * learns nothing from a comparison with 0. */
+	asm volatile("" : "+r"(more));
+	return more >= room || bpf_skb_load_bytes(skb, s->start, e->packet + header, more + 1) < 0;
+}
+
 /* tell_stray lets IKE answer (RFC 7296 1.5). One peer among many behind a NAT is known by
  * its port. IP options are left out. */
 static __noinline int tell_stray(struct __sk_buff *skb, const struct stray *s, __u32 ifindex)
 {
-	const __u32 room = EVENT_SNAP - sizeof(struct iphdr);
 	FLOW_ALIGNED struct flow_key flow = {
 		.tunnel_ifindex = ifindex,
 		.kind = EVENT_UNKNOWN_SPI,
 	};
 	struct event *e;
-	__u32 more; /* octets beyond the first */
+	int failed;
 
 	if (!s)
 		return 0;
-	flow.source = mapped(s->ip.source);
+	flow.source = s->from;
 	__builtin_memcpy(&flow.destination, &s->port, sizeof(s->port));
 	if (!ready(&flow, UNKNOWN_INTERVAL_NS, SPI_FLOWS))
 		return 0;
-	more = skb->len - s->start - 1;
-	if (more >= room)
-		more = room - 1;
 	e = reserve(&flow, 0, &flow.source);
 	if (!e)
 		return 0;
-	__builtin_memcpy(e->packet, &s->ip, sizeof(s->ip));
-	e->packet[0] = 0x45;
-	/* The compiler must not drop this bound: the verifier wants to see it. That of 6.1
-	 * learns nothing from a comparison with 0. */
-	asm volatile("" : "+r"(more));
-	if (more >= room ||
-	    bpf_skb_load_bytes(skb, s->start, e->packet + sizeof(s->ip), more + 1) < 0) {
-		bpf_ringbuf_discard(e, 0);
-		return 0;
+	if (s->header == sizeof(s->ip6)) {
+		__builtin_memcpy(e->packet, &s->ip6, sizeof(s->ip6));
+		failed = snap(skb, s, e, sizeof(s->ip6));
+	} else {
+		__builtin_memcpy(e->packet, &s->ip, sizeof(s->ip));
+		e->packet[0] = 0x45;
+		failed = snap(skb, s, e, sizeof(s->ip));
 	}
-	e->length = sizeof(s->ip) + more + 1;
-	bpf_ringbuf_submit(e, 0);
+	if (failed)
+		bpf_ringbuf_discard(e, 0);
+	else
+		bpf_ringbuf_submit(e, 0);
 	return 0;
 }
 
@@ -108,12 +144,10 @@ static __always_inline __u32 filter(struct __sk_buff *skb)
 {
 	struct stray s = {};
 	struct esp_local *local;
-	struct ip_addr to;
 
 	if (find_spi(skb, &s) || bpf_map_lookup_elem(&dmvpn_spi, &s.spi))
 		return TAKE;
-	to = mapped(s.ip.destination);
-	local = bpf_map_lookup_elem(&dmvpn_esp, &to);
+	local = bpf_map_lookup_elem(&dmvpn_esp, &s.to);
 	if (!local)
 		return TAKE;
 	if (!(local->ways & s.way)) /* of the kernel's IPsec, which has its own copy */

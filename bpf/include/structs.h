@@ -5,7 +5,7 @@
 
 struct ip_addr {
 	__u8 octet[16];
-};
+} __attribute__((aligned(4)));
 
 enum tunnel_flag {
 	TUNNEL_KEY = 1 << 0,       /* GRE key present, RFC 2890 */
@@ -157,7 +157,7 @@ struct tag {
 enum tag_reason {
 	TAG_DATA = 1, /* protected tunnel: seal and send */
 	TAG_MISS = 2, /* no peer for the next hop */
-	TAG_GSO = 3,  /* hairpin GSO that BPF cannot encapsulate again: segment and send */
+	TAG_GSO = 3, /* GSO that BPF cannot encapsulate, or no way that it sees: segment and send */
 	TAG_MULTICAST = 4,
 	TAG_TOO_BIG = 5, /* above the MTU towards the peer: answer, or cut to pieces */
 };
