@@ -40,11 +40,20 @@ func ospfPointToMultipoint(t *testing.T, m mode) {
 
 // TestOSPFBroadcast: phase 2 with FRR. The hub is the designated router, next hops are the
 // spokes' own.
-func TestOSPFBroadcast(t *testing.T) { modes(t, ospfBroadcast) }
+func TestOSPFBroadcast(t *testing.T) {
+	modes(t, func(t *testing.T, m mode) {
+		ospfByNextHops(t, m, "frr-ospf-broadcast-hub.conf", "frr-ospf-broadcast-spoke.conf")
+	})
+}
 
-func ospfBroadcast(t *testing.T, m mode) {
+// TestOSPFNonBroadcast: the same by unicast.
+func TestOSPFNonBroadcast(t *testing.T) {
+	modes(t, func(t *testing.T, m mode) { ospfByNextHops(t, m, "frr-ospf-nbma-hub.conf", "frr-ospf-nbma-spoke.conf") })
+}
+
+func ospfByNextHops(t *testing.T, m mode, hub, spoke string) {
 	c := carried(t, m, 2, "hub-phase2.toml")
-	f := frr(t, c, "frr-ospf-broadcast-hub.conf", "frr-ospf-broadcast-spoke.conf", "ospfd")
+	f := frr(t, c, hub, spoke, "ospfd")
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
 		learns(t, c, c.Spokes[n-1].Name, cloud.Network(3-n), cloud.TunnelAddress(3-n))
