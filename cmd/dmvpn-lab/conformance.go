@@ -128,17 +128,19 @@ func (x *trying) conform(ctx context.Context, out io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	results, err := conformance.Run(ctx, o, nil)
+	tell := func(r conformance.Result) { conformance.WriteLine(out, r) }
+	if x.json {
+		tell = nil
+	} else {
+		conformance.WriteHead(out)
+	}
+	results, err := conformance.Run(ctx, o, tell)
 	if err != nil {
 		return failures{101, err}
 	}
 	if x.json {
 		err = conformance.WriteJSON(out, results)
 	} else {
-		conformance.WriteHead(out)
-		for _, r := range results {
-			conformance.WriteLine(out, r)
-		}
 		_, err = fmt.Fprintln(out, conformance.Summary(results))
 	}
 	if err != nil {

@@ -300,13 +300,16 @@ var recordCases = []Case{
 		t.secret()
 		st := t.client()
 		good := append(binary.BigEndian.AppendUint32(nil, uint32(wire.CiscoSPI)), t.s.o.Auth...)
-		for what, value := range map[string][]byte{
-			"empty": {}, "of 3 octets": {0, 0, 0}, "without characters": good[:4], "of another kind": append([]byte{0, 0, 0, 2}, good[4:]...),
-			"one character short": good[:len(good)-1], "one character long": append(slices.Clone(good), '!'),
+		for _, x := range []struct {
+			what  string
+			value []byte
+		}{
+			{"empty", nil}, {"of 3 octets", good[:3]}, {"without characters", good[:4]}, {"of another kind", append([]byte{0, 0, 0, 2}, good[4:]...)},
+			{"one character short", good[:len(good)-1]}, {"one character long", append(slices.Clone(good), '!')},
 		} {
 			p := st.registration()
-			p.Extensions = append(p.Extensions, wire.Extension{Type: wire.ExtensionAuthentication, Compulsory: true, Value: value})
-			t.owed(st, st.bytes(p), wire.ErrorAuthenticationFailure, what)
+			p.Extensions = append(p.Extensions, wire.Extension{Type: wire.ExtensionAuthentication, Compulsory: true, Value: x.value})
+			t.owed(st, st.bytes(p), wire.ErrorAuthenticationFailure, x.what)
 		}
 		r := t.reply(st, st.registration(), wire.RegistrationReply)
 		e := r.Extension(wire.ExtensionAuthentication)

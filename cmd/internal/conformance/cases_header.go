@@ -78,14 +78,17 @@ var headerCases = []Case{
 	}},
 	{ID: "HD-06", Section: "5.1", Level: Must, Text: "address family and the type and length of the NBMA address fit each other", run: func(t *trial) {
 		st := t.client()
-		for what, change := range map[string]func(b []byte){
-			"address family 3":             func(b []byte) { b[offFamily+1] = 3 },
-			"address family 0x4000":        func(b []byte) { b[offFamily], b[offFamily+1] = 0x40, 0 },
-			"an NBMA address of 16 octets": func(b []byte) { b[offNBMA] = 16 },
-			"the top bit of the length":    func(b []byte) { b[offNBMA] |= 0x80 },
-			"an NBMA address of 63 octets": func(b []byte) { b[offNBMA] = 63 },
+		for _, x := range []struct {
+			what   string
+			change func(b []byte)
+		}{
+			{"address family 3", func(b []byte) { b[offFamily+1] = 3 }},
+			{"address family 0x4000", func(b []byte) { b[offFamily], b[offFamily+1] = 0x40, 0 }},
+			{"an NBMA address of 16 octets", func(b []byte) { b[offNBMA] = 16 }},
+			{"the top bit of the length", func(b []byte) { b[offNBMA] |= 0x80 }},
+			{"an NBMA address of 63 octets", func(b []byte) { b[offNBMA] = 63 }},
 		} {
-			t.unread(st, with(st.bytes(st.registration()), change), what)
+			t.unread(st, with(st.bytes(st.registration()), x.change), x.what)
 		}
 		p := st.registration()
 		p.SourceSubaddress = []byte{1, 2, 3, 4}

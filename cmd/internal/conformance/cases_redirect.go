@@ -60,14 +60,11 @@ var redirectCases = []Case{
 		st, other := t.client(), t.client()
 		p := st.plain(wire.TrafficIndication, t.s.o.Server.Addr())
 		p.RequestID = 0
-		for what, contents := range map[string][]byte{
-			"right": datagram(t.s.o.Server.Addr(), other.Protocol, protocolUDP, nil), "empty": nil, "cut": {0x45, 0, 0},
-			"of no version": make([]byte, 40), "IPv6": append([]byte{0x60}, make([]byte, 39)...),
-		} {
-			p.Contents = contents
+		for _, x := range append(oddContents, contents{"right", datagram(t.s.o.Server.Addr(), other.Protocol, protocolUDP, nil)}) {
+			p.Contents = x.octets
 			b := st.bytes(p)
-			t.silent(st, b, what)
-			t.silent(st, set(b, offVersion, 3), what+", of version 3")
+			t.silent(st, b, x.what)
+			t.silent(st, set(b, offVersion, 3), x.what+", of version 3")
 		}
 		p.ErrorCode = 7
 		t.silent(st, st.bytes(p), "with code 7")
@@ -113,4 +110,14 @@ var redirectCases = []Case{
 		}
 		t.must(st.wait(t.s.o.Wait, asks) == nil && other.wait(0, asks) == nil, "it sends a Resolution Request of its own")
 	}},
+}
+
+// contents are what may stand in a Traffic Indication.
+type contents struct {
+	what   string
+	octets []byte
+}
+
+var oddContents = []contents{
+	{"empty", nil}, {"cut", []byte{0x45, 0, 0}}, {"of no version", make([]byte, 40)}, {"IPv6", append([]byte{0x60}, make([]byte, 39)...)},
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -123,6 +124,33 @@ func TestOurServerConforms(t *testing.T) {
 	results := try(t, n, "--target", cloud.HubNBMA().String(), "--server-address", "10.0.0.1/16", "--key", "42", "--auth", "test1234",
 		"--local", "198.51.100.0/25", "--behind", "10.10.0.0/24")
 	report(t, results, mayNotApply)
+}
+
+// TestOurClientConforms: the tester plays eight servers, for eight cases at once.
+//
+//	tester 198.51.100.1 – .8 ── internet ── spoke1 198.18.1.1
+func TestOurClientConforms(t *testing.T) {
+	const servers = 8
+	args := []string{"--role", "nhc", "--target", cloud.NBMA(1).String(), "--server-address", "10.0.0.1/24", "--key", "42", "--auth", "test1234",
+		"--behind", cloud.Network(1).String(), "--local", fmt.Sprintf("198.51.100.%d", servers+1)}
+	c, n := build(t, cloud.Options{Name: "nhc", Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+		if node != "spoke1" {
+			return
+		}
+		s.Tunnels[0].HoldingTime, s.Tunnels[0].NHS = 3*time.Second, nil
+		for i := 1; i <= servers; i++ {
+			at, routed := fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("10.20.%d.0/24", i)
+			s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, cloud.NHS{NBMA: at, Protocol: fmt.Sprintf("10.0.0.%d", i), Routes: []string{routed}})
+			args = append(args, "--local", at, "--routed", routed)
+		}
+	}})
+	if err := c.Start("spoke1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(t.Context(), "spoke1"); err != nil {
+		t.Fatal(err)
+	}
+	report(t, try(t, n, args...), map[string]string{"RG-07": "our client does not register as unique unless it is told to"})
 }
 
 // mayNotApply are the rows that say nothing of ours, with the reason.

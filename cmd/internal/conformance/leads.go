@@ -118,7 +118,7 @@ func (s *suite) nobody() netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next++
-	return nth(s.o.Clients, s.next, s.o.Clients.Addr().BitLen())
+	return s.client(s.next)
 }
 
 // elsewhere is an NBMA address that is not ours and could be a station's.

@@ -25,6 +25,7 @@ type station struct {
 	s     *suite
 	inbox chan received
 	other []received // heard, and not yet wanted
+	heard func(*received)
 	ids   *atomic.Uint32
 }
 
@@ -128,24 +129,23 @@ func (st *station) wait(patience time.Duration, like func(*received) bool) *rece
 	}
 	deadline := time.After(patience)
 	for {
+		var r received
 		select { // what is there comes before the end
-		case r := <-st.inbox:
-			if like(&r) {
-				return &r
-			}
-			st.other = append(st.other, r)
-			continue
+		case r = <-st.inbox:
 		default:
-		}
-		select {
-		case r := <-st.inbox:
-			if like(&r) {
-				return &r
+			select {
+			case r = <-st.inbox:
+			case <-deadline:
+				return nil
 			}
-			st.other = append(st.other, r)
-		case <-deadline:
-			return nil
 		}
+		if st.heard != nil {
+			st.heard(&r)
+		}
+		if like(&r) {
+			return &r
+		}
+		st.other = append(st.other, r)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"dmvpn/nhrpd/wire"
 )
@@ -25,12 +24,15 @@ type suite struct {
 	errors  atomic.Bool // the target has sent an Error Indication
 	dmvpn   atomic.Bool // it knows our own extension
 
+	registered sync.Map // by a client, id to the server that it was sent to
+
 	mu     sync.Mutex
 	freed  *sync.Cond
 	free   []netip.Addr // NBMA addresses that no case has, the longest unused first
 	spent  map[netip.Addr]bool
 	next   uint32       // overlay addresses and networks that were given out
 	exclus sync.RWMutex // held for writing by cases that run alone
+	stops  atomic.Int32 // how often the target stopped answering
 }
 
 // mostAddresses bounds the sockets of a run.
@@ -108,7 +110,7 @@ func (o *Options) Chosen() []Case {
 }
 
 // Run runs the cases that the options ask for, and calls done, if it is not nil, with each
-// result as it comes. The results are in the order of Cases. The error is for what keeps
+// result as soon as all before it are there. The results are in the order of Cases. The error is for what keeps
 // all of them from being tried.
 func Run(ctx context.Context, o Options, done func(Result)) ([]Result, error) {
 	if err := o.Check(); err != nil {
@@ -130,30 +132,26 @@ func Run(ctx context.Context, o Options, done func(Result)) ([]Result, error) {
 	if err := s.control.roundTrip(); err != nil {
 		return nil, fmt.Errorf("%w; is %v an NHS there, with GRE key %d and this password?", err, o.Server.Addr(), o.Key)
 	}
-	cases := o.Chosen()
-	results := make([]Result, len(cases))
-	slots := make(chan struct{}, o.AtOnce)
-	var running sync.WaitGroup
-	for i := range cases {
-		slots <- struct{}{}
-		if ctx.Err() != nil {
-			break
-		}
-		running.Go(func() {
-			defer func() { <-slots }()
-			results[i] = s.runCase(&cases[i])
-			s.tell(done, results[i])
-		})
-	}
-	running.Wait()
-	return results, ctx.Err()
+	return s.runServer(ctx, done)
 }
 
-func (s *suite) tell(done func(Result), r Result) {
-	if done != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		done(r)
+// teller keeps results, and tells of them in order.
+type teller struct {
+	mu      sync.Mutex
+	results []Result
+	there   []bool
+	told    int
+	done    func(Result)
+}
+
+func (x *teller) add(i int, r Result) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.results[i], x.there[i] = r, true
+	for ; x.told < len(x.results) && x.there[x.told]; x.told++ {
+		if x.done != nil {
+			x.done(x.results[x.told])
+		}
 	}
 }
 
@@ -244,9 +242,19 @@ func (s *suite) give(t *trial) {
 func (s *suite) newStation(nbma netip.Addr) *station {
 	s.next++
 	return &station{
-		NBMA: nbma, Protocol: nth(s.o.Clients, s.next, s.o.Clients.Addr().BitLen()),
-		Network: netip.PrefixFrom(nth(s.o.Networks, s.next, s.networkBits()), s.networkBits()), s: s, ids: &s.ids,
+		NBMA: nbma, Protocol: s.client(s.next), s: s, ids: &s.ids,
+		Network: netip.PrefixFrom(nth(s.o.Networks, s.next, s.networkBits()), s.networkBits()),
 	}
+}
+
+// client is the overlay address of a number; the first one, the control station's, does not
+// come again.
+func (s *suite) client(n uint32) netip.Addr {
+	bits := s.o.Clients.Addr().BitLen()
+	if room := uint32(1)<<min(bits-s.o.Clients.Bits(), 24) - 2; n > room && room > 1 {
+		n = 2 + (n-2)%(room-1)
+	}
+	return nth(s.o.Clients, n, bits)
 }
 
 // networkBits is the length of a station's network.
@@ -270,37 +278,4 @@ func nth(p netip.Prefix, n uint32, bits int) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
-}
-
-// control is a station whose registration is answered as long as the target does its work:
-// what it is asked after something else has seen that before.
-type control struct {
-	st *station
-	mu sync.Mutex
-}
-
-func (s *suite) newControl(nbma netip.Addr) *control {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &control{st: s.newStation(nbma)}
-}
-
-// roundTrip registers once more, and waits for the answer.
-func (c *control) roundTrip() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.st.registration()
-	replies, stop := c.st.s.link.expect(p.RequestID)
-	defer stop()
-	for began := time.Now(); ; {
-		c.st.send(p)
-		select {
-		case <-replies:
-			return nil
-		case <-time.After(time.Second):
-		}
-		if time.Since(began) > patience {
-			return fmt.Errorf("%v does not answer a plain registration within %v", c.st.s.o.Target, patience)
-		}
-	}
 }

@@ -60,23 +60,22 @@ func (t *trial) must(ok bool, format string, args ...any) {
 	}
 }
 
-// patience is for what must come, while the control station is answered.
 const (
-	patience = 15 * time.Second
-	tries    = 3
+	patience = 6 * time.Second // for the control station's answer, which is asked for each second
+	tries    = 2
 
 	errorPause = 1100 * time.Millisecond // many send no more errors than one a second
 )
 
 // ask sends a packet, and gives the reply or the Error Indication that comes of it. There is
-// none if the target, asked three times, has answered the control station after each.
+// none if the target, asked again, has answered the control station after each.
 func (t *trial) ask(st *station, b []byte) *received {
 	for try := range tries {
 		if try > 0 && t.s.errors.Load() {
 			time.Sleep(errorPause)
 		}
 		st.raw(b)
-		if r := st.answer(b, t.s.o.Wait); r != nil {
+		if r := st.answer(b, t.s.o.Wait/4); r != nil {
 			return r
 		}
 		t.settle()
@@ -84,7 +83,10 @@ func (t *trial) ask(st *station, b []byte) *received {
 			return r
 		}
 	}
-	return nil
+	if t.server != nil { // nothing says that it has looked at it
+		return st.answer(b, max(t.s.o.Wait, 3*time.Second))
+	}
+	return st.answer(b, t.s.o.Wait)
 }
 
 // silent sends a packet of which nothing may come.
@@ -160,9 +162,12 @@ func (t *trial) owed(st *station, b []byte, code wire.ErrorCode, what string) *w
 // settle waits until the target has answered the control station: what was sent before has
 // been looked at.
 func (t *trial) settle() {
-	if t.s.control == nil {
-		time.Sleep(t.s.o.Wait)
+	if t.server != nil {
+		t.server.wait(t.s.o.Wait, func(*received) bool { return false })
 		return
+	}
+	if !t.s.control.answers.Load() {
+		t.doubt("%v %v", t.s.o.Target, errStopped)
 	}
 	if err := t.s.control.roundTrip(); err != nil {
 		t.doubt("%v", err)
@@ -172,11 +177,11 @@ func (t *trial) settle() {
 // until waits for a packet at a station that is as wanted; nil if none comes before the control
 // station is answered.
 func (t *trial) until(st *station, like func(*received) bool) *received {
-	if r := st.wait(t.s.o.Wait, like); r != nil {
+	if r := st.wait(t.s.o.Wait/4, like); r != nil {
 		return r
 	}
 	t.settle()
-	return st.wait(0, like)
+	return st.wait(t.s.o.Wait/4, like)
 }
 
 // String is what an answer is, in a line.
