@@ -16,8 +16,8 @@ import (
 type audience struct {
 	mu    sync.Mutex
 	hops  map[netip.Addr]tables.PeerID
-	list  []tables.PeerID // of hops, each once; never changed, but replaced
-	stale bool            // list is not what hops say
+	lists [2][]tables.PeerID // of IPv4's hops and of IPv6's, each once; never changed, but replaced
+	stale bool               // lists are not what hops say
 }
 
 // set lets the peer of a next hop get multicast, or not.
@@ -39,16 +39,24 @@ func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) {
 	a.stale = true
 }
 
-// peers gives the list, lowest id first, which the caller must not change. It is made when
-// it is asked for: thousands register at once.
-func (a *audience) peers() []tables.PeerID {
+// peers gives who gets IPv6's multicast or IPv4's, lowest id first; the caller must not
+// change the list. It is made when it is asked for: thousands register at once.
+func (a *audience) peers(six bool) []tables.PeerID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stale {
-		a.list = slices.Compact(slices.Sorted(maps.Values(a.hops)))
+		var lists [2][]tables.PeerID
+		for hop, id := range a.hops {
+			at := index(hop.Is6())
+			lists[at] = append(lists[at], id)
+		}
+		for at := range lists {
+			slices.Sort(lists[at])
+			a.lists[at] = slices.Compact(lists[at])
+		}
 		a.stale = false
 	}
-	return a.list
+	return a.lists[index(six)]
 }
 
 // members gives the next hops with their peers.

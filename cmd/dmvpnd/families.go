@@ -129,6 +129,7 @@ func machine(c config.Tunnel, own netip.Prefix, mtu int) engine.Config {
 		MTU: uint16(mtu), Idle: c.Idle, IdleBytes: c.IdleBytes,
 		Probe: c.Probe, ProbeIdle: c.ProbeIdle, MaxConnections: c.MaxConnections, Fallback: c.Fallback, Authenticated: c.Protected,
 	}
+	e.Summaries = ofFamily(c.Summaries, like)
 	e.IfState = c.IfState
 	e.Multicast = engine.Multicast{Dynamic: c.Multicast.Dynamic, Addresses: c.Multicast.Addresses, Unwanted: c.Multicast.None()}
 	for _, x := range c.Maps {

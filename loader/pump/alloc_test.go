@@ -56,7 +56,7 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 		t.Errorf("a GSO packet of 20 segments that leaves: %v allocations", n)
 	}
 	toAll := []tables.PeerID{id}
-	p.config.Multicast = func() []tables.PeerID { return toAll }
+	p.config.Multicast = func(bool) []tables.PeerID { return toAll }
 	group := must2(parseInner(udp4("10.0.0.11", "224.0.0.5", 5000, make([]byte, 100))))
 	if n := testing.AllocsPerRun(200, func() { p.replicate(s, vnet{}, group) }); n != 0 {
 		t.Errorf("a packet that is copied: %v allocations", n)

@@ -84,7 +84,7 @@ func dropCases() []struct {
 		{"outer CE over a packet that does not know ECN", tables.DropECN, nil, arriving(exception{peer1, 3, greWith(0x2000, ipv4InGRE, good)})},
 		{"no next hop and no hub", tables.DropNoNextHop, nil, leaving("10.0.0.77:5001", []byte("hello"))},
 		{"multicast that nobody gets", tables.DropMulticast, nil, leaving("224.0.0.5:5001", []byte("hello"))},
-		{"multicast to a peer that went meanwhile", tables.DropPeerDown, func(c *Config) { c.Multicast = func() []tables.PeerID { return []tables.PeerID{77} } },
+		{"multicast to a peer that went meanwhile", tables.DropPeerDown, func(c *Config) { c.Multicast = func(bool) []tables.PeerID { return []tables.PeerID{77} } },
 			leaving("224.0.0.5:5001", []byte("hello"))},
 		{"more multicast than is sent", tables.DropMulticastRate, func(c *Config) { toEverybody(c); c.MulticastRate = 1 }, func(t *testing.T, w *wire) {
 			w.admit(t, peer1, "10.0.0.1")

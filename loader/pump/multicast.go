@@ -49,7 +49,7 @@ func (p *Pump) replicate(s *sealer, v vnet, packet inner) {
 	m, t := &p.multicast, p.config.Tables
 	var to []tables.PeerID
 	if p.config.Multicast != nil {
-		to = p.config.Multicast()
+		to = p.config.Multicast(packet.six())
 	}
 	if len(to) == 0 {
 		m.nobody.Add(1)

@@ -16,7 +16,7 @@ import (
 // toEverybody lets every peer of the tunnel have multicast.
 func toEverybody(c *Config) {
 	t := c.Tables
-	c.Multicast = func() (all []tables.PeerID) {
+	c.Multicast = func(bool) (all []tables.PeerID) {
 		for _, p := range t.Peers() {
 			all = append(all, p.ID)
 		}
@@ -28,7 +28,7 @@ func TestMulticastGoesToThoseWhoGetIt(t *testing.T) {
 	for _, group := range []string{"224.0.0.5", "239.1.2.3", "255.255.255.255"} {
 		t.Run(group, func(t *testing.T) {
 			var listed []tables.PeerID
-			w := newWire(t, func(c *Config) { c.Multicast = func() []tables.PeerID { return listed } })
+			w := newWire(t, func(c *Config) { c.Multicast = func(bool) []tables.PeerID { return listed } })
 			first, second := w.admit(t, peer1, "10.0.0.1"), w.admit(t, peer2, "10.0.0.2")
 			listed = []tables.PeerID{first, second}
 			c := w.group(t, group)

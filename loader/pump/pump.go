@@ -50,9 +50,9 @@ type Config struct {
 	Queues    []*Queue        // of the device: what comes by worker n is written into the nth
 	Conn      *underlay.Conn  // of one family, see SetConn; may be shared with other tunnels
 	Tables    *tables.Tables
-	// Multicast gives the peers that get a copy; nil: nobody does. What it gave is only read,
-	// and must not change.
-	Multicast      func() []tables.PeerID
+	// Multicast gives the peers that get a copy of an IPv6 packet or of an IPv4 one; nil:
+	// nobody does. What it gave is only read, and must not change.
+	Multicast      func(six bool) []tables.PeerID
 	MulticastRate  int // copies a second; 0: DefaultMulticastRate
 	MulticastBurst int // copies at once; 0: MulticastRate
 	// ESP sends what is sealed; needed where Protected is.

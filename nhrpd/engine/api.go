@@ -218,6 +218,7 @@ type Config struct {
 	Tunnel         string         // name, for reports
 	Address        netip.Prefix   // our overlay address and the cloud's prefix
 	Networks       []netip.Prefix // what this site serves; registered at the NHSs
+	Summaries      []netip.Prefix // answered instead of the routed prefix, where that is true; inside of Networks
 	NHS            []NHS
 	Maps           []Map
 	MaxConnections int           // servers of a cluster that are registered with; 0: all

@@ -332,6 +332,9 @@ func (m *Machine) resume() {
 	}
 	m.fresh = nil
 	m.elect()
+	if !m.cfg.Shortcut {
+		m.forgetShortcuts()
+	}
 	for _, p := range m.paths.All() {
 		if !m.tidyPath(p) && p.State != PathUnsecured && !m.secure(p.Endpoint) {
 			m.awaitSA(p)

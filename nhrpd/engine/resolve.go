@@ -81,6 +81,9 @@ func (m *Machine) resolve(destination netip.Addr) {
 
 // ask sends a Resolution Request to the NHS on the routed path.
 func (m *Machine) ask(destination netip.Addr, refresh bool) bool {
+	if !m.cfg.Shortcut { // what is left from a configuration before ends by itself
+		return false
+	}
 	r, ok := m.routed(destination)
 	if !ok || !r.Tunnel || r.Local {
 		m.count("resolution-not-by-tunnel")

@@ -54,6 +54,9 @@ func (m *Machine) egress(destination netip.Addr) (prefix netip.Prefix, stable, o
 	case !configured && !stable && !tooWide(p):
 		p = host(destination)
 	}
+	if s, ok := m.summary(destination); ok && s.Bits() <= p.Bits() {
+		return s, stable, true
+	}
 	if tooWide(p) {
 		return netip.Prefix{}, false, false
 	}

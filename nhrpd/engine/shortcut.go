@@ -201,11 +201,7 @@ func (m *Machine) refreshShortcuts() {
 // routesChanged looks whether shortcuts still follow the routed path, and
 // whether what we told others is still true.
 func (m *Machine) routesChanged() {
-	var shortcuts []*shortcut
-	for _, s := range m.shortcuts.All() {
-		shortcuts = append(shortcuts, s)
-	}
-	for _, s := range shortcuts {
+	for _, s := range m.allShortcuts() {
 		r, ok := m.routed(s.Destination)
 		switch {
 		case !ok || !r.Tunnel || r.Local:
@@ -224,14 +220,27 @@ func (m *Machine) routesChanged() {
 	m.reviewTold()
 }
 
+// forgetShortcuts ends those of a configuration that had any, and what is asked for.
+func (m *Machine) forgetShortcuts() {
+	for _, q := range m.requests.All() {
+		m.endRequest(q)
+	}
+	for _, s := range m.allShortcuts() {
+		m.removeShortcut(s, "shortcuts are no longer configured", true)
+	}
+}
+
+func (m *Machine) allShortcuts() (list []*shortcut) {
+	for _, s := range m.shortcuts.All() {
+		list = append(list, s)
+	}
+	return list
+}
+
 // leaveShortcuts ends every shortcut, because peers know us where we are no
 // longer, and tells those who were told by way of the NHS.
 func (m *Machine) leaveShortcuts(reason string) {
-	var shortcuts []*shortcut
-	for _, s := range m.shortcuts.All() {
-		shortcuts = append(shortcuts, s)
-	}
-	for _, s := range shortcuts {
+	for _, s := range m.allShortcuts() {
 		m.removeShortcut(s, reason, false)
 	}
 	for _, q := range m.requests.All() {

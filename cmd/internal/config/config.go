@@ -48,7 +48,8 @@ type Tunnel struct {
 	Guard          []netip.Prefix // what else only this tunnel may lead to
 	Redirect       bool
 	Shortcut       bool
-	HoldingTime    time.Duration // whole seconds
+	Summaries      []netip.Prefix // answered in place of the routed prefix
+	HoldingTime    time.Duration  // whole seconds
 	Idle           time.Duration
 	IdleBytes      uint64
 	Probe          time.Duration // 0: never

@@ -36,6 +36,7 @@ func TestAWholeFileIsReadAsWritten(t *testing.T) {
 			MTU:            1380,
 			Authentication: "test1234",
 			Networks:       []netip.Prefix{netip.MustParsePrefix("10.10.1.0/24")},
+			Summaries:      []netip.Prefix{netip.MustParsePrefix("10.10.1.0/25")},
 			Redirect:       true, Shortcut: false,
 			HoldingTime: 90 * time.Second, Idle: time.Minute, IdleBytes: 1000, Probe: time.Second, Unique: true, Group: "branch", MSSClamp: false,
 			Multicast:      Multicast{Dynamic: true, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.12"), netip.MustParseAddr("203.0.113.23")}, Rate: 500, Burst: 50},

@@ -40,6 +40,12 @@ func (d *document) checkTunnel(path string, t *Tunnel) {
 		}
 		d.checkFamily(at, t, network.Addr())
 	}
+	for i, s := range t.Summaries {
+		if !slices.ContainsFunc(t.Networks, func(n netip.Prefix) bool { return n.Bits() <= s.Bits() && n.Contains(s.Addr()) }) {
+			d.failValue(fmt.Sprintf("%s.summary-map[%d]", path, i), fmt.Sprintf("%v is in none of the networks: the servers would not know that it is ours", s),
+				"add it to networks")
+		}
+	}
 	d.checkAuthorizations(path, t)
 	for i := range t.Maps {
 		d.checkMap(fmt.Sprintf("%s.map[%d]", path, i), t, i)

@@ -69,9 +69,16 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	}
 	u.Authentication = t.authentication()
 	u.Networks = t.prefixes("networks")
+	u.Summaries = t.prefixes("summary-map")
 	_, hasServer := t.values["nhs"]
 	u.Redirect = t.truth("redirect", !hasServer)
 	u.Shortcut = t.truth("shortcut", hasServer)
+	if t.truth("server-only", false) {
+		if t.values["shortcut"] == true {
+			t.doc.failValue(join(t.path, "server-only"), "shortcut is true, which asks for addresses", "leave one of the two out")
+		}
+		u.Shortcut = false
+	}
 	u.HoldingTime = t.duration("holding-time", minHoldingTime, maxHoldingTime, DefaultHoldingTime)
 	if u.HoldingTime%time.Second != 0 {
 		t.doc.failValue(join(t.path, "holding-time"), fmt.Sprintf("%v is not whole seconds", u.HoldingTime), "NHRP counts in seconds, write such as \"90s\"")

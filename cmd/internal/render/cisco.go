@@ -154,6 +154,9 @@ func ShowIPNHRP(w io.Writer, now time.Time, entries []control.Entry) error {
 		if e.NBMA.IsValid() {
 			out = append(out, "   NBMA address: "+endpoint(e.NBMA, e.Port))
 		}
+		if e.Group != "" {
+			out = append(out, fmt.Sprintf("   Group: %q", e.Group))
+		}
 		if e.Claimed.IsValid() {
 			out = append(out, "    (Claimed NBMA address: "+e.Claimed.String()+")")
 		}
