@@ -94,7 +94,7 @@ func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
 func (t *tunnel) newPump(k *socket) *pump.Pump {
 	return pump.New(pump.Config{
 		Tunnel: t.device.Index, Header: underlay.Header{Key: t.config.Key, HasKey: t.config.HasKey},
-		MTU: t.mtu, Queues: t.queues.all[:t.queues.want], Conn: k.conn, Tables: t.daemon.plane.Tables,
+		MTU: t.mtu, Queues: t.queues.all[:t.queues.want], Patience: saPatience, Conn: k.conn, Tables: t.daemon.plane.Tables,
 		Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, ESP: t.daemon.ike,
 		Multicast: t.plain.audience.peers, MulticastRate: t.config.Multicast.Rate, MulticastBurst: t.config.Multicast.Burst,
 		Secure:    t.deliver,

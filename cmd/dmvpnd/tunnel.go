@@ -35,6 +35,8 @@ const (
 	// espOctets are those of UDP and of ESP with an AEAD, the most of its padding included.
 	espOctets    = 8 + 8 + 8 + 2 + 3 + 16
 	withdrawTime = 2 * time.Second
+	// saPatience is how long what waited for the daemon waits for the peers' SAs, too.
+	saPatience = 10 * time.Second
 )
 
 // tunnel is one mGRE cloud that runs.
@@ -276,6 +278,9 @@ func (t *tunnel) halt() {
 	t.running = false
 	p := t.pump
 	t.mu.Unlock()
+	if p != nil {
+		p.GiveUp()
+	}
 	if err := t.queues.stop(); err != nil {
 		t.log.Warn().Err(err).Msg("queue of the device")
 		_ = t.device.Close()

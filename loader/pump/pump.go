@@ -57,6 +57,9 @@ type Config struct {
 	MulticastBurst int // copies at once; 0: MulticastRate
 	// ESP sends what is sealed; needed where Protected is.
 	ESP Segments
+	// Patience is how long from New on a packet for a peer without an association waits for one;
+	// 0: it is dropped. GiveUp ends it.
+	Patience time.Duration
 	// Secure takes the NHRP packets that came out of ESP, as NHRP does; false: nobody has the
 	// association any more, and the packet is nobody's.
 	Secure func(a *esp.Association, packet []byte) bool
@@ -77,6 +80,7 @@ type Pump struct {
 	icmp      *icmp // nil: no answers
 
 	secured secured
+	early   early
 	slow    slowSealer // for what does not come in batches
 
 	writing    sync.Mutex
@@ -95,6 +99,7 @@ func New(c Config) *Pump {
 	}
 	p := &Pump{config: c, multicast: newMulticast(c.MulticastRate, c.MulticastBurst), raise: map[tables.PeerID]*time.Timer{}}
 	p.secured.peer = map[tables.PeerID]*esp.Association{}
+	p.early.begin(p, c.Patience)
 	p.slow.sealer = newSealer(p)
 	if c.Conn != nil {
 		p.SetConn(c.Conn)

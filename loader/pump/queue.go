@@ -3,8 +3,10 @@
 package pump
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -77,8 +79,11 @@ func reader(queue io.Reader, idle func()) (func([]byte) (int, error), error) {
 	}
 	return func(b []byte) (int, error) {
 		buf, n, failed = b, 0, nil
-		if err := raw.Read(try); err != nil {
+		switch err := raw.Read(try); {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, err
+		case err != nil:
+			return 0, os.ErrClosed // the poller has an error of its own for that
 		}
 		return n, failed
 	}, nil

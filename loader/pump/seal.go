@@ -33,15 +33,22 @@ type secured struct {
 }
 
 // Secure makes an association the one that a peer's packets leave by; nil: none, and
-// they are dropped.
+// they are dropped. What has waited for one leaves before.
 func (p *Pump) Secure(id tables.PeerID, a *esp.Association) {
-	p.secured.mu.Lock()
-	defer p.secured.mu.Unlock()
-	if a == nil {
-		delete(p.secured.peer, id)
+	if !p.early.over.Load() && p.early.delay(p, id, a) {
 		return
 	}
-	p.secured.peer[id] = a
+	p.secured.set(id, a)
+}
+
+func (s *secured) set(id tables.PeerID, a *esp.Association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a == nil {
+		delete(s.peer, id)
+		return
+	}
+	s.peer[id] = a
 }
 
 func (s *secured) find(id tables.PeerID) *esp.Association {
@@ -232,14 +239,26 @@ func (s *sealer) protect(id tables.PeerID, v vnet, packet inner) {
 	p := s.pump
 	a := p.secured.find(id)
 	if a == nil {
+		s.end() // it may have to wait
+		var kept bool
+		if a, kept = p.early.keep(p, id, v, packet); kept {
+			return
+		}
+	}
+	if a == nil {
 		p.config.Tables.CountDrop(id, tables.DropNoSA, len(packet.b))
 		return
 	}
+	s.seal(id, a, v, packet)
+}
+
+// seal seals a packet, or the segments of a GSO packet.
+func (s *sealer) seal(id tables.PeerID, a *esp.Association, v vnet, packet inner) {
 	if v.gsoType == gsoNone {
 		s.add(id, a, packet.greProtocol(), packet.tos(), packet.b)
 		return
 	}
 	if !packet.segment(v, s.segment[:0], func(segment inner) { s.add(id, a, segment.greProtocol(), segment.tos(), segment.b) }) {
-		p.config.Tables.CountDrop(id, tables.DropInnerHeader, len(packet.b))
+		s.pump.config.Tables.CountDrop(id, tables.DropInnerHeader, len(packet.b))
 	}
 }

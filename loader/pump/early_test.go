@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pump
+
+import (
+	"encoding/binary"
+	"net"
+	"testing"
+	"time"
+
+	"dmvpn/loader/netnstest"
+)
+
+// What is there before its peer's association leaves by it, before what comes later; when the
+// time is over it is dropped and counted, and nothing waits any more.
+func TestPacketsWaitForAnAssociation(t *testing.T) {
+	const early, late, lost = 50, 10, 5
+	near, far, pid, _ := newSites(t, func(c *Config) { c.Patience = time.Hour })
+	a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+	id := a.Owner.(*Secured).Peer
+	near.pump.Secure(id, nil)
+	var server *net.UDPConn
+	netnstest.In(t, pid, func() { server = listen(t, "10.0.0.1:5002") })
+	check(t, server.SetReadDeadline(time.Now().Add(60*time.Second)))
+	c := must(net.Dial("udp4", "10.0.0.1:5002"))(t)
+	defer c.Close()
+	number := uint32(0)
+	send := func(n int) {
+		for range n {
+			_, err := c.Write(binary.BigEndian.AppendUint32(nil, number))
+			check(t, err)
+			number++
+		}
+	}
+	queue := near.pump.config.Queues[0]
+	read := func(n int) func() bool {
+		return func() bool { all, _ := queue.Counters(); return all == uint64(n) }
+	}
+	send(early)
+	netnstest.Eventually(t, "the worker has them", read(early))
+	near.pump.Secure(id, a)
+	send(late)
+	buf := make([]byte, 100)
+	for want := range uint32(early + late) {
+		n, err := server.Read(buf)
+		if err != nil || n != 4 || binary.BigEndian.Uint32(buf) != want {
+			t.Fatalf("packet %d: %x, %v; near dropped %s", want, buf[:n], err, near.drops())
+		}
+	}
+	near.pump.Secure(id, nil)
+	send(lost)
+	netnstest.Eventually(t, "the worker has the last", read(early+late+lost))
+	if d := near.drops(); d != "" {
+		t.Errorf("dropped: %s", d)
+	}
+	near.pump.GiveUp()
+	if d := near.drops(); d != "no-sa×5" {
+		t.Errorf("dropped: %s", d)
+	}
+	send(1)
+	netnstest.Eventually(t, "nothing waits", func() bool { return near.drops() == "no-sa×6" })
+	near.pump.Secure(id, a)
+	send(1)
+	if n, err := server.Read(buf); err != nil || binary.BigEndian.Uint32(buf) != number-1 {
+		t.Errorf("the last: %x, %v", buf[:n], err)
+	}
+}
