@@ -192,7 +192,8 @@ func (t *tunnel) firstCarrier() error {
 // overhead is what stands around an inner packet: of IPv6, where packets may go by that.
 func overhead(c config.Tunnel, u kernel.Underlay) int {
 	n := outerHeaders
-	if u.Address6.IsValid() || c.Underlay.Only == int(kernel.IPv6) {
+	six := u.Address6.IsValid() || c.Underlay.Only == int(kernel.IPv6)
+	if six {
 		n += outerIPv6
 	}
 	if c.HasKey {
@@ -201,7 +202,10 @@ func overhead(c config.Tunnel, u kernel.Underlay) int {
 	if c.Protected {
 		n += espOctets
 		if c.IPsec != nil && c.IPsec.Mode == "tunnel" {
-			n += esp.TunnelHeader
+			n += esp.TunnelHeader(netip.IPv4Unspecified())
+			if six {
+				n += outerIPv6
+			}
 		}
 	}
 	return n

@@ -24,18 +24,18 @@ func tunnel(t *testing.T, here, there string) *Tunnel {
 func TestTheInnerHeaderOfTunnelMode(t *testing.T) {
 	near, far := tunnel(t, "192.0.2.1", "198.51.100.2"), tunnel(t, "198.51.100.2", "192.0.2.1")
 	b := append(near.Append(nil, 0xb9, 4), "data"...)
-	if want := "45b9001800004000402f4dc7c0000201c6336402"; hex.EncodeToString(b[:TunnelHeader]) != want {
-		t.Errorf("got %x, want %s", b[:TunnelHeader], want)
+	if want := "45b9001800004000402f4dc7c0000201c6336402"; hex.EncodeToString(b[:headerIPv4]) != want {
+		t.Errorf("got %x, want %s", b[:headerIPv4], want)
 	}
 	for tos := range 256 {
 		for _, n := range []int{0, 1, 1400, 65515} {
 			b := append(near.Append(nil, uint8(tos), n), make([]byte, n)...)
 			var sum uint32
-			for i := 0; i < TunnelHeader; i += 2 {
+			for i := 0; i < headerIPv4; i += 2 {
 				sum += uint32(binary.BigEndian.Uint16(b[i:]))
 			}
 			if sum = sum>>16 + sum&0xffff; sum != 0xffff {
-				t.Fatalf("TOS %d, %d octets: the checksum is wrong: %x", tos, n, b[:TunnelHeader])
+				t.Fatalf("TOS %d, %d octets: the checksum is wrong: %x", tos, n, b[:headerIPv4])
 			}
 			payload, got, err := far.Take(append(b, 1, 2, 3)) // with padding for traffic flow confidentiality
 			if err != nil || int(got) != tos || len(payload) != n {
@@ -75,7 +75,41 @@ func TestTunnelModeTakesWhatWasNegotiated(t *testing.T) {
 			t.Errorf("%s: %q, %v", c.name, payload, err)
 		}
 	}
-	if _, err := NewTunnel(netip.IPv6Loopback(), netip.IPv6Loopback(), 47); err == nil {
-		t.Error("IPv6 was taken")
+	if _, err := NewTunnel(netip.IPv6Loopback(), netip.MustParseAddr("192.0.2.1"), 47); err == nil {
+		t.Error("two versions were taken")
+	}
+}
+
+// TestTunnelModeOfIPv6: the inner header, and what of one is taken.
+func TestTunnelModeOfIPv6(t *testing.T) {
+	near, far := tunnel(t, "2001:db8::1", "2001:db8:1::2"), tunnel(t, "2001:db8:1::2", "2001:db8::1")
+	good := append(near.Append(nil, 0xb9, 4), "data"...)
+	if want := "6b90000000042f4020010db800000000000000000000000120010db8000100000000000000000002"; hex.EncodeToString(good[:near.Header()]) != want {
+		t.Errorf("got %x, want %s", good[:near.Header()], want)
+	}
+	for tos := range 256 {
+		if _, got, err := far.Take(append(near.Append(nil, uint8(tos), 4), "data and padding"...)); err != nil || int(got) != tos {
+			t.Errorf("TOS %d: %d, %v", tos, got, err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(b []byte) []byte
+		err    error
+	}{
+		{"as it should be", func(b []byte) []byte { return b }, nil},
+		{"a flow label", func(b []byte) []byte { b[3] = 7; return b }, nil},
+		{"another source", func(b []byte) []byte { b[23]++; return b }, ErrSelectors},
+		{"another destination", func(b []byte) []byte { b[39]++; return b }, ErrSelectors},
+		{"another protocol", func(b []byte) []byte { b[6] = 17; return b }, ErrSelectors},
+		{"a fragment", func(b []byte) []byte { b[6] = 44; return b }, ErrFragment},
+		{"longer than it is", func(b []byte) []byte { b[5]++; return b }, ErrTruncated},
+		{"IPv4", func(b []byte) []byte { b[0] = 0x45; return b }, ErrTruncated},
+		{"no header", func(b []byte) []byte { return b[:39] }, ErrTruncated},
+	} {
+		payload, _, err := far.Take(c.change(bytes.Clone(good)))
+		if !errors.Is(err, c.err) || err == nil && string(payload) != "data" {
+			t.Errorf("%s: %q, %v", c.name, payload, err)
+		}
 	}
 }

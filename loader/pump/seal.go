@@ -132,7 +132,7 @@ func tunnelLength(a *esp.Association) int {
 	if a.Tunnel == nil {
 		return 0
 	}
-	return esp.TunnelHeader
+	return a.Tunnel.Header()
 }
 
 // add seals a payload of GRE for a peer. What was gathered is sent when it does not go
@@ -160,7 +160,7 @@ func (s *sealer) add(id tables.PeerID, a *esp.Association, protocol uint16, tos 
 	}
 	b, next := g.buf[:at], uint8(protocolGRE)
 	if a.Tunnel != nil {
-		b, next = a.Tunnel.Append(b, tos, inside), esp.NextIPv4
+		b, next = a.Tunnel.Append(b, tos, inside), a.Tunnel.Next()
 	}
 	b = s.pump.header(b, protocol)
 	for _, part := range parts {

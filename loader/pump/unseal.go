@@ -109,7 +109,7 @@ func unwrap(a *esp.Association, next uint8, b []byte, outer uint8) (gre []byte, 
 		}
 		return b, outer, tables.DropNone
 	}
-	if next != esp.NextIPv4 {
+	if next != a.Tunnel.Next() {
 		return nil, 0, tables.DropInnerProtocol
 	}
 	b, tos, err := a.Tunnel.Take(b)

@@ -16,6 +16,8 @@ import (
 func TestWhatStandsAroundGRE(t *testing.T) {
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.11")
 	own, peers := must(esp.NewTunnel(here, there, protocolGRE))(t), must(esp.NewTunnel(there, here, protocolGRE))(t)
+	here6, there6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8:1::1")
+	own6, peers6 := must(esp.NewTunnel(here6, there6, protocolGRE))(t), must(esp.NewTunnel(there6, here6, protocolGRE))(t)
 	gre := []byte{0, 0, 8, 0, 1, 2, 3, 4}
 	wrapped := func(x *esp.Tunnel, tos uint8) []byte { return append(x.Append(nil, tos, len(gre)), gre...) }
 	for _, c := range []struct {
@@ -36,6 +38,11 @@ func TestWhatStandsAroundGRE(t *testing.T) {
 		{"tunnel mode, ECT(0) marked on the way", own, esp.NextIPv4, wrapped(peers, 0x02), 0x03, 0x03, tables.DropNone},
 		{"tunnel mode, not ECT, and marked", own, esp.NextIPv4, wrapped(peers, 0x00), 0x03, 0, tables.DropECN},
 		{"tunnel mode, our own addresses the wrong way round", own, esp.NextIPv4, wrapped(own, 0), 0, 0, tables.DropSpoofed},
+		{"tunnel mode of IPv6", own6, esp.NextIPv6, wrapped(peers6, 0xb9), 0xb9, 0xb9, tables.DropNone},
+		{"tunnel mode of IPv6, ECT(0) marked on the way", own6, esp.NextIPv6, wrapped(peers6, 0x02), 0x03, 0x03, tables.DropNone},
+		{"tunnel mode of IPv6, IPv4 inside", own6, esp.NextIPv4, wrapped(peers, 0), 0, 0, tables.DropInnerProtocol},
+		{"tunnel mode of IPv6, addresses the wrong way round", own6, esp.NextIPv6, wrapped(own6, 0), 0, 0, tables.DropSpoofed},
+		{"tunnel mode, IPv6 inside", own, esp.NextIPv6, wrapped(peers6, 0), 0, 0, tables.DropInnerProtocol},
 		{"tunnel mode, cut", own, esp.NextIPv4, wrapped(peers, 0)[:27], 0, 0, tables.DropInnerHeader},
 	} {
 		got, tos, reason := unwrap(&esp.Association{Tunnel: c.tunnel}, c.next, bytes.Clone(c.b), c.outer)
