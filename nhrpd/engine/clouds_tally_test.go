@@ -39,7 +39,11 @@ func (y *tally) sent(x *clouded, from *nhrptest.Node, p *wire.Packet) {
 	if p.Type == wire.ResolutionReply || p.Type == wire.RegistrationReply || p.Type == wire.PurgeReply || p.Type == wire.ProbeReply {
 		author = p.DestinationProtocol
 	}
-	if author != from.Own() && p.Type != wire.ResolutionReply {
+	passedOn := author != from.Own()
+	if p.Type == wire.ResolutionReply {
+		passedOn = from.Config.Redirect // hubs answer for nobody here
+	}
+	if passedOn {
 		return
 	}
 	y.made[p.Type]++

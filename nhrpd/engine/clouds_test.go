@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -32,11 +33,13 @@ type clouded struct {
 	random nhrptest.Random
 	// holding is everyone's holding time: nothing false may last longer.
 	holding time.Duration
+	probe   time.Duration
 	hubs    []*nhrptest.Node
 	spokes  []*nhrptest.Node
 	flows   []flow
 	free    int // underlay addresses given out
 	dead    map[netip.Addr]bool
+	beat    time.Duration // from a packet of each flow to the next
 	truth
 	tally
 }
@@ -44,8 +47,8 @@ type clouded struct {
 // flow is packets from a spoke's LAN to another's, and back.
 type flow struct{ a, b *nhrptest.Node }
 
-// seeded runs a scenario with seed 1 and no loss, with seed 2 and the highest, and with new
-// seeds and a loss between.
+// seeded runs a scenario with seed 1 and no loss, and with new seeds and a loss up to the
+// highest.
 func seeded(t *testing.T, name string, run func(t *testing.T, seed uint64, loss float64)) {
 	number := func(variable string, otherwise uint64) uint64 {
 		s := os.Getenv(variable)
@@ -58,7 +61,7 @@ func seeded(t *testing.T, name string, run func(t *testing.T, seed uint64, loss 
 		}
 		return n
 	}
-	seeds := []uint64{1, 2}
+	seeds := []uint64{1}
 	for range number("DMVPN_SEEDS", 1) {
 		seeds = append(seeds, uint64(time.Now().UnixNano()))
 	}
@@ -67,17 +70,17 @@ func seeded(t *testing.T, name string, run func(t *testing.T, seed uint64, loss 
 	}
 	t.Run(name, func(t *testing.T) {
 		for _, seed := range seeds {
-			loss := map[uint64]float64{1: 0, 2: mostLoss}
-			if _, fixed := loss[seed]; !fixed {
-				loss[seed] = float64(seed%5) * mostLoss / 4
+			loss := 0.0
+			if seed > 1 {
+				loss = float64(seed%4+1) * mostLoss / 4
 			}
-			t.Run(fmt.Sprintf("seed %d, %.0f %% lost", seed, 100*loss[seed]), func(t *testing.T) { run(t, seed, loss[seed]) })
+			t.Run(fmt.Sprintf("seed %d, %.0f %% lost", seed, 100*loss), func(t *testing.T) { run(t, seed, loss) })
 		}
 	})
 }
 
 func newClouded(t *testing.T, seed uint64) *clouded {
-	x := &clouded{World: nhrptest.New(seed), t: t, random: nhrptest.Random{State: seed ^ 0xC10D}, dead: map[netip.Addr]bool{}, holding: 2 * time.Minute}
+	x := &clouded{World: nhrptest.New(seed), t: t, random: nhrptest.Random{State: seed ^ 0xC10D}, dead: map[netip.Addr]bool{}, holding: 2 * time.Minute, beat: time.Second}
 	x.Silent = true
 	x.Cut = func(a, b netip.Addr) bool { return x.dead[a] || x.dead[b] }
 	x.watch()
@@ -136,18 +139,18 @@ func lan(n *nhrptest.Node) netip.Addr { return n.Config.Networks[0].Addr().Next(
 // addFlows begins flows between spokes at random.
 func (x *clouded) addFlows(n int) {
 	for len(x.flows) < n {
-		if a, b := x.pick(), x.pick(); a != b {
+		if a, b := x.pick(), x.pick(); a != b && !slices.Contains(x.flows, flow{a, b}) && !slices.Contains(x.flows, flow{b, a}) {
 			x.flows = append(x.flows, flow{a, b})
 		}
 	}
 }
 
-// pass lets a time pass in which every flow sends a packet each way in each second, and looks
-// each second whether all that must always be so is.
+// pass lets a time pass in which every flow sends a packet each way at each beat, and looks
+// each time whether all that must always be so is.
 func (x *clouded) pass(d time.Duration) {
 	x.t.Helper()
 	for end := x.Now.Add(d); x.Now.Before(end); {
-		x.Run(time.Second)
+		x.Run(x.beat)
 		for _, f := range x.flows {
 			x.send(f)
 			x.send(flow{f.b, f.a})

@@ -176,7 +176,7 @@ func (m *Machine) serverDue(s *server) {
 				return
 			}
 		}
-		if i > 0 && !s.Up {
+		if i > 0 && !s.Up && s.Returns == 0 {
 			r.Waiting, r.Tries, r.Next, r.Registered = false, 0, 0, false
 			continue
 		}

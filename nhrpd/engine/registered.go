@@ -76,6 +76,9 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	if m.returns(s) {
 		// It is asked a few times whether it still answers.
 		r.Next = min(r.Next, s.Returns, m.now+max(m.cfg.Fallback/4, firstPause))
+		// Others may use it before we do: it has our networks, and what it sends us is accepted.
+		m.admit(in.From, protocol, r.Until, false, "it has us registered")
+		m.registerNetworks(s, false)
 		return
 	}
 	public := m.observed(p)
@@ -85,11 +88,18 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 	if moved && !m.cfg.Authenticated { // else IKE tells those who know us there
 		m.leaveShortcuts("our address behind a NAT changed")
 	}
-	for _, other := range s.Registrations[1:] {
-		other.Waiting, other.Tries = false, 0
-		other.Next = m.now
-	}
+	m.registerNetworks(s, true)
 	m.elect()
+}
+
+// registerNetworks registers our prefixes with a server that has our own address; again also
+// those that it has already.
+func (m *Machine) registerNetworks(s *server, again bool) {
+	for _, r := range s.Registrations[1:] {
+		if again || !r.Registered && !r.Waiting {
+			r.Waiting, r.Tries, r.Next = false, 0, m.now
+		}
+	}
 }
 
 // responder is the protocol address by which an NHS calls itself: in the
@@ -193,7 +203,12 @@ func (m *Machine) serverDown(s *server, reason string) {
 		return
 	}
 	s.Up, s.Since = false, m.now
-	s.own().Registered = false
+	if own := s.own(); own.Registered { // others may reach us by it still
+		m.admit(s.Bound, s.Protocol, own.Until, false, "it has us registered")
+	}
+	for _, r := range s.Registrations {
+		r.Registered = false
+	}
 	m.report(Warn, s.Bound, "NHS %s is down: %s", s.Name, reason)
 	m.settleServer(s, "NHS "+s.Name+" is down")
 	m.settleHop(s.Protocol, "NHS "+s.Name+" is down")

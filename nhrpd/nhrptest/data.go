@@ -64,7 +64,7 @@ func (n *Node) Follow(destination netip.Addr) Delivery {
 // Toward is where the node's data plane sends a packet for an address; false: nowhere by the
 // tunnel.
 func (n *Node) Toward(destination netip.Addr) (engine.Endpoint, bool) {
-	h, reason := n.hop(destination)
+	h, reason := n.hop(destination, false)
 	return h.To, h.out && reason == ""
 }
 
@@ -79,8 +79,9 @@ type hop struct {
 	at      *Node           // who gets it, nil if nobody does
 }
 
-// hop looks a destination up as the data plane does, and says why it is dropped here.
-func (n *Node) hop(destination netip.Addr) (h hop, dropped string) {
+// hop looks a destination up as the data plane does, and says why it is dropped here. What
+// came by the tunnel never goes by the fallback: it may have come from there.
+func (n *Node) hop(destination netip.Addr, transit bool) (h hop, dropped string) {
 	r, ok := n.Lookup(destination)
 	switch {
 	case !ok:
@@ -96,7 +97,7 @@ func (n *Node) hop(destination netip.Addr) (h hop, dropped string) {
 	h.NextHop = r.NextHop
 	if h.To, ok = n.Bound[r.NextHop]; !ok {
 		h.missed = true
-		if h.To, ok = n.Bound[n.Fallback]; !ok {
+		if h.To, ok = n.Bound[n.Fallback]; !ok || transit {
 			return h, "next hop " + r.NextHop.String() + " has no peer"
 		}
 	}
@@ -113,7 +114,7 @@ func (n *Node) follow(destination netip.Addr, see func(*Node, hop)) (d Delivery)
 			d.Dropped = "it runs in a circle"
 			return d
 		}
-		h, dropped := n.hop(destination)
+		h, dropped := n.hop(destination, ttl > 0)
 		if h.missed {
 			defer see(n, hop{NextHop: h.NextHop, missed: true})
 		}
