@@ -22,7 +22,7 @@ static __always_inline enum drop_reason parse_inner(struct __sk_buff *skb, __u32
 }
 
 /* find_peer gives the id of the peer that takes the packet: who stands behind
- * the next hop, else the hub while the resolution runs, else 0. resolved says
+ * the next hop, else the hub while the resolution runs, else 0: nobody. resolved says
  * which of the two it is. */
 static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunnel *t,
 				       const struct inner *in, const struct ip_addr *nexthop,
@@ -36,6 +36,9 @@ static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunne
 	if (id)
 		return id->peer;
 	fallback = in->protocol == GRE_PROTO_IPV6 ? t->fallback6_peer : t->fallback_peer;
+	/* What came by the tunnel may have come from there, and would run in a circle. */
+	if (skb->ingress_ifindex == t->ifindex)
+		fallback = 0;
 	event_flow(skb, t, EVENT_MISS, in, fallback, nexthop, l2);
 	return fallback;
 }

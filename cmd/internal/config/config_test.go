@@ -72,7 +72,7 @@ nbma = "192.0.2.1"
 		t.Fatal(err)
 	}
 	hub := Tunnel{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}, Underlay: Underlay{Device: "eth0"},
-		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, MSSClamp: true,
+		Redirect: true, HoldingTime: 2 * time.Hour, Idle: 5 * time.Minute, IdleBytes: 16384, Probe: 200 * time.Millisecond, ProbeIdle: 30 * time.Second, Fallback: 75 * time.Second, MSSClamp: true,
 		Multicast: Multicast{Dynamic: true, Rate: 10000, Burst: 10000}}
 	spoke := hub
 	spoke.Name, spoke.Addresses, spoke.HasKey = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.0.1.2/24")}, true

@@ -29,6 +29,7 @@ const (
 	maxProbe          = time.Minute
 	maxProbeIdle      = time.Hour
 	maxFallback       = time.Hour
+	defaultFallback   = 75 * time.Second // the longest pause between two tries to register, and some
 	maxCluster        = 255
 	maxConnections    = 255
 )
@@ -105,7 +106,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	if n, ok := t.number("max-connections", 0, maxConnections); ok {
 		u.MaxConnections = int(n)
 	}
-	u.Fallback = t.duration("fallback", 0, maxFallback, 0)
+	u.Fallback = t.duration("fallback", 0, maxFallback, defaultFallback)
 	for _, x := range t.subs("map", "write [["+t.path+".map]] and its keys below") {
 		u.Maps = append(u.Maps, readMap(x))
 	}
