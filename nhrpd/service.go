@@ -18,7 +18,8 @@ import (
 // Implementation constants.
 const (
 	inputQueue  = 256  // inputs that wait; the caller of a full one waits too
-	packetQueue = 4096 // packets, redirects and misses that wait; further ones are dropped
+	packetQueue = 4096 // registrations and purges that wait, and as many others; further ones are dropped
+	membersTurn = 8    // of registrations and purges that go before one other
 	saveDelay   = 200 * time.Millisecond
 	resolveTime = 5 * time.Second
 	failedDelay = 5 * time.Second // until a save that failed is tried again
@@ -57,7 +58,8 @@ type Service struct {
 	machine *engine.Machine
 
 	inputs  chan engine.Input // in order, none is lost
-	packets chan engine.Input // dropped when they come too fast
+	members chan engine.Input // registrations and purges; dropped when they come too fast
+	packets chan engine.Input // other packets, redirects, misses; likewise
 	routes  chan struct{}     // RoutesChanged, any number of them as one
 	calls   chan func(time.Time)
 	done    chan struct{}
@@ -96,7 +98,7 @@ func New(c Config) *Service {
 	s := &Service{
 		config: c,
 		log:    c.Log.With().Str("tunnel", c.Engine.Tunnel).Logger(),
-		inputs: make(chan engine.Input, inputQueue), packets: make(chan engine.Input, packetQueue),
+		inputs: make(chan engine.Input, inputQueue), packets: make(chan engine.Input, packetQueue), members: make(chan engine.Input, packetQueue),
 		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
 		saved: make(chan error, 1), inLookup: map[string]bool{}, wanted: newWanted(),
 	}
@@ -133,7 +135,10 @@ func (s *Service) Run(ctx context.Context, local, other netip.Addr) error {
 			call(time.Now())
 		case input := <-s.inputs:
 			s.handle(ctx, time.Now(), input)
+		case input := <-s.members:
+			s.handle(ctx, time.Now(), input)
 		case input := <-s.packets:
+			s.membersFirst(ctx, membersTurn)
 			s.handle(ctx, time.Now(), input)
 		case <-s.routes:
 			if !gathering {
@@ -181,10 +186,24 @@ func (s *Service) arm(timer *time.Timer) {
 
 // tick is wake, after what has arrived: an answer that waits here is none that is missing.
 func (s *Service) tick(ctx context.Context) {
+	s.membersFirst(ctx, len(s.members))
 	for range len(s.packets) {
 		s.handle(ctx, time.Now(), <-s.packets)
 	}
 	s.wake(ctx, time.Now())
+}
+
+// membersFirst handles registrations and purges that wait, so many at most: a flood of others
+// does not hold them up, nor they the others.
+func (s *Service) membersFirst(ctx context.Context, most int) {
+	for range most {
+		select {
+		case input := <-s.members:
+			s.handle(ctx, time.Now(), input)
+		default:
+			return
+		}
+	}
 }
 
 // wake does what the timer was armed for.
@@ -201,8 +220,12 @@ func (s *Service) wake(ctx context.Context, now time.Time) {
 // finds the queue full is dropped, counted and reported as false.
 func (s *Service) Deliver(input engine.Input) bool {
 	s.counters.received.Add(1)
+	queue := s.packets
+	if p, ok := input.(engine.Packet); ok && p.Membership() {
+		queue = s.members
+	}
 	select {
-	case s.packets <- input:
+	case queue <- input:
 		return true
 	default:
 		s.counters.queueDropped.Add(1)

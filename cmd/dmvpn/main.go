@@ -82,7 +82,7 @@ func command() *cobra.Command {
 		c.AddCommand(&cobra.Command{Use: use, Aliases: aliases, Short: short, Args: cobra.NoArgs, RunE: run})
 	}
 	list("peer", "List the peers, with their traffic", show(&t, (*control.Client).Peers, render.Peers), "peers")
-	list("nhrp", "List the NHRP cache", show(&t, (*control.Client).NHRP, render.NHRP))
+	c.AddCommand(nhrpCommand(&t))
 	list("nhs", "List the next hop servers", show(&t, (*control.Client).NHS, render.NHS))
 	list("shortcut", "List the direct paths", show(&t, (*control.Client).Shortcuts, render.Shortcuts), "shortcuts")
 	list("multicast", "List who gets multicast, with its limits and counters", show(&t, (*control.Client).Multicast, render.Multicast))

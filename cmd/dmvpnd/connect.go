@@ -100,7 +100,7 @@ func (t *tunnel) newPump(k *socket) *pump.Pump {
 		Secure:    t.deliver,
 		Permitted: t.permitted(),
 		NHRP: func(from netip.Addr, packet []byte) {
-			t.handIn(engine.Packet{From: engine.Endpoint{NBMA: from}, Data: packet})
+			t.takeNHRP(engine.Endpoint{NBMA: from}, packet)
 		},
 		Report: func(message string) { t.log.Warn().Msg(message) },
 	})

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"dmvpn/cmd/internal/config"
+	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/wire"
@@ -71,6 +72,13 @@ func (t *tunnel) handIn(input engine.Input) bool {
 	return t.families[0].service.Deliver(input)
 }
 
+// takeNHRP hands an NHRP packet in, and counts one that found the queue full.
+func (t *tunnel) takeNHRP(from engine.Endpoint, packet []byte) {
+	if !t.handIn(engine.Packet{From: from, Data: packet}) {
+		t.daemon.plane.Tables.CountDrop(0, tables.DropQueueFull, len(packet))
+	}
+}
+
 // each tells all families.
 func (t *tunnel) each(tell func(*nhrpd.Service)) {
 	for _, f := range t.families {
@@ -98,6 +106,10 @@ func (t *tunnel) snapshot(ctx context.Context) (engine.Snapshot, error) {
 		sum.Told = append(sum.Told, s.Told...)
 		sum.Purges = append(sum.Purges, s.Purges...)
 		sum.Accepted = append(sum.Accepted, s.Accepted...)
+		for i := range min(len(sum.Caches), len(s.Caches)) {
+			sum.Caches[i].Used += s.Caches[i].Used
+			sum.Caches[i].Most += s.Caches[i].Most
+		}
 		sum.Counters = maps.Clone(sum.Counters)
 		for name, n := range s.Counters {
 			sum.Counters[name] += n

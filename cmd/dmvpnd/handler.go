@@ -9,7 +9,6 @@ import (
 	"dmvpn/loader/esp"
 	"dmvpn/loader/pump"
 	"dmvpn/nhrpd"
-	"dmvpn/nhrpd/engine"
 )
 
 // handler tells the tunnels what becomes of IKE's peers. The loop of IKE calls it.
@@ -85,6 +84,6 @@ func (t *tunnel) deliver(a *esp.Association, packet []byte) bool {
 	if identity == "" {
 		return false
 	}
-	t.handIn(engine.Packet{From: endpointOf(identity, a.Path().Remote), Data: packet})
+	t.takeNHRP(endpointOf(identity, a.Path().Remote), packet)
 	return true
 }

@@ -253,5 +253,6 @@ type Limits struct {
 	BindingsPerPeer int // default 64
 	Cached          int // resolved and negative entries, default 16384
 	Pending         int // outstanding requests of ours, default 1024
-	PacketsPerPeer  int // NHRP packets a second from one endpoint, default 100
+	PacketsPerPeer  int // NHRP packets a second from one endpoint, of registrations and purges, and of all others; default 100
+	Strangers       int // the same from all together who are neither authenticated nor known, default 2000
 }

@@ -15,6 +15,7 @@ const (
 	defaultCached          = 16384
 	defaultPending         = 1024
 	defaultPacketsPerPeer  = 100
+	defaultStrangers       = 2000
 )
 
 // Registration (RFC 2332, section 5.2.3; the pauses are our own).

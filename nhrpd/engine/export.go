@@ -45,6 +45,7 @@ type exported struct {
 	Rated     []*rated
 	Pairs     []pairUntil
 	Redirects bucket
+	Strangers [2]bucket
 	Counters  map[string]uint64
 }
 
@@ -72,7 +73,7 @@ func (m *Machine) Export() []byte {
 	e := exported{
 		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
 		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Carrier: m.carrier, Late: m.late,
-		Redirects: m.limits.redirects, Counters: m.counts,
+		Redirects: m.limits.redirects, Strangers: m.limits.strangers, Counters: m.counts,
 	}
 	for _, b := range m.bindings.All() {
 		e.Bindings = append(e.Bindings, b)
@@ -289,7 +290,7 @@ func (m *Machine) importRates(e *exported) {
 	for _, p := range e.Pairs {
 		m.limits.pairs.Put(p.pair, p.Until, p.Until)
 	}
-	m.limits.redirects = e.Redirects
+	m.limits.redirects, m.limits.strangers = e.Redirects, e.Strangers
 }
 
 // importServers takes up the servers that are still configured: by name, as

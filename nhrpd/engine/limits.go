@@ -53,10 +53,14 @@ type rates struct {
 	endpoints *cache.Map[Endpoint, *rated] // by Key; ends when all its buckets are full again
 	pairs     *cache.Map[pair, instant]    // ends when the pair may be redirected again
 	redirects bucket
+	strangers [2]bucket // of all who are not known: registrations and purges, and the rest
+	unknown   float64   // a second, of each
 }
 
-func newRates(perPeer int) rates {
+func newRates(perPeer, strangers int) rates {
 	return rates{
+		unknown:   float64(strangers),
+		strangers: [2]bucket{{Tokens: 2 * float64(strangers)}, {Tokens: 2 * float64(strangers)}},
 		perPeer:   float64(perPeer),
 		endpoints: cache.NewMap[Endpoint, *rated](compareEndpoints),
 		pairs:     cache.NewMap[pair, instant](comparePairs),
@@ -89,6 +93,16 @@ func (r *rates) of(e Endpoint, now instant) *rated {
 	x.Quiet = now + 5*errorsAtOnce*time.Second
 	r.endpoints.Put(e, x, x.Quiet)
 	return x
+}
+
+// stranger says whether a packet of one who is not known may be looked at. Addresses can be
+// made up, each with a share of its own: all of them together have one as well.
+func (r *rates) stranger(now instant, member bool) bool {
+	share := &r.strangers[1]
+	if member {
+		share = &r.strangers[0]
+	}
+	return share.take(now, r.unknown, 2*r.unknown)
 }
 
 // packet says whether a packet of an endpoint may be looked at.

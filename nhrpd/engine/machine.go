@@ -52,8 +52,9 @@ func New(cfg Config, env Env) *Machine {
 	orDefault(&cfg.Limits.Cached, defaultCached)
 	orDefault(&cfg.Limits.Pending, defaultPending)
 	orDefault(&cfg.Limits.PacketsPerPeer, defaultPacketsPerPeer)
+	orDefault(&cfg.Limits.Strangers, defaultStrangers)
 	cfg.HoldingTime = min(max(cfg.HoldingTime, time.Second), 0xFFFF*time.Second)
-	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer), violations: cache.NewMap[violation, instant](compareViolations), counts: make(map[string]uint64)}
+	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer, cfg.Limits.Strangers), violations: cache.NewMap[violation, instant](compareViolations), counts: make(map[string]uint64)}
 	m.lastID = uint32(env.Random())
 	for i, n := range cfg.NHS {
 		m.servers = append(m.servers, newServer(i, n, cfg.Networks))

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 
 	"dmvpn/nhrpd/wire"
 )
@@ -20,8 +21,9 @@ func (m *Machine) packet(in Packet) {
 		return
 	}
 	in.From.NBMA = in.From.NBMA.Unmap()
-	if !m.limits.packet(in.From, m.now, member(in.Data)) {
-		m.drop("rate")
+	if reason := m.tooMany(in); reason != "" {
+		m.drop(reason)
+		m.count(claimedType(in.Data) + "-dropped-" + reason)
 		return
 	}
 	if m.local.is(in.From.NBMA) {
@@ -34,6 +36,7 @@ func (m *Machine) packet(in Packet) {
 		return
 	}
 	m.count(typeName(p.Type) + "-received")
+	m.countCodes(p, "received")
 	if wire.ProtocolOf(m.own()) != p.ProtocolType {
 		m.drop("protocol-type")
 		return
@@ -77,6 +80,59 @@ func (m *Machine) packet(in Packet) {
 		m.probeRequest(in, p)
 	case wire.ProbeReply:
 		m.probeReply(in, p)
+	}
+}
+
+// tooMany says why a packet is one too many, "" if it is not.
+func (m *Machine) tooMany(in Packet) string {
+	switch {
+	case !m.familiar(in.From) && !m.limits.stranger(m.now, member(in.Data)):
+		return "rate-strangers"
+	case !m.limits.packet(in.From, m.now, member(in.Data)):
+		return "rate"
+	}
+	return ""
+}
+
+// familiar says whether an endpoint is authenticated, a client, a server, mapped, or one whose
+// data is accepted.
+func (m *Machine) familiar(e Endpoint) bool {
+	if e.Identity != "" || m.owned[e.Key()] > 0 || m.fromMapped(e) {
+		return true
+	}
+	if _, ok := m.accepted.Get(e.Key()); ok {
+		return true
+	}
+	for _, s := range m.servers {
+		if to, ok := s.to(); ok && to.Is(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Membership says whether a packet is one of the types by which clients come and go: they are
+// looked at before others.
+func (p Packet) Membership() bool { return member(p.Data) }
+
+// claimedType is the name of the type that a packet claims to be.
+func claimedType(data []byte) string {
+	t := typeOf(data)
+	if name := typeName(t); name != typeName(0) || t == wire.TrafficIndication {
+		return name
+	}
+	return "other"
+}
+
+// countCodes counts the refusals in a reply, by type and code.
+func (m *Machine) countCodes(p *wire.Packet, way string) {
+	if p.Type != wire.RegistrationReply && p.Type != wire.ResolutionReply {
+		return
+	}
+	for _, c := range p.CIEs {
+		if c.Code.NAK() {
+			m.count(fmt.Sprintf("%s-%s-code-%d", typeName(p.Type), way, c.Code))
+		}
 	}
 }
 

@@ -110,6 +110,7 @@ func (m *Machine) send(to Endpoint, p *wire.Packet) bool {
 		return false
 	}
 	m.count(typeName(p.Type) + "-sent")
+	m.countCodes(p, "sent")
 	m.do(Send{To: to, Data: data})
 	return true
 }

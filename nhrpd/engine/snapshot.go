@@ -30,6 +30,15 @@ type Snapshot struct {
 	// resolution-request-sent), error-received-CODE, error-sent-CODE,
 	// dropped-REASON, and events such as answered, refused and forwarded.
 	Counters map[string]uint64
+	Caches   []CacheInfo // how full is what peers can fill
+}
+
+// CacheInfo is how full a table is. A full one of registrations refuses new ones (code 5);
+// the others forget, or take nothing more in.
+type CacheInfo struct {
+	Name string
+	Used int
+	Most int
 }
 
 // ServerState is where we stand with a next hop server.
@@ -151,6 +160,16 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 	}
 	at := func(i instant) time.Time { return now.Add(i - max(now.Sub(m.epoch), m.now)) }
 	s := Snapshot{NBMA: m.local.any(), Other: m.other(), Public: m.public(wire.FamilyOf(m.local.any())), Fallback: m.fallback, Counters: maps.Clone(m.counts)}
+	l := m.cfg.Limits
+	s.Caches = []CacheInfo{
+		{"registered", m.bindings.Len(), l.Bindings},
+		{"resolved", m.shortcuts.Len() + m.negatives.Len(), l.Cached},
+		{"answered", m.told.Len(), l.Cached},
+		{"accepted", m.accepted.Len(), l.Bindings + 2*l.Cached},
+		{"requests", m.requests.Len(), l.Pending},
+		{"rates", m.limits.endpoints.Len(), endpointsRated},
+		{"redirected", m.limits.pairs.Len(), redirectPairs},
+	}
 	for _, x := range m.servers {
 		s.Servers = append(s.Servers, m.serverInfo(x, at))
 	}

@@ -66,6 +66,11 @@ func (c *Client) Multicast(ctx context.Context) ([]Multicast, error) {
 	return ask[[]Multicast](ctx, c, "multicast")
 }
 
+// NHRPCounters asks for /v1/nhrp/counters.
+func (c *Client) NHRPCounters(ctx context.Context) ([]NHRPCounters, error) {
+	return ask[[]NHRPCounters](ctx, c, "nhrp/counters")
+}
+
 // Stop asks for /v1/stop.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.Post(ctx, "stop")

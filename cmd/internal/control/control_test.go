@@ -93,7 +93,10 @@ func (d *daemon) Shortcuts(context.Context) ([]Shortcut, error)  { return []Shor
 func (d *daemon) Stats(context.Context) (Stats, error)           { return Stats{}, d.err }
 func (d *daemon) Drops(context.Context) ([]Drop, error)          { return d.drops, d.err }
 func (d *daemon) Multicast(context.Context) ([]Multicast, error) { return []Multicast{}, d.err }
-func (d *daemon) Stop(context.Context) error                     { d.stopped.Store(true); return d.err }
+func (d *daemon) NHRPCounters(context.Context) ([]NHRPCounters, error) {
+	return []NHRPCounters{}, d.err
+}
+func (d *daemon) Stop(context.Context) error { d.stopped.Store(true); return d.err }
 func (d *daemon) Teardown(_ context.Context, release bool) error {
 	d.tornDown.Store(true)
 	d.released.Store(release)

@@ -26,6 +26,7 @@ type Source interface {
 	Stats(context.Context) (Stats, error)
 	Drops(context.Context) ([]Drop, error)
 	Multicast(context.Context) ([]Multicast, error)
+	NHRPCounters(context.Context) ([]NHRPCounters, error)
 	IKESource
 	// Stop begins the end of the daemon and returns; the data plane stays.
 	Stop(context.Context) error
@@ -105,6 +106,7 @@ func Handler(source Source) http.Handler {
 	get(mux, "stats", source.Stats)
 	get(mux, "drops", source.Drops)
 	get(mux, "multicast", source.Multicast)
+	get(mux, "nhrp/counters", source.NHRPCounters)
 	addIKE(mux, source)
 	post(mux, "stop", requestTime, source.Stop)
 	handleWith(mux, "teardown", http.MethodPost, teardownTime, func(ctx context.Context, q url.Values) (any, error) {

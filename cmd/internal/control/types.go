@@ -187,6 +187,34 @@ type Shortcut struct {
 	Expires time.Time    `json:"expires,omitzero"`
 }
 
+// NHRPCounters is one tunnel of GET /v1/nhrp/counters. All count from the first start on that
+// the saved state knows of, but Unread and Failed: from the daemon's.
+type NHRPCounters struct {
+	Tunnel  string            `json:"tunnel"`
+	Types   []NHRPType        `json:"types"`   // those that were seen
+	Codes   map[string]uint64 `json:"codes"`   // refusals and errors by type, way and code, such as registration-reply-sent-code-14
+	Dropped map[string]uint64 `json:"dropped"` // packets that were not processed, by reason
+	Events  map[string]uint64 `json:"events"`  // what else was counted
+	Caches  []NHRPCache       `json:"caches"`
+	Unread  uint64            `json:"unread"` // packets, redirects and misses dropped before they were looked at: too many waited
+	Failed  uint64            `json:"failed"` // packets that could not be sent
+}
+
+// NHRPType is the packets of one type.
+type NHRPType struct {
+	Type     string `json:"type"`
+	Received uint64 `json:"received"`
+	Sent     uint64 `json:"sent"`
+	Dropped  uint64 `json:"dropped"` // beyond a rate
+}
+
+// NHRPCache is how full a table is that peers can fill.
+type NHRPCache struct {
+	Name string `json:"name"`
+	Used int    `json:"used"`
+	Most int    `json:"most"`
+}
+
 // Multicast is one tunnel of GET /v1/multicast: who gets copies of what it sends to many.
 type Multicast struct {
 	Tunnel  string            `json:"tunnel"`

@@ -98,6 +98,13 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 		"nhs":           func(w io.Writer) error { return NHS(w, now, servers) },
 		"shortcut-none": func(w io.Writer) error { return Shortcuts(w, now, nil) },
 		"drops":         func(w io.Writer) error { return Drops(w, drops) },
+		"nhrp-counters": func(w io.Writer) error {
+			return NHRPCounters(w, now, []control.NHRPCounters{{
+				Tunnel: "dmvpn0", Types: []control.NHRPType{{Type: "registration-request", Received: 700, Dropped: 5}, {Type: "registration-reply", Sent: 695}},
+				Codes: map[string]uint64{"registration-reply-sent-code-14": 1}, Dropped: map[string]uint64{"rate": 5}, Events: map[string]uint64{"answered": 9},
+				Caches: []control.NHRPCache{{Name: "registered", Used: 12, Most: 65535}}, Unread: 3,
+			}})
+		},
 		"multicast": func(w io.Writer) error {
 			return Multicast(w, now, []control.Multicast{
 				{Tunnel: "dmvpn0", Mode: []string{"dynamic", "10.0.0.13"}, Rate: 10000, Burst: 500, Packets: 70, Copies: 140, Limited: 3, Members: []control.MulticastMember{
