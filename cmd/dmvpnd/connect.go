@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -38,10 +39,10 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 		return err
 	}
 	if err := d.plane.Tables.SetTunnel(t.entry(at)); err != nil {
-		return fmt.Errorf("%w; is another tunnel's underlay address and key the same?", err)
+		return errors.Join(fmt.Errorf("%w; is another tunnel's underlay address and key the same?", err), d.sockets.releaseAll(taken))
 	}
 	if err := d.plane.AttachUnderlay(now.Index); err != nil {
-		return err
+		return errors.Join(err, d.sockets.releaseAll(taken))
 	}
 	t.mu.Lock()
 	old, before := t.sockets, t.attached

@@ -98,18 +98,20 @@ func (q *queues) hold(d *daemon) (err error) {
 	return err
 }
 
-// steer makes packets wait in the first n queues, those of a peer in one.
-func (t *tunnel) steer(n int) {
+// steer makes packets wait in the first n queues, those of a peer in one; false: they wait in
+// any, by flow.
+func (t *tunnel) steer(n int) bool {
 	err := t.daemon.plane.Steer(t.queues.device.Queues[0], n)
 	if err == nil {
 		t.problem("queues", "")
-		return
+		return true
 	}
 	t.problem("queues", fmt.Sprintf("%v: packets wait where the kernel puts them, by flow; queues = 1 in [daemon] does without", err))
+	return false
 }
 
 // settle goes over to as many queues as there are to be, when what waited for the daemon is
-// gone: the packets of a flow keep their order.
+// gone: the packets of a flow keep their order, unless their queue is never empty before.
 func (t *tunnel) settle() {
 	q := &t.queues
 	if q.held == 0 || q.held == q.want {
@@ -122,7 +124,9 @@ func (t *tunnel) settle() {
 			return
 		}
 	}
-	t.steer(q.want)
+	if !t.steer(q.want) {
+		return // packets may wait in any of them
+	}
 	if q.held > q.want {
 		select {
 		case <-time.After(queueDrain):

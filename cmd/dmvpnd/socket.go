@@ -54,14 +54,18 @@ func (s *sockets) takeAll(u kernel.Underlay) (all []*socket, err error) {
 	for _, a := range u.Addresses() {
 		k, err := s.take(socketKey{a, u.Device, u.Index, u.Mark})
 		if err != nil {
-			for _, k := range all {
-				err = errors.Join(err, s.release(k))
-			}
-			return nil, err
+			return nil, errors.Join(err, s.releaseAll(all))
 		}
 		all = append(all, k)
 	}
 	return all, nil
+}
+
+func (s *sockets) releaseAll(all []*socket) (err error) {
+	for _, k := range all {
+		err = errors.Join(err, s.release(k))
+	}
+	return err
 }
 
 // take gives the socket of the key, the holder's if it has one.

@@ -16,7 +16,7 @@ import (
 )
 
 // maxHeld bounds what a holder keeps.
-const maxHeld = 1024
+const maxHeld = 8192 // a hundred tunnels with a queue for each of many CPUs
 
 // store is what a holder keeps. A descriptor of a deleted device is kept too,
 // until its owner drops it.

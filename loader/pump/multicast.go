@@ -48,7 +48,7 @@ func (p *Pump) Multicast() MulticastCount {
 func (p *Pump) replicate(s *sealer, v vnet, packet inner) {
 	m, t := &p.multicast, p.config.Tables
 	var to []tables.PeerID
-	if p.config.Multicast != nil {
+	if p.config.Multicast != nil && packet.leaves() {
 		to = p.config.Multicast(packet.six())
 	}
 	if len(to) == 0 {
@@ -72,6 +72,10 @@ func (p *Pump) replicate(s *sealer, v vnet, packet inner) {
 		p.sendAll(id, v, packet)
 	}
 }
+
+// leaves says whether a packet may leave the node: groups of scope 0 and 1 do not (RFC 4291,
+// section 2.7).
+func (p inner) leaves() bool { return !p.six() || p.b[25]&0x0f > 1 }
 
 // onLink says whether a packet is for a group of the link alone, 224.0.0.0/24 or ff02::/16.
 func (p inner) onLink() bool {

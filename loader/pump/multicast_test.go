@@ -90,6 +90,19 @@ func TestAPacketIsForAllOrForNobody(t *testing.T) {
 	}
 }
 
+// TestGroupsOfTheNodeStayThere: ff00::/16 and ff01::/16, whatever their flags, go to nobody.
+func TestGroupsOfTheNodeStayThere(t *testing.T) {
+	for group, want := range map[string]bool{"ff00::1": false, "ff01::1": false, "ff11::1": false, "ff02::1": true, "ff0e::1": true} {
+		b := make([]byte, 40)
+		b[0] = 6 << 4
+		copy(b[24:], netip.MustParseAddr(group).AsSlice())
+		packet, ok := parseInner(b)
+		if !ok || packet.leaves() != want {
+			t.Errorf("%s: parsed %v, leaves %v, want %v", group, ok, packet.leaves(), want)
+		}
+	}
+}
+
 // TestAStreamOfMulticastLeavesRoomForHellos: what stays on the link has a share of its own.
 func TestAStreamOfMulticastLeavesRoomForHellos(t *testing.T) {
 	w := newWire(t, toEverybody, func(c *Config) { c.MulticastRate, c.MulticastBurst = 1, 20 })

@@ -113,9 +113,9 @@ func (l *link) read(a netip.Addr, c *net.IPConn) {
 			select {
 			case <-l.done:
 				return
-			default:
+			case <-time.After(time.Millisecond): // ICMP about what we sent, or an error that lasts
 			}
-			continue // ICMP about what we sent
+			continue
 		}
 		source, _ := netip.AddrFromSlice(from.IP)
 		r := received{At: time.Now(), From: source.Unmap(), To: a}
