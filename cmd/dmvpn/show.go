@@ -17,21 +17,28 @@ import (
 func shows(t *target) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show",
-		Short: "The displays that routers have: show dmvpn, show ip nhrp, show crypto ikev2 sa",
+		Short: "The displays that routers have: show dmvpn, show ip nhrp, show ipv6 nhrp, show crypto ikev2 sa",
 		RunE:  needsCommand,
 	}
 	dmvpn := &cobra.Command{
 		Use: "dmvpn", Short: "List the peers of each tunnel as routers do", Args: cobra.NoArgs,
 		RunE: show(t, dmvpnOf, render.ShowDMVPN),
 	}
-	ip := &cobra.Command{Use: "ip", Short: "show ip nhrp", RunE: needsCommand}
-	nhrp := &cobra.Command{
-		Use: "nhrp", Short: "List the NHRP cache as routers do", Args: cobra.NoArgs,
-		RunE: show(t, (*control.Client).NHRP, render.ShowIPNHRP),
-	}
-	ip.AddCommand(nhrp)
-	c.AddCommand(dmvpn, ip, showCrypto(t))
+	c.AddCommand(dmvpn, showNHRP(t, "ip", false), showNHRP(t, "ipv6", true), showCrypto(t))
 	return c
+}
+
+// showNHRP is `show ip nhrp` and `show ipv6 nhrp`.
+func showNHRP(t *target, family string, six bool) *cobra.Command {
+	ip := &cobra.Command{Use: family, Short: "show " + family + " nhrp", RunE: needsCommand}
+	ip.AddCommand(&cobra.Command{
+		Use: "nhrp", Short: "List the NHRP cache as routers do", Args: cobra.NoArgs,
+		RunE: show(t, func(c *control.Client, ctx context.Context) ([]control.Entry, error) {
+			entries, err := c.NHRP(ctx)
+			return render.OfFamily(entries, six), err
+		}, render.ShowIPNHRP),
+	})
+	return ip
 }
 
 // showCrypto is `show crypto ikev2 sa [detailed]`.

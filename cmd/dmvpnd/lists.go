@@ -182,6 +182,21 @@ func (t *tunnel) identityOf(id tables.PeerID) string {
 	return t.secure.nameOf(id)
 }
 
+// protocolOf is a peer's overlay address, of our first family where it has one of each: the
+// tables have the one that was bound last.
+func (t *tunnel) protocolOf(p tables.Peer, hops []netip.Addr) netip.Addr {
+	first := t.config.Addresses[0].Addr()
+	if p.Protocol.IsValid() && p.Protocol.BitLen() == first.BitLen() {
+		return p.Protocol
+	}
+	for _, a := range hops {
+		if a.BitLen() == first.BitLen() {
+			return a
+		}
+	}
+	return p.Protocol
+}
+
 // Peers implements control.Source.
 func (s *source) Peers(ctx context.Context) ([]control.Peer, error) {
 	return all(ctx, s.daemon, func(t *tunnel, snapshot engine.Snapshot) ([]control.Peer, error) {
@@ -206,8 +221,9 @@ func (s *source) Peers(ctx context.Context) ([]control.Peer, error) {
 			}
 			next := slices.Clone(hops[p.ID])
 			slices.SortFunc(next, netip.Addr.Compare)
+			protocol := t.protocolOf(p, next)
 			out = append(out, control.Peer{
-				Tunnel: t.config.Name, ID: uint32(p.ID), NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port, Identity: identity, Protocol: p.Protocol,
+				Tunnel: t.config.Name, ID: uint32(p.ID), NBMA: p.Endpoint.NBMA, Port: p.Endpoint.Port, Identity: identity, Protocol: protocol,
 				NextHops: next, Kind: a.kind, NAT: a.nat, Up: p.Up, Since: a.since, MTU: mtu, Traffic: traffic,
 			})
 		}

@@ -74,7 +74,7 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 		Name: c.Name, IfIndex: t.device.Index, Address: c.Addresses[0], Addresses: c.Addresses, NBMA: u.Address, NBMA6: u.Address6,
 		Underlay:   control.Underlay{Device: c.Underlay.Device, Mark: u.Mark, VRF: u.VRF},
 		Protection: "none", MTU: t.mtu, Redirect: c.Redirect, Shortcut: c.Shortcut, Carrier: carrier(c.Name),
-		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(c.NHS), Queues: t.queues.status(), Problems: problems,
+		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(snapshot.Servers), Queues: t.queues.status(), Problems: problems,
 	}
 	if c.IfState {
 		out.IfState = "nhrp"

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -88,7 +89,17 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	return h.LinkSetUp(lo)
+	if err := h.LinkSetUp(lo); err != nil {
+		return err
+	}
+	// Addresses of IPv6 are there at once.
+	return n.Do(func() error {
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0)
+		if errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+			return nil
+		}
+		return err
+	})
 }
 
 func (n *Node) runDir() string { return filepath.Join(n.Dir, "run") }

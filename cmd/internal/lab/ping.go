@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // An Echo is the answer to a ping.
@@ -34,8 +35,13 @@ var errNoEcho = errors.New("no answer")
 // the answer.
 func (n *Node) Ping(to netip.Addr, ttl int, wait time.Duration) (Echo, error) {
 	var conn *icmp.PacketConn
+	var kind icmp.Type = ipv4.ICMPTypeEcho
+	network, any := "ip4:icmp", "0.0.0.0"
+	if to.Is6() {
+		kind, network, any = ipv6.ICMPTypeEchoRequest, "ip6:ipv6-icmp", "::"
+	}
 	err := n.Do(func() (err error) {
-		conn, err = icmp.ListenPacket("ip4:icmp", "0.0.0.0")
+		conn, err = icmp.ListenPacket(network, any)
 		return err
 	})
 	if err != nil {
@@ -43,12 +49,12 @@ func (n *Node) Ping(to netip.Addr, ttl int, wait time.Duration) (Echo, error) {
 	}
 	defer conn.Close()
 	if ttl > 0 {
-		if err := conn.IPv4PacketConn().SetTTL(ttl); err != nil {
+		if err := setTTL(conn, to, ttl); err != nil {
 			return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
 		}
 	}
 	id := uint16(pingID.Add(1))
-	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: int(id), Seq: 1, Data: make([]byte, 32)}}
+	request := icmp.Message{Type: kind, Body: &icmp.Echo{ID: int(id), Seq: 1, Data: make([]byte, 32)}}
 	data, err := request.Marshal(nil)
 	if err != nil {
 		return Echo{}, fmt.Errorf("node %s: ping: %w", n.Name, err)
@@ -69,7 +75,7 @@ func (n *Node) Ping(to netip.Addr, ttl int, wait time.Duration) (Echo, error) {
 		if err != nil {
 			return Echo{}, fmt.Errorf("node %s: ping %v: %w", n.Name, to, err)
 		}
-		reached, ours := answers(buf[:size], id)
+		reached, ours := answers(to, buf[:size], id)
 		if !ours {
 			continue
 		}
@@ -78,18 +84,31 @@ func (n *Node) Ping(to netip.Addr, ttl int, wait time.Duration) (Echo, error) {
 	}
 }
 
+func setTTL(c *icmp.PacketConn, to netip.Addr, ttl int) error {
+	if to.Is6() {
+		return c.IPv6PacketConn().SetHopLimit(ttl)
+	}
+	return c.IPv4PacketConn().SetTTL(ttl)
+}
+
 // answers says whether an ICMP message belongs to our request: an echo reply,
 // or an error that quotes it.
-func answers(data []byte, id uint16) (reached, ours bool) {
-	m, err := icmp.ParseMessage(1, data)
+func answers(to netip.Addr, data []byte, id uint16) (reached, ours bool) {
+	const icmp4, icmp6 = 1, 58
+	protocol, header := icmp4, 20
+	var reply icmp.Type = ipv4.ICMPTypeEchoReply
+	if to.Is6() {
+		protocol, header, reply = icmp6, 40, ipv6.ICMPTypeEchoReply
+	}
+	m, err := icmp.ParseMessage(protocol, data)
 	if err != nil {
 		return false, false
 	}
 	switch body := m.Body.(type) {
 	case *icmp.Echo:
-		return true, m.Type == ipv4.ICMPTypeEchoReply && body.ID == int(id)
+		return true, m.Type == reply && body.ID == int(id)
 	case *icmp.TimeExceeded:
-		const header, echoID = 20, 4
+		const echoID = 4
 		return false, len(body.Data) >= header+8 && binary.BigEndian.Uint16(body.Data[header+echoID:]) == id
 	}
 	return false, false

@@ -79,9 +79,13 @@ const (
 // perSecond of them a second, from a node to an address of another.
 func (n *Node) Stream(to *Node, address netip.AddrPort, perSecond, size int) (*Stream, error) {
 	s := &Stream{stop: make(chan struct{}), began: time.Now()}
-	local := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv4Unspecified(), address.Port()))
+	network, any := "udp4", netip.IPv4Unspecified()
+	if address.Addr().Is6() {
+		network, any = "udp6", netip.IPv6Unspecified()
+	}
+	local := net.UDPAddrFromAddrPort(netip.AddrPortFrom(any, address.Port()))
 	err := to.Do(func() (err error) {
-		s.receive, err = net.ListenUDP("udp4", local)
+		s.receive, err = net.ListenUDP(network, local)
 		return err
 	})
 	if err != nil {
@@ -93,7 +97,7 @@ func (n *Node) Stream(to *Node, address netip.AddrPort, perSecond, size int) (*S
 	}
 	// Not connected: an ICMP error shall not stop the stream.
 	err = n.Do(func() (err error) {
-		s.send, err = net.ListenUDP("udp4", nil)
+		s.send, err = net.ListenUDP(network, nil)
 		return err
 	})
 	if err != nil {

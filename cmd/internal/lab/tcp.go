@@ -49,7 +49,11 @@ const (
 func (n *Node) Talk(to *Node, address netip.AddrPort) (*Talk, error) {
 	t := &Talk{stop: make(chan struct{}), asked: make(chan struct{})}
 	err := to.Do(func() (err error) {
-		t.listener, err = net.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), address.Port()).String())
+		any := netip.IPv4Unspecified()
+		if address.Addr().Is6() {
+			any = netip.IPv6Unspecified()
+		}
+		t.listener, err = net.Listen("tcp", netip.AddrPortFrom(any, address.Port()).String())
 		return err
 	})
 	if err != nil {
@@ -57,7 +61,7 @@ func (n *Node) Talk(to *Node, address netip.AddrPort) (*Talk, error) {
 	}
 	t.wait.Go(t.answer)
 	err = n.Do(func() (err error) {
-		t.client, err = net.DialTimeout("tcp4", address.String(), 10*time.Second)
+		t.client, err = net.DialTimeout("tcp", address.String(), 10*time.Second)
 		return err
 	})
 	if err != nil {

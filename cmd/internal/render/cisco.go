@@ -41,21 +41,58 @@ func ShowDMVPN(w io.Writer, now time.Time, d DMVPN) error {
 		strings.Repeat("=", 74),
 	}
 	for _, t := range d.Tunnels {
-		rows := d.rows(t.Name)
 		kind := "Spoke"
 		if t.Hub() {
 			kind = "Hub"
 		}
-		out = append(out, "", fmt.Sprintf("Interface: %s, IPv4 NHRP Details", t.Name),
-			fmt.Sprintf("Type:%s, NHRP Peers:%d,", kind, len(rows)), "",
-			" # Ent  Peer NBMA Addr Peer Tunnel Add State  UpDn Tm Attrb",
-			" ----- --------------- --------------- ----- -------- -----")
-		for _, r := range rows {
-			out = append(out, fmt.Sprintf(" %5d %15s %15s %5s %8s %5s", r.entries, or(address(r.nbma), "UNKNOWN"),
-				or(address(r.protocol), "UNKNOWN"), r.state, or(since(now, r.since), "never"), r.flags))
+		for _, own := range addressesOf(t) {
+			family := "IPv4"
+			if own.Addr().Is6() {
+				family = "IPv6"
+			}
+			rows := d.of(own.Addr()).rows(t.Name)
+			out = append(out, "", fmt.Sprintf("Interface: %s, %s NHRP Details", t.Name, family),
+				fmt.Sprintf("Type:%s, NHRP Peers:%d,", kind, len(rows)), "",
+				" # Ent  Peer NBMA Addr Peer Tunnel Add State  UpDn Tm Attrb",
+				" ----- --------------- --------------- ----- -------- -----")
+			for _, r := range rows {
+				out = append(out, fmt.Sprintf(" %5d %15s %15s %5s %8s %5s", r.entries, or(address(r.nbma), "UNKNOWN"),
+					or(address(r.protocol), "UNKNOWN"), r.state, or(since(now, r.since), "never"), r.flags))
+			}
 		}
 	}
 	return lines(w, out)
+}
+
+// of gives what there is of the family of a tunnel's own address.
+func (d DMVPN) of(own netip.Addr) DMVPN {
+	out := DMVPN{Tunnels: d.Tunnels, Entries: OfFamily(d.Entries, own.Is6())}
+	for _, s := range d.Servers {
+		if !s.Protocol.IsValid() && own.Is4() || s.Protocol.BitLen() == own.BitLen() {
+			out.Servers = append(out.Servers, s)
+		}
+	}
+	for _, p := range d.Peers {
+		i := slices.IndexFunc(p.NextHops, func(a netip.Addr) bool { return a.BitLen() == own.BitLen() })
+		switch {
+		case i >= 0 && p.Protocol.BitLen() != own.BitLen():
+			p.Protocol = p.NextHops[i]
+		case i < 0 && p.Protocol.IsValid() && p.Protocol.BitLen() != own.BitLen():
+			continue
+		}
+		out.Peers = append(out.Peers, p)
+	}
+	return out
+}
+
+// OfFamily gives the entries of IPv6, or those of IPv4.
+func OfFamily(entries []control.Entry, six bool) (out []control.Entry) {
+	for _, e := range entries {
+		if e.Prefix.Addr().Is6() == six {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 func or(s, otherwise string) string {

@@ -24,10 +24,21 @@ func Peers(w io.Writer, now time.Time, peers []control.Peer) error {
 		if p.NAT.IsValid() {
 			nbma += " (NAT, " + p.NAT.String() + ")"
 		}
-		t.add(p.Tunnel, count(uint64(p.ID)), nbma, address(p.Protocol), p.Kind, state, since(now, p.Since),
+		t.add(p.Tunnel, count(uint64(p.ID)), nbma, protocols(p), p.Kind, state, since(now, p.Since),
 			count(uint64(p.MTU)), octets(p.RxBytes), octets(p.TxBytes), since(now, p.RxLast), since(now, p.TxLast), p.Identity)
 	}
 	return t.write(w, "no peer")
+}
+
+// protocols are a peer's overlay address and, of another family, what else leads to it.
+func protocols(p control.Peer) string {
+	list := []string{address(p.Protocol)}
+	for _, a := range p.NextHops {
+		if p.Protocol.IsValid() && a.BitLen() != p.Protocol.BitLen() && !a.IsLinkLocalUnicast() {
+			list = append(list, a.String())
+		}
+	}
+	return strings.Join(list, " ")
 }
 
 // NHRP writes GET /v1/nhrp.

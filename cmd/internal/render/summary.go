@@ -44,7 +44,19 @@ func tunnelTitle(t control.Tunnel) string {
 			carrier = "no carrier (if-state nhrp: no server answers)"
 		}
 	}
-	return fmt.Sprintf("%s: %s, %s, %s", t.Name, role, t.Address, carrier)
+	var addresses []string
+	for _, p := range addressesOf(t) {
+		addresses = append(addresses, p.String())
+	}
+	return fmt.Sprintf("%s: %s, %s, %s", t.Name, role, strings.Join(addresses, " and "), carrier)
+}
+
+// addressesOf are the tunnel's, one of each family.
+func addressesOf(t control.Tunnel) []netip.Prefix {
+	if len(t.Addresses) > 0 {
+		return t.Addresses
+	}
+	return []netip.Prefix{t.Address}
 }
 
 func underlay(t control.Tunnel) string {

@@ -31,6 +31,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
@@ -51,6 +52,7 @@ type Options struct {
 	HubDelay   time.Duration
 	SpokeDelay time.Duration // of the wires to the Internet, one way
 	Protected  bool          // by IPsec, with one shared key
+	Inside     []int         // versions of IP that the tunnel carries, of 4 and 6; none: 4
 	// Settings may change what a node ("hub", "spoke1", …) is configured with.
 	Settings func(node string, s *Settings)
 	// Wire may change the wire between a node (hub, spoke or NAT) and the Internet.
@@ -72,6 +74,7 @@ type Cloud struct {
 
 	programs Programs
 	services []uint16
+	inside   []int
 	settings map[string]*Settings
 	daemons  map[string]*lab.Process
 }
@@ -103,7 +106,7 @@ func New(o Options) (*Cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cloud{Lab: l, programs: o.Programs, services: o.Services, settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
+	c := &Cloud{Lab: l, programs: o.Programs, services: o.Services, inside: o.inside(), settings: map[string]*Settings{}, daemons: map[string]*lab.Process{}}
 	c.Internet = l.Router("internet")
 	for k := range o.NATs {
 		c.NATs = append(c.NATs, c.nat(o, k+1))
@@ -142,7 +145,13 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 		B: lab.End{Node: hostName, Device: "eth0", Address: Host(n).String() + "/24"},
 	})
 	host.Route(Gateway(n).String(), "default")
-	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(n)}}
+	if slices.Contains(o.Inside, 6) {
+		site.Sysctl("net/ipv6/conf/all/forwarding", "1")
+		site.Address(LAN, GatewayOf(6, n).String()+"/64")
+		host.Address("eth0", HostOf(6, n).String()+"/64")
+		host.Route(GatewayOf(6, n).String(), "::/0")
+	}
+	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(o.inside(), n)}}
 	if o.Protected {
 		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(site)}
 	}
@@ -178,15 +187,22 @@ func (c *Cloud) sharedKey(n *lab.Node) string {
 	return file
 }
 
-func defaults(n int) Tunnel {
-	t := Tunnel{
-		Name: Device, Key: 42, Underlay: Underlay, Authentication: "test1234", IdleBytes: -1,
-		Address:  HubTunnel().String() + "/24",
-		Networks: []string{Network(n).String()},
+func defaults(inside []int, n int) Tunnel {
+	t := Tunnel{Name: Device, Key: 42, Underlay: Underlay, Authentication: "test1234", IdleBytes: -1}
+	var routes []string
+	for i, version := range inside {
+		length := map[int]string{4: "/24", 6: "/64"}[version]
+		address := TunnelOf(version, n).String() + length
+		if i == 0 {
+			t.Address = address
+		} else {
+			t.Address2 = address
+		}
+		t.Networks = append(t.Networks, NetworkOf(version, n).String())
+		routes = append(routes, map[int]string{4: "10.10.0.0/16", 6: "fd10::/16"}[version])
 	}
 	if n > 0 {
-		t.Address = TunnelAddress(n).String() + "/24"
-		t.NHS = []NHS{{NBMA: HubNBMA().String(), Routes: []string{"10.10.0.0/16"}}}
+		t.NHS = []NHS{{NBMA: HubNBMA().String(), Routes: routes}}
 	}
 	return t
 }

@@ -43,6 +43,7 @@ const (
 type judge struct {
 	inside   []netip.Prefix // overlay and LANs: never an outer address
 	hosts    map[[4]byte]bool
+	hosts6   map[[16]byte]bool
 	mapped   map[netip.AddrPort]bool
 	services []uint16
 }
@@ -223,6 +224,9 @@ func (j *judge) esp(packet []byte, what string) error {
 	for at := 0; at+8 <= len(packet); at++ {
 		if packet[at] == 10 && j.hosts[[4]byte(packet[at:])] && j.hosts[[4]byte(packet[at+4:])] {
 			return fmt.Errorf("%s: an IP header in clear within: % x", what, packet[at:at+8])
+		}
+		if packet[at] == 0xfd && at+32 <= len(packet) && j.hosts6[[16]byte(packet[at:])] && j.hosts6[[16]byte(packet[at+16:])] {
+			return fmt.Errorf("%s: an IPv6 header in clear within: % x", what, packet[at:at+32])
 		}
 	}
 	return nil

@@ -74,12 +74,15 @@ func (c *Cloud) watch(start func(*lab.Node, string, func(lab.Frame) bool) (*lab.
 func (c *Cloud) judge() judge {
 	j := judge{
 		services: c.services,
-		inside:   []netip.Prefix{netip.PrefixFrom(HubTunnel(), 8).Masked()},
-		hosts:    map[[4]byte]bool{}, mapped: map[netip.AddrPort]bool{},
+		inside:   []netip.Prefix{netip.PrefixFrom(HubTunnel(), 8).Masked(), netip.MustParsePrefix("fd00::/8")},
+		hosts:    map[[4]byte]bool{}, hosts6: map[[16]byte]bool{}, mapped: map[netip.AddrPort]bool{},
 	}
 	for n := range len(c.Spokes) + 1 {
 		for _, a := range []netip.Addr{HubTunnel(), TunnelAddress(n), Gateway(n), Host(n)} {
 			j.hosts[a.As4()] = true
+		}
+		for _, a := range []netip.Addr{TunnelOf(6, 0), TunnelOf(6, n), GatewayOf(6, n), HostOf(6, n)} {
+			j.hosts6[a.As16()] = true
 		}
 	}
 	return j

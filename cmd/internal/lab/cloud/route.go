@@ -22,20 +22,22 @@ type Route struct {
 // Routes gives the routes of protocol 54 of a node.
 func (c *Cloud) Routes(node string) ([]Route, error) {
 	filter := &netlink.Route{Protocol: RouteProtocol, Table: unix.RT_TABLE_UNSPEC}
-	list, err := c.Get(node).Net.RouteListFiltered(netlink.FAMILY_V4, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, fmt.Errorf("%s: routes: %w", node, err)
-	}
 	var routes []Route
-	for _, r := range list {
-		prefix := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if r.Dst != nil {
-			address, _ := netip.AddrFromSlice(r.Dst.IP.To4())
-			bits, _ := r.Dst.Mask.Size()
-			prefix = netip.PrefixFrom(address, bits)
+	for family, any := range map[int]netip.Addr{netlink.FAMILY_V4: netip.IPv4Unspecified(), netlink.FAMILY_V6: netip.IPv6Unspecified()} {
+		list, err := c.Get(node).Net.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, fmt.Errorf("%s: routes: %w", node, err)
 		}
-		next, _ := netip.AddrFromSlice(r.Gw.To4())
-		routes = append(routes, Route{prefix, next})
+		for _, r := range list {
+			prefix := netip.PrefixFrom(any, 0)
+			if r.Dst != nil {
+				address, _ := netip.AddrFromSlice(r.Dst.IP)
+				bits, _ := r.Dst.Mask.Size()
+				prefix = netip.PrefixFrom(address.Unmap(), bits)
+			}
+			next, _ := netip.AddrFromSlice(r.Gw)
+			routes = append(routes, Route{prefix, next.Unmap()})
+		}
 	}
 	return routes, nil
 }

@@ -21,6 +21,7 @@ type Settings struct {
 type Tunnel struct {
 	Name           string
 	Address        string // with the prefix length
+	Address2       string // of the other family; "": none
 	Key            int    // −1: none
 	Underlay       string // device
 	Mark           int
@@ -71,7 +72,11 @@ func (s Settings) TOML() string {
 	line("")
 	for _, t := range s.Tunnels {
 		line("[tunnel.%s]", t.Name)
-		line("address = %q", t.Address)
+		if t.Address2 != "" {
+			line("address = %s", list([]string{t.Address, t.Address2}))
+		} else {
+			line("address = %q", t.Address)
+		}
 		if t.Key >= 0 {
 			line("key = %d", t.Key)
 		}

@@ -77,8 +77,10 @@ func (c *Cloud) AllRegistered(ctx context.Context) error {
 		if err := c.Registered(ctx, s.Name); err != nil {
 			return err
 		}
-		if err := c.Routed(c.Hub.Name, Network(i+1)); err != nil {
-			return err
+		for _, version := range c.inside {
+			if err := c.Routed(c.Hub.Name, NetworkOf(version, i+1)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

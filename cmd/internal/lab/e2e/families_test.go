@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud"
+)
+
+// families are the versions of IP that a cloud is of.
+type families struct {
+	name   string
+	inside []int
+}
+
+// allFamilies are the combinations in which the story is told.
+var allFamilies = []families{
+	{"IPv6 in IPv4", []int{6}},
+	{"both in IPv4", []int{4, 6}},
+}
+
+// inFamilies runs a test in every combination, plain and encrypted, at once.
+func inFamilies(t *testing.T, test func(t *testing.T, m mode, f families)) {
+	t.Helper()
+	t.Parallel()
+	for _, f := range allFamilies {
+		for _, m := range []mode{{}, {encrypted: true}} {
+			t.Run(f.name+", "+m.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, m, f)
+			})
+		}
+	}
+}
+
+// pinged is nil when a host's packets come to another's and back.
+func pinged(from *lab.Node, version, n int) error {
+	_, err := from.Ping(cloud.HostOf(version, n), 0, time.Second)
+	return err
+}
+
+// TestTheStoryInEveryFamily: spokes register, packets go by the hub, then directly both
+// ways; nothing is lost meanwhile. What is not used ends at both ends, and a daemon that
+// crashed takes all of it up again.
+func TestTheStoryInEveryFamily(t *testing.T) { inFamilies(t, theStory) }
+
+func theStory(t *testing.T, m mode, f families) {
+	c := m.up(t, cloud.Options{Spokes: 2, Inside: f.inside, Settings: func(_ string, s *cloud.Settings) {
+		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 8*time.Second, 1<<20
+	}})
+	ctx := t.Context()
+	streams := map[int]*lab.Stream{}
+	for i, version := range f.inside {
+		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 0) })
+		s, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.HostOf(version, 2), uint16(4000+i)), 500, dataSize)
+		check(t, err)
+		streams[version] = s
+	}
+	for _, version := range f.inside {
+		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.NetworkOf(version, 2)) })
+		until(t, c, patience, func() error {
+			if err := pinged(c.Hosts[1], version, 1); err != nil {
+				return err
+			}
+			return c.Direct(ctx, "spoke2", cloud.NetworkOf(version, 1))
+		})
+		until(t, c, patience, func() error {
+			path, err := c.Hosts[0].Trace(ctx, cloud.HostOf(version, 2))
+			if err == nil && (len(path) != 3 || path[1].From != cloud.TunnelOf(version, 2)) {
+				err = fmt.Errorf("path %v", path)
+			}
+			return err
+		})
+	}
+	atHub, err := c.Hub.Capture(cloud.Underlay, m.isData)
+	check(t, err)
+	time.Sleep(500 * time.Millisecond)
+	if n := len(atHub.Close()); n > 0 {
+		t.Errorf("%d packets went by the hub though there is a shortcut", n)
+	}
+	shown(t, c, f)
+	for version, s := range streams {
+		spotless(t, fmt.Sprintf("IPv%d while the way changed", version), s.Stop())
+	}
+
+	check(t, c.Kill(ctx, "spoke1"))
+	check(t, c.Start("spoke1"))
+	check(t, c.Ready(ctx, "spoke1"))
+	for _, version := range f.inside {
+		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 2) })
+		for node, n := range map[string]int{"spoke1": 2, "spoke2": 1} {
+			until(t, c, 2*patience, func() error { return c.Indirect(ctx, node, cloud.NetworkOf(version, n)) })
+		}
+		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 2) })
+	}
+}
+
+// shown checks that the commands show what there is of each family.
+func shown(t *testing.T, c *cloud.Cloud, f families) {
+	t.Helper()
+	for _, x := range []struct {
+		node, command string
+		words         func(version int) []string
+	}{
+		{"hub", "nhrp", func(v int) []string { return []string{cloud.TunnelOf(v, 1).String(), cloud.NetworkOf(v, 2).String()} }},
+		{"hub", "peers", func(v int) []string { return []string{cloud.TunnelOf(v, 1).String()} }},
+		{"spoke1", "shortcuts", func(v int) []string {
+			return []string{cloud.NetworkOf(v, 2).String(), cloud.TunnelOf(v, 2).String()}
+		}},
+		{"hub", "show dmvpn", func(v int) []string {
+			return []string{cloud.TunnelOf(v, 2).String()}
+		}},
+		{"spoke1", "nhs", func(v int) []string { return []string{cloud.TunnelOf(v, 0).String()} }},
+		{"spoke1", "", func(v int) []string { return []string{cloud.TunnelOf(v, 1).String()} }},
+	} {
+		for _, args := range [][]string{strings.Fields(x.command), strings.Fields(x.command + " -j")} {
+			out, err := c.Dmvpn(t.Context(), x.node, args...)
+			check(t, err)
+			for _, version := range f.inside {
+				for _, word := range x.words(version) {
+					if !strings.Contains(out, word) {
+						t.Errorf("%s: dmvpn %s does not show %s:\n%s", x.node, strings.Join(args, " "), word, out)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestANarrowPathInEveryFamily: a router between spoke and hub takes fewer octets than the
+// tunnel expects. The hosts hear of it, and their TCP goes on.
+func TestANarrowPathInEveryFamily(t *testing.T) { inFamilies(t, aNarrowPath) }
+
+func aNarrowPath(t *testing.T, m mode, f families) {
+	const path = 1390
+	no := false
+	c := m.build(t, cloud.Options{Spokes: 1, Inside: f.inside, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].MSSClamp = &no }})
+	ctx := t.Context()
+	for node, nbma := range map[string]netip.Addr{"spoke1": cloud.NBMA(1), "hub": cloud.HubNBMA()} {
+		gateway := nbma.As4()
+		gateway[3] = 254
+		_, err := c.Internet.Run(ctx, "sh", "-ec", fmt.Sprintf("ip route replace %s/24 dev %s proto kernel scope link src %s mtu %d",
+			netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gateway), path))
+		check(t, err)
+	}
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	for _, version := range f.inside {
+		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 0) })
+		talk, err := c.Hosts[0].Talk(c.HubHost, netip.AddrPortFrom(cloud.HostOf(version, 0), 4001))
+		check(t, err)
+		until(t, c, patience, func() error {
+			if talk.Blocks() < 20 {
+				return fmt.Errorf("IPv%d: %d blocks", version, talk.Blocks())
+			}
+			return nil
+		})
+		if report := talk.Stop(); report.Err != nil {
+			t.Errorf("IPv%d: %v", version, report.Err)
+		}
+		route, err := c.Hosts[0].Run(ctx, "ip", "route", "get", cloud.HostOf(version, 0).String())
+		check(t, err)
+		mtu := 0
+		if _, after, ok := strings.Cut(route, " mtu "); ok {
+			_, err = fmt.Sscan(after, &mtu)
+			check(t, err)
+		}
+		if mtu == 0 || mtu >= path || mtu < 1280 {
+			t.Errorf("host1 was not told of the path: %s", route)
+		}
+	}
+}
