@@ -31,6 +31,17 @@ func halves(p netip.Prefix) [2]netip.Prefix {
 	return [2]netip.Prefix{netip.PrefixFrom(p.Masked().Addr(), bits+1), netip.PrefixFrom(a, bits+1)}
 }
 
+// origin gives the prefix that a route of ours is a half of, or its own.
+func (b *beside) origin(p netip.Prefix) netip.Prefix {
+	if _, own := b.routes[p]; own || p.Bits() == 0 {
+		return p
+	}
+	if wider, _ := p.Addr().Prefix(p.Bits() - 1); b.halved[wider] {
+		return wider
+	}
+	return p
+}
+
 // install installs a route, or puts another next hop into it.
 func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error {
 	p = p.Masked()

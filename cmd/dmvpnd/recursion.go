@@ -74,8 +74,12 @@ func (t *tunnel) lookForRecursion(ctx context.Context, ours func(int) bool) {
 			if recursion == "" {
 				recursion = fmt.Sprintf("%v; give %s a route of its own by %s, or set underlay mark or vrf", err, nbma, u.Device)
 			}
-		case unreachable == "":
-			unreachable = err.Error()
+		default:
+			if text := t.uncut(u, nbma); text != "" {
+				t.problem("lifted", text)
+			} else if unreachable == "" {
+				unreachable = err.Error()
+			}
 		}
 	}
 	t.problem("recursion", recursion)

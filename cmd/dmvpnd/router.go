@@ -5,8 +5,6 @@ package main
 import (
 	"net/netip"
 
-	"dmvpn/cmd/internal/config"
-	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader/kernel"
 	"dmvpn/nhrpd/engine"
 )
@@ -23,12 +21,22 @@ type router struct {
 	beside *beside
 }
 
-// beneath is a router's under: of a tunnel in clear nothing stands.
-func beneath(t config.Tunnel, u *instance.Unreachable) func(netip.Prefix) error {
-	if !t.Protected {
+// beneath is a router's under: of a tunnel in clear nothing stands, nor what would cut its
+// outer packets off.
+func (t *tunnel) beneath() func(netip.Prefix) error {
+	if !t.config.Protected {
 		return func(netip.Prefix) error { return nil }
 	}
-	return u.Stand
+	return func(p netip.Prefix) error {
+		t.mu.Lock()
+		u := t.underlay
+		t.mu.Unlock()
+		if cutsServers(t.daemon.mirror, t.config, u, p) {
+			t.log.Debug().Stringer("prefix", p).Msg("nothing stands unreachable: outer packets are in it")
+			return nil
+		}
+		return t.daemon.unreachable.Stand(p)
+	}
 }
 
 // Lookup implements engine.Routes.
@@ -62,7 +70,7 @@ func (r *router) Inside(p netip.Prefix) []netip.Prefix { return r.mirror.Inside(
 
 // Install implements nhrpd.Router.
 func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
-	if guarded := r.guarded(prefix); guarded.Bits() > 0 {
+	if guarded := r.guarded(prefix); !everything(guarded) {
 		if err := r.under(guarded); err != nil {
 			return err
 		}
@@ -75,10 +83,14 @@ func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
 // be in its way when the prefix has none any more; nothing stands under a default route.
 func (r *router) guarded(prefix netip.Prefix) netip.Prefix {
 	if wider, ok := r.mirror.Around(prefix); ok && wider.IfIndex == r.tunnel {
-		return wider.Prefix
+		return r.beside.origin(wider.Prefix)
 	}
 	return prefix
 }
+
+// everything says that a prefix is a way out rather than a site's: a default route, or a half of
+// one, which is how a tunnel's stands beside another.
+func everything(p netip.Prefix) bool { return p.Bits() <= 1 }
 
 // Remove implements nhrpd.Router.
 func (r *router) Remove(prefix netip.Prefix) error { return r.beside.remove(prefix, r.tunnel) }

@@ -24,27 +24,49 @@ func behind(t config.Tunnel) []netip.Prefix {
 	for _, n := range t.NHS {
 		for _, p := range n.Routes {
 			// A default route by the tunnel is the operator's choice of a way out, not a site.
-			if p.Bits() > 0 {
+			if !everything(p) {
 				all = append(all, p)
 			}
 		}
 	}
 	for _, a := range t.Authorize {
-		all = append(all, a.Networks...)
+		for _, p := range a.Networks {
+			if !everything(p) {
+				all = append(all, p)
+			}
+		}
 	}
 	return all
 }
 
 // standUnreachable stands unreachable routes under what all tunnels protect, which outlive
 // the daemon, a crash and teardown, until `dmvpn teardown --release`. It comes before
-// everything that can fail: while the daemon cannot start, nothing goes in clear either.
+// everything that can fail: while the daemon cannot start, nothing goes in clear either. What
+// would cut outer packets off does not stand, nor does what an earlier run stood so.
 func standUnreachable(c *config.Config, p instance.Paths, h *kernel.Host) (*instance.Unreachable, error) {
 	u, err := instance.OpenUnreachable(p, h)
 	if err != nil {
 		return nil, err
 	}
+	m, err := h.MirrorRoutes()
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	inTheWay := func(p netip.Prefix) bool {
+		return slices.ContainsFunc(c.Tunnels, func(t config.Tunnel) bool {
+			under, _ := h.Underlay(spec(t)) // without a device nothing is cut off
+			return t.Protected && cutsServers(m, t, under, p)
+		})
+	}
+	if _, err := u.Lift(inTheWay); err != nil {
+		return nil, err
+	}
 	for _, t := range c.Tunnels {
 		for _, prefix := range behind(t) {
+			if inTheWay(prefix) {
+				continue
+			}
 			if err := u.Stand(prefix); err != nil {
 				return nil, err
 			}

@@ -135,6 +135,16 @@ func (r *Routes) Around(p netip.Prefix) (Route, bool) {
 	return r.table.lookup(p.Addr().Unmap(), func(e *entry) bool { return e.route.Prefix.Bits() < p.Bits() && !e.route.Unreachable })
 }
 
+// By gives the route that packets take which are bound to a device, false if there is none; ours
+// and what says unreachable are left out.
+func (r *Routes) By(destination netip.Addr, ifindex int) (Route, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.table.lookup(destination.Unmap(), func(e *entry) bool {
+		return e.route.IfIndex == ifindex && !e.route.NHRP && !e.route.Unreachable
+	})
+}
+
 // Inside gives the prefixes more specific than p and inside it, each once, by
 // address and length; our own addresses are not among them.
 func (r *Routes) Inside(p netip.Prefix) []netip.Prefix {

@@ -113,6 +113,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 	u.Underlay.settleFamilies(u.NHS, u.Maps)
 	u.Authorize = t.authorizations(u.Protected)
 	u.Guard = t.guard(u.Protected)
+	t.outerPackets(u)
 	t.done()
 	return u
 }

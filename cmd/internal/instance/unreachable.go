@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,8 +27,9 @@ type Unreachable struct {
 	path string
 	host *kernel.Host
 
-	mu    sync.Mutex
-	stood map[netip.Prefix]bool
+	mu     sync.Mutex
+	stood  map[netip.Prefix]bool
+	lifted map[netip.Prefix]bool // of this run, for good
 }
 
 // OpenUnreachable stands again what the instance stood before. The caller holds the lock.
@@ -36,7 +38,7 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Unreachable{path: p.Unreachable, host: h, stood: map[netip.Prefix]bool{}}
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[netip.Prefix]bool{}, lifted: map[netip.Prefix]bool{}}
 	for _, prefix := range before {
 		if err := h.InstallUnreachable(prefix); err != nil {
 			return nil, err
@@ -65,12 +67,13 @@ func (u *Unreachable) rewrite(stood []netip.Prefix) error {
 	return nil
 }
 
-// Stand stands a route under the prefix, unless one under a wider prefix does already.
+// Stand stands a route under the prefix, unless one under a wider prefix does already, or it
+// was lifted.
 func (u *Unreachable) Stand(prefix netip.Prefix) error {
 	prefix = prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.covered(prefix) {
+	if u.lifted[prefix] || u.covered(prefix) {
 		return nil
 	}
 	if len(u.stood) >= unreachableLimit {
@@ -85,6 +88,28 @@ func (u *Unreachable) Stand(prefix netip.Prefix) error {
 	}
 	u.stood[prefix] = true
 	return nil
+}
+
+// Lift removes the routes that are in the way, says which, and keeps them from standing again
+// as long as this run lasts.
+func (u *Unreachable) Lift(inTheWay func(netip.Prefix) bool) (lifted []netip.Prefix, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for prefix := range u.stood {
+		if !inTheWay(prefix) {
+			continue
+		}
+		if err := u.host.RemoveUnreachable(prefix); err != nil {
+			return lifted, err
+		}
+		delete(u.stood, prefix)
+		u.lifted[prefix] = true
+		lifted = append(lifted, prefix)
+	}
+	if len(lifted) == 0 {
+		return nil, nil
+	}
+	return lifted, u.rewrite(slices.Collect(maps.Keys(u.stood)))
 }
 
 func (u *Unreachable) covered(prefix netip.Prefix) bool {

@@ -60,6 +60,23 @@ func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	u, err := OpenUnreachable(one, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Stand(netip.MustParsePrefix("128.0.0.0/1")); err != nil {
+		t.Fatal(err)
+	}
+	standing("10.0.0.0/24", "10.10.1.0/24", "128.0.0.0/1")
+	for range 2 { // what was lifted stays away, also after the next start
+		if _, err := u.Lift(func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr("192.0.2.1")) }); err != nil {
+			t.Fatal(err)
+		}
+		standing("10.0.0.0/24", "10.10.1.0/24")
+		if err := u.Stand(netip.MustParsePrefix("128.0.0.0/1")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stand(one, "10.10.2.0/24")
 	stand(two, "10.10.2.0/24", "10.20.0.0/16")
 	standing("10.0.0.0/24", "10.10.1.0/24", "10.10.2.0/24", "10.20.0.0/16")

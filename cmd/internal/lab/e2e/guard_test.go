@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,29 @@ import (
 // its packets take the default route again.
 func TestWhatAShortcutLeavesIsNoDeadEnd(t *testing.T) {
 	t.Parallel()
+	whatAShortcutLeaves(t, false)
+}
+
+// TestADefaultRouteBesideFRRsIsNoDeadEnd: the underlay's default route is FRR's, so that the
+// tunnel's stands in two halves. Nothing stands under a half, and IKE finds the hub again.
+func TestADefaultRouteBesideFRRsIsNoDeadEnd(t *testing.T) {
+	t.Parallel()
+	c := whatAShortcutLeaves(t, true)
+	out, err := c.Spokes[0].Run(t.Context(), "ip", "route", "show", "type", "unreachable")
+	check(t, err)
+	if strings.Contains(out, "/1 ") {
+		t.Errorf("spoke1: half of everything is unreachable:\n%s", out)
+	}
+	check(t, c.Stop(t.Context(), "spoke1"))
+	check(t, c.Start("spoke1"))
+	until(t, c, patience, func() error {
+		_, err := c.Hosts[0].Ping(cloud.Host(2), 0, time.Second)
+		return err
+	})
+}
+
+func whatAShortcutLeaves(t *testing.T, besideFRR bool) *cloud.Cloud {
+	t.Helper()
 	c := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		u := &s.Tunnels[0]
 		if u.Idle, u.IdleBytes = 2*time.Second, 1<<20; node != "hub" {
@@ -20,6 +45,17 @@ func TestWhatAShortcutLeavesIsNoDeadEnd(t *testing.T) {
 		}
 	}})
 	ctx := t.Context()
+	if besideFRR {
+		for n, s := range c.Spokes {
+			// As zebra installs a static route; no lab has FRR's daemon for it.
+			gateway := cloud.NBMA(n + 1).As4()
+			gateway[3] = 254
+			for _, change := range []string{"del default", "add default via " + netip.AddrFrom4(gateway).String() + " proto 196 metric 20"} {
+				_, err := s.Run(ctx, "ip", strings.Fields("route "+change)...)
+				check(t, err)
+			}
+		}
+	}
 	check(t, c.StartAll(ctx))
 	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
 	until(t, c, patience, func() error {
@@ -32,4 +68,5 @@ func TestWhatAShortcutLeavesIsNoDeadEnd(t *testing.T) {
 		_, err := c.Hosts[0].Ping(cloud.Host(2), 0, time.Second)
 		return err
 	})
+	return c
 }
