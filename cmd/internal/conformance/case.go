@@ -24,7 +24,7 @@ type Case struct {
 // serverCases are the chapters for a server.
 var serverCases = [][]Case{
 	headerCases, commonCases, requestCases, replyCases, registrationCases, purgeCases, errorCases, extensionCases, recordCases,
-	forwardCases, natCases, redirectCases, hostileCases,
+	forwardCases, natCases, redirectCases, hostileCases, placeCases,
 }
 
 // Cases gives all of them, by id.
@@ -48,7 +48,7 @@ func Cases() []Case {
 // order is the chapter's place in the list.
 func order(id string) int {
 	return slices.Index([]string{
-		"HD", "CM", "RQ", "RP", "RG", "RR", "PU", "ER", "EX", "RC", "AU", "FW", "CA", "NA", "TI", "SC", "HU", "SE",
+		"HD", "CM", "RQ", "RP", "RG", "RR", "PU", "ER", "EX", "RC", "AU", "FW", "CA", "NA", "TI", "SC", "HU", "SE", "MC", "IF",
 	}, id[:2])
 }
 

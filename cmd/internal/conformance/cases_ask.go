@@ -13,7 +13,7 @@ import (
 )
 
 // clientCases are the chapters for a client.
-var clientCases = [][]Case{registering, resolving, responding}
+var clientCases = [][]Case{registering, resolving, holdingCases, responding}
 
 // resolving are the cases of a client that is told of a shorter way.
 var resolving = []Case{

@@ -5,6 +5,7 @@ package conformance
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"dmvpn/nhrpd/wire"
 )
@@ -66,7 +67,7 @@ func isIndication(r *received) bool {
 // indicated sends data, and gives the Traffic Indication that it earns.
 func (t *trial) indicated(st, other *station) *wire.Packet {
 	t.carried(st, other)
-	r := t.until(st, isIndication)
+	r := st.wait(max(t.s.o.Wait, 3*time.Second), isIndication)
 	if r == nil {
 		t.skip("it tells of no shorter way: redirect is off, or limited")
 	}

@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -159,6 +160,9 @@ func (r *received) parse(b []byte, key int64) bool {
 	r.GRE, r.Payload = b[:n], b[n:]
 	if r.Protocol == wire.GREProtocol {
 		r.Packet, r.Err = wire.Decode(r.Payload)
+		if p := r.Packet; p != nil && p.Type == wire.ResolutionReply && len(p.CIEs) == 0 {
+			r.Packet, r.Err = nil, errors.New("a Resolution Reply without an entry")
+		}
 	}
 	return true
 }

@@ -84,7 +84,7 @@ type Column struct {
 // Markdown writes a table with a line for each case and a column for each target.
 func Markdown(w io.Writer, columns ...Column) {
 	cell := func(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
-	head, rule := "| Row | § | Role | Level | Requirement |", "| --- | --- | --- | --- | --- |"
+	head, rule := "| Row | § | Level | Requirement |", "| --- | --- | --- | --- |"
 	for _, c := range columns {
 		head += " " + c.Name + " |"
 		rule += " --- |"
@@ -92,7 +92,7 @@ func Markdown(w io.Writer, columns ...Column) {
 	fmt.Fprintln(w, head)
 	fmt.Fprintln(w, rule)
 	for _, c := range Cases() {
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |", c.ID, c.Section, c.Role, c.Level, cell(c.Text))
+		fmt.Fprintf(w, "| %s %s | %s | %s | %s |", c.ID, c.Role, c.Section, c.Level, cell(c.Text))
 		for _, column := range columns {
 			said := "–"
 			for _, r := range column.Results {

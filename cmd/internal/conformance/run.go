@@ -49,7 +49,7 @@ func (s *suite) runServer(ctx context.Context, done func(Result)) ([]Result, err
 			}
 		}
 		if stopped && failed == nil {
-			r.Verdict, r.Detail = Fail, "the target stops answering for good"
+			r.Verdict, r.Detail = Fail, "the target stops answering, twice of two times"
 		}
 		if failed == nil {
 			told.add(i, r)
