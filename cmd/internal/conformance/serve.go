@@ -107,10 +107,7 @@ func (s *suite) runClient(ctx context.Context, done func(Result)) ([]Result, err
 			came = true
 			mu.Unlock()
 			for i, ok := take(); ok; i, ok = take() {
-				t := &trial{s: s, c: &cases[i], server: v}
-				for _, st := range strangers {
-					t.stations = append(t.stations, st)
-				}
+				t := &trial{s: s, c: &cases[i], server: v, stations: strangers}
 				how := end{Inconclusive, fmt.Sprintf("the client has not registered within %v", comeback)}
 				if v.silent = false; v.waits(comeback) {
 					how = t.try()
