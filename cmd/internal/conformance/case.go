@@ -48,7 +48,7 @@ func Cases() []Case {
 // order is the chapter's place in the list.
 func order(id string) int {
 	return slices.Index([]string{
-		"HD", "CM", "RQ", "RP", "RG", "RR", "PU", "ER", "EX", "RC", "AU", "FW", "CA", "NA", "TI", "SC", "HU", "SE", "MC", "IF",
+		"HD", "CM", "RQ", "RP", "RG", "RR", "PU", "ER", "EX", "RC", "AU", "FW", "CA", "NA", "TI", "SC", "HU", "SE",
 	}, id[:2])
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -18,6 +19,13 @@ const page = "../../../docs/nhrp-conformance.md"
 
 // update writes what the page has of these results, and the results of ours.
 var update = flag.Bool("update", false, "write testdata/ours.json and the table of docs/nhrp-conformance.md")
+
+// listed is how many rows of each chapter the list had when the suite was made of it; what was
+// added since is of dmvpn's own.
+var listed = map[string]int{
+	"HD": 12, "CM": 9, "RQ": 14, "RP": 15, "RG": 19, "RR": 5, "PU": 13, "ER": 11, "EX": 12,
+	"RC": 10, "AU": 8, "FW": 12, "CA": 11, "NA": 9, "TI": 10, "SC": 12, "HU": 10, "SE": 8,
+}
 
 // TestEveryRowOfThePageIsACaseOrHidden, and no other is either.
 func TestEveryRowOfThePageIsACaseOrHidden(t *testing.T) {
@@ -28,10 +36,12 @@ func TestEveryRowOfThePageIsACaseOrHidden(t *testing.T) {
 	rows := map[string]bool{}
 	before, _, _ := strings.Cut(string(text), tableBegins)
 	for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]{2}-\d\d) \|`).FindAllStringSubmatch(before, -1) {
-		rows[m[1]] = true
+		if n, err := strconv.Atoi(m[1][3:]); err == nil && n <= listed[m[1][:2]] {
+			rows[m[1]] = true
+		}
 	}
-	if len(rows) < 200 {
-		t.Fatalf("%d rows on the page", len(rows))
+	if len(rows) != 200 {
+		t.Fatalf("%d of the list's 200 rows are on the page", len(rows))
 	}
 	seen := map[string]bool{}
 	cases := map[string]bool{}
