@@ -182,10 +182,14 @@ func (c *Capture) Close() []Frame {
 	return c.Frames()
 }
 
-// GRE says whether an Ethernet frame carries IPv4 with GRE, and between which
+// GRE says whether an Ethernet frame carries IP with GRE, and between which
 // addresses.
 func GRE(frame []byte) (source, destination net.IP, ok bool) {
-	const ethernet, ipv4 = 14, 20
+	const ethernet, ipv4, ipv6 = 14, 20, 40
+	if len(frame) >= ethernet+ipv6 && frame[12] == 0x86 && frame[13] == 0xdd && frame[ethernet+6] == unix.IPPROTO_GRE {
+		ip := frame[ethernet:]
+		return net.IP(ip[8:24]), net.IP(ip[24:40]), true
+	}
 	if len(frame) < ethernet+ipv4 || frame[12] != 0x08 || frame[13] != 0x00 || frame[ethernet+9] != unix.IPPROTO_GRE {
 		return nil, nil, false
 	}

@@ -46,7 +46,7 @@ func NHRP(w io.Writer, now time.Time, entries []control.Entry) error {
 	t := newTable("TUNNEL", "PREFIX", "NEXT HOP", "NBMA", "TYPE", "EXPIRES", "FLAGS")
 	for _, e := range entries {
 		t.add(e.Tunnel, host(e.Prefix), address(e.NextHop), endpoint(e.NBMA, e.Port), e.Type, until(now, e.Expires),
-			strings.Join(named(e.Flags, "group", e.Group), " "))
+			strings.Join(named(named(e.Flags, "group", e.Group), "reason", e.Reason), " "))
 	}
 	return t.write(w, "the NHRP cache is empty")
 }

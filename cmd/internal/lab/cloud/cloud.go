@@ -53,6 +53,9 @@ type Options struct {
 	SpokeDelay time.Duration // of the wires to the Internet, one way
 	Protected  bool          // by IPsec, with one shared key
 	Inside     []int         // versions of IP that the tunnel carries, of 4 and 6; none: 4
+	// Over gives the versions of IP of a node's underlay, of 4 and 6, that by which it reaches
+	// the hub first; nil: 4.
+	Over func(node string) []int
 	// Settings may change what a node ("hub", "spoke1", …) is configured with.
 	Settings func(node string, s *Settings)
 	// Wire may change the wire between a node (hub, spoke or NAT) and the Internet.
@@ -134,9 +137,9 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 	site, host = c.Router(name), c.Node(hostName)
 	switch k := o.natOf(n); {
 	case n == 0:
-		c.uplink(o, site, HubNBMA(), o.HubDelay)
+		c.uplink(o, site, o.HubDelay, o.nbma(name, n)...)
 	case k == 0:
-		c.uplink(o, site, NBMA(n), o.SpokeDelay)
+		c.uplink(o, site, o.SpokeDelay, o.nbma(name, n)...)
 	default:
 		c.behind(o, site, k, n)
 	}
@@ -151,7 +154,7 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 		host.Address("eth0", HostOf(6, n).String()+"/64")
 		host.Route(GatewayOf(6, n).String(), "::/0")
 	}
-	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(o.inside(), n)}}
+	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(o.inside(), o.over(name)[0], n)}}
 	if o.Protected {
 		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(site)}
 	}
@@ -160,22 +163,6 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 	}
 	c.settings[name] = s
 	return site, host
-}
-
-// uplink joins a node to the Internet.
-func (c *Cloud) uplink(o Options, node *lab.Node, address netip.Addr, delay time.Duration) {
-	gateway := address.As4()
-	gateway[3] = 254
-	w := &lab.Wire{
-		A:     lab.End{Node: node.Name, Device: Underlay, Address: address.String() + "/24"},
-		B:     lab.End{Node: "internet", Device: node.Name, Address: netip.AddrFrom4(gateway).String() + "/24"},
-		Delay: delay,
-	}
-	if o.Wire != nil {
-		o.Wire(node.Name, w)
-	}
-	c.Wire(w)
-	node.Route(netip.AddrFrom4(gateway).String(), "default")
 }
 
 // sharedKey writes the key of all, readable by the node's daemon alone.
@@ -187,7 +174,7 @@ func (c *Cloud) sharedKey(n *lab.Node) string {
 	return file
 }
 
-func defaults(inside []int, n int) Tunnel {
+func defaults(inside []int, over, n int) Tunnel {
 	t := Tunnel{Name: Device, Key: 42, Underlay: Underlay, Authentication: "test1234", IdleBytes: -1}
 	var routes []string
 	for i, version := range inside {
@@ -202,7 +189,7 @@ func defaults(inside []int, n int) Tunnel {
 		routes = append(routes, map[int]string{4: "10.10.0.0/16", 6: "fd10::/16"}[version])
 	}
 	if n > 0 {
-		t.NHS = []NHS{{NBMA: HubNBMA().String(), Routes: routes}}
+		t.NHS = []NHS{{NBMA: NBMAOf(over, 0).String(), Routes: routes}}
 	}
 	return t
 }

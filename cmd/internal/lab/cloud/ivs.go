@@ -22,9 +22,13 @@ type sealed struct {
 func (s ivs) note(frame []byte) error {
 	const ethernet, udp, natt = 14, 8, 8
 	ip := frame[ethernet:]
-	body := ip[headerLength(ip):]
-	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:20])), 0)
-	if ip[9] == protocolUDP {
+	const six, headerSix = 6, 40
+	body, protocol, address := ip[headerLength(ip):], ip[9], netip.AddrFrom4([4]byte(ip[16:20]))
+	if ip[0]>>4 == six {
+		body, protocol, address = ip[headerSix:], ip[6], netip.AddrFrom16([16]byte(ip[24:40]))
+	}
+	to := netip.AddrPortFrom(address, 0)
+	if protocol == protocolUDP {
 		to = netip.AddrPortFrom(to.Addr(), binary.BigEndian.Uint16(body[2:]))
 		body = body[udp:]
 	}

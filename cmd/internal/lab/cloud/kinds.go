@@ -69,7 +69,7 @@ func (j *judge) frame(data []byte) (Kind, error) {
 	case 0x0806:
 		return j.arp(body)
 	case 0x86dd:
-		return neighbours(body)
+		return j.ipv6(body, false)
 	default:
 		return "", fmt.Errorf("a frame of type %#04x", kind)
 	}
@@ -89,8 +89,9 @@ func (j *judge) arp(body []byte) (Kind, error) {
 	return KindARP, nil
 }
 
-// neighbours admits what kernels say for themselves: ND (RFC 4861) and MLD (RFC 3810).
-func neighbours(ip []byte) (Kind, error) {
+// neighbours admits what kernels say for themselves: ND (RFC 4861) and MLD (RFC 3810), but of
+// nobody in the overlay.
+func (j *judge) neighbours(ip []byte) (Kind, error) {
 	const header, hopByHop = 40, 0
 	if len(ip) < header+9 {
 		return "", fmt.Errorf("IPv6 of %d octets", len(ip))
@@ -103,11 +104,52 @@ func neighbours(ip []byte) (Kind, error) {
 			return "", fmt.Errorf("IPv6 without a body")
 		}
 	}
-	const firstMLD, lastND, reportMLDv2 = 130, 137, 143
+	const firstMLD, solicitation, advertisement, lastND, reportMLDv2 = 130, 135, 136, 137, 143
+	if t := body[0]; next == protocolICMPv6 && (t == solicitation || t == advertisement) && len(body) >= 24 {
+		if a := netip.AddrFrom16([16]byte(body[8:24])); j.isInside(a) {
+			return "", errInside(a)
+		}
+	}
 	if t := body[0]; next == protocolICMPv6 && (t >= firstMLD && t <= lastND || t == reportMLDv2) {
 		return KindND, nil
 	}
 	return "", fmt.Errorf("IPv6, protocol %d", next)
+}
+
+// ipv6 judges an IPv6 packet, as ipv4 does.
+func (j *judge) ipv6(ip []byte, quoted bool) (Kind, error) {
+	const header, hopByHop = 40, 0
+	if len(ip) < header {
+		return "", fmt.Errorf("IPv6 of %d octets", len(ip))
+	}
+	source, destination := netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40]))
+	for _, a := range []netip.Addr{source, destination} {
+		if j.isInside(a) {
+			return "", errInside(a)
+		}
+	}
+	protocol, body := ip[6], ip[header:]
+	if total := header + int(binary.BigEndian.Uint16(ip[4:])); !quoted && total > header && total < len(ip) {
+		body = ip[header:total]
+	}
+	what := fmt.Sprintf("from %v to %v", source, destination)
+	const errors = 128 // the ICMPv6 types below
+	switch {
+	case protocol == protocolUDP:
+		return j.udp(netip.AddrPortFrom(source, 0), netip.AddrPortFrom(destination, 0), body, quoted)
+	case protocol == protocolESP && quoted:
+		return KindESP, nil
+	case protocol == protocolESP:
+		return KindESP, j.esp(body, what)
+	case protocol == protocolICMPv6 && !quoted && len(body) > 8 && body[0] < errors:
+		if _, err := j.ipv6(body[8:], true); err != nil {
+			return "", fmt.Errorf("ICMPv6 %s about a packet: %w", what, err)
+		}
+		return KindICMP, nil
+	case (protocol == protocolICMPv6 || protocol == hopByHop) && !quoted:
+		return j.neighbours(ip)
+	}
+	return "", fmt.Errorf("IPv6, protocol %d %s", protocol, what)
 }
 
 func (j *judge) isInside(a netip.Addr) bool {

@@ -37,7 +37,7 @@ func privateGateway(k int) netip.Addr { return netip.AddrFrom4([4]byte{192, 168,
 // nat builds a NAT, whose spokes come later.
 func (c *Cloud) nat(o Options, k int) *lab.Node {
 	n := c.Router(fmt.Sprint("nat", k))
-	c.uplink(o, n, NATAddress(k), o.SpokeDelay)
+	c.uplink(o, n, o.SpokeDelay, NATAddress(k))
 	n.Bridge(privateSide, privateGateway(k).String()+"/24")
 	ports := o.NATs[k-1].Ports
 	if ports == "" {

@@ -74,6 +74,24 @@ func TestWhatMayBeOutside(t *testing.T) {
 	}
 	unreachable := func(about []byte) []byte { return append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, about[14:]...) }
 	esp := sealedAs(0x1000, 1, nil)
+	const spoke6, hub6 = "2001:db8:1::1", "2001:db8::1"
+	over6 := func(from, to string, next byte, body []byte) []byte {
+		b := ipv6(next)[:14+40]
+		binary.BigEndian.PutUint16(b[14+4:], uint16(len(body)))
+		copy(b[14+8:], addr(from).AsSlice())
+		copy(b[14+24:], addr(to).AsSlice())
+		return append(b, body...)
+	}
+	datagram6 := func(from, to uint16, payload []byte) []byte {
+		udp := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, from), to)
+		return over6(spoke6, hub6, protocolUDP, slices.Concat(udp, make([]byte, 4), payload))
+	}
+	tooBig6 := func(about []byte) []byte {
+		return over6(hub6, spoke6, protocolICMPv6, append([]byte{2, 0, 0, 0, 0, 0, 5, 20}, about[14:]...))
+	}
+	solicit := func(target string) []byte {
+		return over6(spoke6, "ff02::1", protocolICMPv6, append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, addr(target).AsSlice()...))
+	}
 	for _, c := range []struct {
 		name  string
 		frame []byte
@@ -92,6 +110,19 @@ func TestWhatMayBeOutside(t *testing.T) {
 		{"an MLD report", ipv6(0, protocolICMPv6, 0, 5, 2, 0, 0, 1, 0, 143), KindND, ""},
 		{"a closed port of IKE's", packet(protocolICMP, hub, spoke, unreachable(datagram(spoke+":500", hub+":500", ikeMessage()))), KindICMP, ""},
 
+		{"IKE over IPv6", datagram6(500, 500, ikeMessage()), KindIKE, ""},
+		{"ESP in UDP over IPv6", datagram6(4500, 4500, esp), KindESPinUDP, ""},
+		{"ESP over IPv6", over6(spoke6, hub6, protocolESP, esp), KindESP, ""},
+		{"a path of IPv6 that is too narrow", tooBig6(datagram6(4500, 4500, esp)), KindICMP, ""},
+		{"a neighbour solicitation", solicit("2001:db8::fe"), KindND, ""},
+
+		{"GRE in clear over IPv6", over6(spoke6, hub6, 47, gre), "", "protocol 47 from 2001:db8:1::1 to 2001:db8::1"},
+		{"IPv4 in IPv6", over6(spoke6, hub6, 4, inner), "", "protocol 4"},
+		{"a fragment of IPv6", over6(spoke6, hub6, 44, make([]byte, 100)), "", "protocol 44"},
+		{"from a tunnel address of IPv6", over6("fd00::11", hub6, protocolESP, esp), "", "fd00::11 is of the overlay"},
+		{"a neighbour solicitation for a LAN address", solicit("fd10:0:1::10"), "", "fd10:0:1::10 is of the overlay"},
+		{"a packet in clear in ESP over IPv6", datagram6(4500, 4500, sealedAs(0x1000, 2, gre)), "", "in clear within"},
+		{"ICMPv6 about GRE in clear", tooBig6(over6(spoke6, hub6, 47, gre)), "", "protocol 47"},
 		{"GRE in clear", packet(47, spoke, hub, gre), "", "protocol 47 from 198.18.1.1 to 192.0.2.1"},
 		{"from a tunnel address", datagram("10.0.0.11:4500", hub+":4500", esp), "", "10.0.0.11 is of the overlay"},
 		{"to a LAN address", packet(protocolICMP, spoke, "10.10.2.10", make([]byte, 8)), "", "10.10.2.10 is of the overlay"},
@@ -106,7 +137,7 @@ func TestWhatMayBeOutside(t *testing.T) {
 		{"IKE of another length", datagram(spoke+":500", hub+":500", append(ikeMessage(), gre...)), "", "not IKE"},
 		{"an SPI that is reserved", datagram(spoke+":4500", hub+":4500", sealedAs(255, 1, nil)), "", "not ESP"},
 		{"a fragment", fragment, "", "fragment"},
-		{"IPv6 with UDP", ipv6(protocolUDP, 0), "", "IPv6"},
+		{"IPv6 with UDP", ipv6(protocolUDP, 0), "", "nobody's IPsec"},
 		{"an echo request over IPv6", ipv6(protocolICMPv6, 128), "", "IPv6"},
 		{"another type of frame", append(make([]byte, 12), 0x88, 0x47, 1, 2, 3), "", "0x8847"},
 		{"half a frame", make([]byte, 13), "", "13 octets"},

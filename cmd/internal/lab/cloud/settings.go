@@ -20,10 +20,11 @@ type Settings struct {
 // A Tunnel is one [tunnel.NAME] of the file; what is zero is left out.
 type Tunnel struct {
 	Name           string
-	Address        string // with the prefix length
-	Address2       string // of the other family; "": none
-	Key            int    // −1: none
-	Underlay       string // device
+	Address        string   // with the prefix length
+	Address2       string   // of the other family; "": none
+	Key            int      // −1: none
+	Underlay       string   // device
+	Addresses      []string // of the underlay; none: the device's
 	Mark           int
 	MTU            int
 	Authentication string
@@ -83,11 +84,14 @@ func (s Settings) TOML() string {
 		if t.IPsec == nil {
 			line("protection = \"none\"")
 		}
+		underlay := fmt.Sprintf("device = %q", t.Underlay)
 		if t.Mark != 0 {
-			line("underlay = { device = %q, mark = %d }", t.Underlay, t.Mark)
-		} else {
-			line("underlay = { device = %q }", t.Underlay)
+			underlay += fmt.Sprintf(", mark = %d", t.Mark)
 		}
+		if len(t.Addresses) > 0 {
+			underlay += ", address = " + list(t.Addresses)
+		}
+		line("underlay = { %s }", underlay)
 		if t.MTU != 0 {
 			line("mtu = %d", t.MTU)
 		}

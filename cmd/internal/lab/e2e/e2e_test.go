@@ -126,13 +126,21 @@ func spotless(t *testing.T, what string, r lab.Report) {
 	}
 }
 
-// isData says whether an Ethernet frame is GRE with an IPv4 packet in it, and
+// isData says whether an Ethernet frame is GRE with an IP packet in it, and
 // not NHRP.
 func isData(f lab.Frame) bool {
-	const ethernet, ipv4, protocol = 14, 20, 2
-	if _, _, gre := lab.GRE(f.Data); !gre || len(f.Data) < ethernet+ipv4+4 {
+	const ethernet, protocol = 14, 2
+	if _, _, gre := lab.GRE(f.Data); !gre || len(f.Data) < ethernet+outerHeader(f)+4 {
 		return false
 	}
-	at := ethernet + ipv4 + protocol
-	return f.Data[at] == 0x08 && f.Data[at+1] == 0x00
+	at := ethernet + outerHeader(f) + protocol
+	return f.Data[at] == 0x08 && f.Data[at+1] == 0x00 || f.Data[at] == 0x86 && f.Data[at+1] == 0xdd
+}
+
+// outerHeader is the length of the IP header of a frame on an underlay wire, of either version.
+func outerHeader(f lab.Frame) int {
+	if f.Data[12] == 0x86 {
+		return 40
+	}
+	return 20
 }

@@ -17,12 +17,18 @@ import (
 type families struct {
 	name   string
 	inside []int
+	over   func(node string) []int // nil: IPv4
 }
+
+// overIPv6 is an underlay without IPv4.
+func overIPv6(string) []int { return []int{6} }
 
 // allFamilies are the combinations in which the story is told.
 var allFamilies = []families{
-	{"IPv6 in IPv4", []int{6}},
-	{"both in IPv4", []int{4, 6}},
+	{"IPv6 in IPv4", []int{6}, nil},
+	{"both in IPv4", []int{4, 6}, nil},
+	{"IPv4 in IPv6", []int{4}, overIPv6},
+	{"both in IPv6", []int{4, 6}, overIPv6},
 }
 
 // inFamilies runs a test in every combination, plain and encrypted, at once.
@@ -51,7 +57,7 @@ func pinged(from *lab.Node, version, n int) error {
 func TestTheStoryInEveryFamily(t *testing.T) { inFamilies(t, theStory) }
 
 func theStory(t *testing.T, m mode, f families) {
-	c := m.up(t, cloud.Options{Spokes: 2, Inside: f.inside, Settings: func(_ string, s *cloud.Settings) {
+	c := m.up(t, cloud.Options{Spokes: 2, Inside: f.inside, Over: f.over, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 8*time.Second, 1<<20
 	}})
 	ctx := t.Context()
@@ -140,13 +146,15 @@ func TestANarrowPathInEveryFamily(t *testing.T) { inFamilies(t, aNarrowPath) }
 func aNarrowPath(t *testing.T, m mode, f families) {
 	const path = 1390
 	no := false
-	c := m.build(t, cloud.Options{Spokes: 1, Inside: f.inside, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].MSSClamp = &no }})
+	c := m.build(t, cloud.Options{Spokes: 1, Inside: f.inside, Over: f.over, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].MSSClamp = &no }})
 	ctx := t.Context()
-	for node, nbma := range map[string]netip.Addr{"spoke1": cloud.NBMA(1), "hub": cloud.HubNBMA()} {
-		gateway := nbma.As4()
-		gateway[3] = 254
-		_, err := c.Internet.Run(ctx, "sh", "-ec", fmt.Sprintf("ip route replace %s/24 dev %s proto kernel scope link src %s mtu %d",
-			netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gateway), path))
+	for n, node := range []string{"hub", "spoke1"} {
+		command := fmt.Sprintf("ip route replace %v dev %s proto kernel scope link src %s mtu %d",
+			netip.PrefixFrom(cloud.NBMAOf(4, n), 24).Masked(), node, cloud.InternetOf(cloud.NBMAOf(4, n)), path)
+		if f.over != nil {
+			command = fmt.Sprintf("ip route replace %v dev %s proto kernel metric 256 mtu lock %d", netip.PrefixFrom(cloud.NBMAOf(6, n), 64).Masked(), node, path)
+		}
+		_, err := c.Internet.Run(ctx, "sh", "-ec", command)
 		check(t, err)
 	}
 	check(t, c.StartAll(ctx))

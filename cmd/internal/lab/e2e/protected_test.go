@@ -52,8 +52,15 @@ func watched(t *testing.T, outside *cloud.Outside) {
 
 // isESP says whether a frame is ESP in UDP with a packet in it.
 func isESP(f lab.Frame) bool {
-	const least = 14 + 20 + 8 + 8 + 200
-	return len(f.Data) >= least && f.Data[14+9] == 17 && binary.BigEndian.Uint32(f.Data[14+20+8:]) != 0
+	const least = 14 + 40 + 8 + 8 + 180
+	if len(f.Data) < least {
+		return false
+	}
+	protocol := f.Data[14+9]
+	if outerHeader(f) == 40 {
+		protocol = f.Data[14+6]
+	}
+	return protocol == 17 && binary.BigEndian.Uint32(f.Data[14+outerHeader(f)+8:]) != 0
 }
 
 // TestTheWayGetsShorterEncrypted: phase 3 under IPsec. The stream that runs meanwhile

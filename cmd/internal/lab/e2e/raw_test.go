@@ -16,6 +16,9 @@ import (
 
 // isRawESP says whether a frame is ESP without UDP.
 func isRawESP(f lab.Frame) bool {
+	if outerHeader(f) == 40 {
+		return len(f.Data) >= 14+40+8 && f.Data[14+6] == 50
+	}
 	return len(f.Data) >= 14+20+8 && binary.BigEndian.Uint16(f.Data[12:]) == 0x0800 && f.Data[14+9] == 50
 }
 
