@@ -27,7 +27,7 @@ func at(e engine.Endpoint) tables.Endpoint { return tables.Endpoint{NBMA: e.NBMA
 // Bind implements plane.
 func (d *dataPlane) Bind(b engine.Bind) error {
 	nextHop, to, mtu := b.NextHop, b.To, b.MTU
-	id, err := d.tables.Admit(d.tunnel, at(to), nextHop, int(mtu))
+	id, err := d.tables.Admit(d.tunnel, at(to), described(nextHop), int(mtu))
 	if err != nil {
 		return err
 	}

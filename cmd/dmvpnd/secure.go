@@ -98,7 +98,7 @@ func (s *secure) Bind(b engine.Bind) error {
 // effect makes packets to a next hop go to its end.
 func (s *secure) effect(e *end, hop netip.Addr) error {
 	b := e.hops[hop]
-	if err := s.plain.tables.Describe(e.id, hop, int(b.MTU)); err != nil {
+	if err := s.plain.tables.Describe(e.id, described(hop), int(b.MTU)); err != nil {
 		return err
 	}
 	if err := s.plain.tables.Bind(s.plain.tunnel, hop, e.id); err != nil {

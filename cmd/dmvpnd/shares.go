@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 
@@ -57,16 +58,27 @@ func index(six bool) int {
 // wanted says that the other family wants an endpoint. shares.mu is held.
 func (s *share) wanted(e engine.Endpoint) bool { return s.shares.by[index(!s.six)][e.Key()] }
 
-// Bind implements nhrpd.DataPlane.
+// Bind implements nhrpd.DataPlane. The link-local address is bound with a next hop of IPv6.
 func (s *share) Bind(b engine.Bind) error {
 	s.shares.mu.Lock()
 	defer s.shares.mu.Unlock()
 	s.shares.by[index(s.six)][b.To.Key()] = true
-	return s.plane.Bind(b)
+	err := s.plane.Bind(b)
+	if a := linkLocal(b.NextHop); a.IsValid() {
+		b.NextHop, b.Multicast = a, false // its peer gets one copy
+		err = errors.Join(err, s.plane.Bind(b))
+	}
+	return err
 }
 
 // Unbind implements nhrpd.DataPlane.
-func (s *share) Unbind(nextHop netip.Addr) error { return s.plane.Unbind(nextHop) }
+func (s *share) Unbind(nextHop netip.Addr) error {
+	var err error
+	if a := linkLocal(nextHop); a.IsValid() {
+		err = s.plane.Unbind(a)
+	}
+	return errors.Join(err, s.plane.Unbind(nextHop))
+}
 
 // Admit implements nhrpd.DataPlane.
 func (s *share) Admit(from engine.Endpoint, protocol netip.Addr) error {
@@ -118,7 +130,8 @@ func (s *share) Admitted() map[engine.Endpoint][]netip.Addr {
 	for e, hops := range s.plane.Admitted() {
 		var own []netip.Addr
 		for _, hop := range hops {
-			if hop.Is6() == s.six {
+			// Link-local ones come and go with their global ones.
+			if hop.Is6() == s.six && (hop.Is4() || !hop.IsLinkLocalUnicast()) {
 				own = append(own, hop)
 			}
 		}

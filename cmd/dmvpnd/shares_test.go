@@ -99,7 +99,13 @@ func TestThePeersOfATunnelAreSharedByItsFamilies(t *testing.T) {
 		}
 	}
 
+	if got, ok := tt.Bound(1, addr("fe80::11")); !ok || got != id(both) {
+		t.Errorf("its link-local address is %d's, %v", got, ok)
+	}
 	check("unbind", six.Unbind(addr("fd00::11")))
+	if got, ok := tt.Bound(1, addr("fe80::11")); ok {
+		t.Errorf("its link-local address is still %d's", got)
+	}
 	check("dismiss", six.Dismiss(both))
 	if a, b := fallbacks(); a != id(only4) || b != 0 {
 		t.Errorf("fallbacks %d and %d after an unbind", a, b)

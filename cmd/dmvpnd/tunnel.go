@@ -124,7 +124,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 // makeDevice makes the tunnel device on the queues that the holder kept.
 func (t *tunnel) makeDevice(u *undo) (err error) {
 	d, c := t.daemon, t.config
-	s := kernel.TunnelSpec{Name: c.Name, Addresses: c.Addresses, MTU: t.mtu}
+	s := kernel.TunnelSpec{Name: c.Name, Addresses: deviceAddresses(c.Addresses), MTU: t.mtu}
 	// Without a queue in the holder one is opened.
 	s.Queues = d.heldQueues(c.Name)
 	t.device, err = d.host.EnsureTunnel(s)

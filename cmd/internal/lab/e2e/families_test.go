@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -84,6 +85,11 @@ func theStory(t *testing.T, m mode, f families) {
 			return err
 		})
 	}
+	for _, version := range f.inside {
+		if version == 6 { // what routing daemons talk by
+			until(t, c, patience, func() error { return linkLocals(c) })
+		}
+	}
 	atHub, err := c.Hub.Capture(cloud.Underlay, m.isData)
 	check(t, err)
 	time.Sleep(500 * time.Millisecond)
@@ -105,6 +111,16 @@ func theStory(t *testing.T, m mode, f families) {
 		}
 		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 2) })
 	}
+}
+
+// linkLocals is nil when spoke1 reaches hub and spoke2 by their link-local addresses.
+func linkLocals(c *cloud.Cloud) error {
+	for _, a := range []string{"fe80::1", "fe80::12"} {
+		if _, err := c.Spokes[0].Run(context.Background(), "ping", "-c", "1", "-W", "1", a+"%"+cloud.Device); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shown checks that the commands show what there is of each family.
