@@ -78,7 +78,7 @@ func (w *wires) LookupNetIP(ctx context.Context, network, host string) ([]netip.
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
-	if all := w.names[host]; len(all) > 0 && network == "ip4" {
+	if all := w.names[host]; len(all) > 0 && (network == "ip" || network == "ip4" && all[0].Is4() || network == "ip6" && all[0].Is6()) {
 		return append([]netip.Addr(nil), all...), ctx.Err()
 	}
 	return nil, errors.New("no such host")
@@ -260,4 +260,43 @@ func TestAnotherAddressOfOursIsUsedFromThenOn(t *testing.T) {
 			t.Errorf("again with %q from %s", who, local)
 		}
 	})
+}
+
+// TestAServerOfBothFamiliesIsFound: by IPv4 first, then by IPv6; what we have no address of is
+// not tried, and a literal address waits for one.
+func TestAServerOfBothFamiliesIsFound(t *testing.T) {
+	const four, six, spokeSix = "192.0.2.1", "2001:db8::1", "2001:db8:1::7"
+	for _, c := range []struct {
+		name, host string
+		hubAt      string // alone
+		by         string // which of its addresses the spoke ends at
+	}{
+		{"a name, all is well", "hub.example.net", "", "198.51.100.7"},
+		{"a name, IPv4 is dead", "hub.example.net", six, spokeSix},
+		{"IPv6 as written", six, "", spokeSix},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inTime(t, func(t *testing.T, w *wires) {
+				hub, spoke := w.node(t, "hub", four), w.node(t, "spoke", "198.51.100.7")
+				defer hub.stop()
+				defer spoke.stop()
+				w.mu.Lock()
+				w.nodes[netip.MustParseAddr(six)], w.nodes[netip.MustParseAddr(spokeSix)] = hub, spoke
+				if c.hubAt != "" {
+					delete(w.nodes, netip.MustParseAddr(four))
+				}
+				w.mu.Unlock()
+				w.name("hub.example.net", six, four)
+				want := Want{Connection: "net", Host: c.host, Port: 500}
+				for _, local := range []string{"198.51.100.7", spokeSix} {
+					want.Local = netip.AddrPortFrom(netip.MustParseAddr(local), 500)
+					spoke.Connect(want)
+				}
+				time.Sleep(10 * time.Minute)
+				if who, local, _ := spoke.with(t); who != "hub" || local != c.by {
+					t.Errorf("with %q from %s, want from %s", who, local, c.by)
+				}
+			})
+		})
+	}
 }

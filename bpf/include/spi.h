@@ -44,7 +44,7 @@ static __always_inline int find_spi(struct __sk_buff *skb, struct stray *s)
 		__builtin_memcpy(&s->from, s->ip6.source, sizeof(s->from));
 		__builtin_memcpy(&s->to, s->ip6.destination, sizeof(s->to));
 		protocol = s->ip6.next_header; /* behind extension headers the daemon looks */
-		s->octets = skb->len;
+		s->octets = bpf_ntohs(s->ip6.payload_length);
 	} else {
 		if (bpf_skb_load_bytes_relative(skb, 0, &s->ip, sizeof(s->ip), BPF_HDR_START_NET))
 			return -1;
