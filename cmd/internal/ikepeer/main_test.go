@@ -97,11 +97,23 @@ func (p *peer) connect(t *testing.T, host string) (string, error) {
 const secret = "[ipsec]\npsk = \"a-key-that-is-shared\"\nidentity = "
 
 func TestOneConnectsToAnother(t *testing.T) {
+	for name, x := range map[string][2]string{"IPv4": {"127.0.0.1", "127.0.0.2"}, "IPv6": {"fd00::1", "fd00::2"}} {
+		t.Run(name, func(t *testing.T) { oneConnectsToAnother(t, x[0], x[1]) })
+	}
+}
+
+func oneConnectsToAnother(t *testing.T, from, to string) {
 	netnstest.Enter(t)
-	a := newPeer(t, "127.0.0.1", secret+`"a.example.net"`)
-	b := newPeer(t, "127.0.0.2", secret+`"b.example.net"`)
+	if strings.Contains(from, ":") {
+		for _, address := range []string{from, to} {
+			netnstest.Run(t, "ip address add "+address+"/128 dev lo nodad")
+			netnstest.Eventually(t, "the route to "+address, func() bool { return strings.Contains(netnstest.Run(t, "ip -6 route show table local"), address) })
+		}
+	}
+	a := newPeer(t, from, secret+`"a.example.net"`)
+	b := newPeer(t, to, secret+`"b.example.net"`)
 	for range 2 { // the second time it is there already
-		if said, err := a.connect(t, "127.0.0.2"); err != nil {
+		if said, err := a.connect(t, to); err != nil {
 			t.Fatalf("connect: %v: %s\n%s", err, said, a.says(t))
 		}
 	}
@@ -152,7 +164,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{[]string{"-c", bad}, bad + ":2:1: ipsec.pks: unknown key; did you mean \"psk\"?"},
 		{[]string{"-c", good, "--local", "here"}, "--local: "},
 		{[]string{"-c", good, "--installer", "none"}, `--installer "none": write xfrm, plain or auto`},
-		{[]string{"-c", good, "--here", "x"}, `selector "x" is no IPv4 prefix`},
+		{[]string{"-c", good, "--here", "x"}, `selector "x" is no prefix`},
 		{[]string{"connect", "--socket", folder + "/none", "192.0.2.1"}, "there is no " + folder + "/none"},
 	} {
 		said, err := ikepeer(t, c.arguments...).CombinedOutput()

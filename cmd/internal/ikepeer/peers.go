@@ -124,7 +124,7 @@ func (p *peers) connectOnce(w http.ResponseWriter, r *http.Request) error {
 	if err := c.SetWriteDeadline(time.Now().Add(connectTime + time.Second)); err != nil {
 		return err
 	}
-	to, err := endpoint(r)
+	to, err := endpoint(r, p.local)
 	if err != nil {
 		return err
 	}
@@ -147,12 +147,16 @@ func (p *peers) connectOnce(w http.ResponseWriter, r *http.Request) error {
 }
 
 // endpoint reads the parameter host.
-func endpoint(r *http.Request) (netip.AddrPort, error) {
+func endpoint(r *http.Request, local netip.Addr) (netip.AddrPort, error) {
 	host := r.URL.Query().Get("host")
 	if a, err := netip.ParseAddrPort(host); err == nil {
 		return a, nil
 	}
-	all, err := net.DefaultResolver.LookupNetIP(r.Context(), "ip4", host)
+	network := "ip4" // that of our own address
+	if local.Is6() {
+		network = "ip6"
+	}
+	all, err := net.DefaultResolver.LookupNetIP(r.Context(), network, host)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

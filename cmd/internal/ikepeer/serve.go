@@ -133,7 +133,12 @@ func (o options) connection() (*sa.Connection, error) {
 // selectors reads PREFIX or PREFIX:PROTOCOL.
 func selectors(list []string) (all []wire.Selector, err error) {
 	for _, text := range list {
-		prefix, protocol, given := strings.Cut(text, ":")
+		prefix, protocol, given := text, "", false
+		if slash := strings.LastIndexByte(text, '/'); slash >= 0 { // IPv6 has colons before it
+			var length string
+			length, protocol, given = strings.Cut(text[slash:], ":")
+			prefix = text[:slash] + length
+		}
 		s := wire.Selector{Type: wire.SelectorIPv4, EndPort: 65535}
 		if given {
 			n, err := strconv.ParseUint(protocol, 10, 8)
@@ -143,8 +148,11 @@ func selectors(list []string) (all []wire.Selector, err error) {
 			s.Protocol = uint8(n)
 		}
 		p, err := netip.ParsePrefix(prefix)
-		if err != nil || !p.Addr().Is4() {
-			return nil, fmt.Errorf("selector %q is no IPv4 prefix", text)
+		if err != nil {
+			return nil, fmt.Errorf("selector %q is no prefix", text)
+		}
+		if p.Addr().Is6() {
+			s.Type = wire.SelectorIPv6
 		}
 		s.Start = p.Masked().Addr()
 		s.End = last(p.Masked())

@@ -106,10 +106,11 @@ func (c *child) policy(d netlink.Dir, here, there wire.Selector) netlink.XfrmPol
 // a NAT may have made another one of it.
 func (c *child) network(s wire.Selector, host netip.Addr) *net.IPNet {
 	if c.Mode == sa.Transport {
-		return &net.IPNet{IP: ip(host), Mask: net.CIDRMask(32, 32)}
+		return &net.IPNet{IP: ip(host), Mask: net.CIDRMask(host.BitLen(), host.BitLen())}
 	}
 	// What is no prefix is cut to the largest one at its start.
-	bits := 32
+	all := s.Start.BitLen()
+	bits := all
 	for bits > 0 {
 		p, err := s.Start.Prefix(bits - 1)
 		if err != nil || p.Addr() != s.Start || last(p).Compare(s.End) > 0 {
@@ -117,14 +118,15 @@ func (c *child) network(s wire.Selector, host netip.Addr) *net.IPNet {
 		}
 		bits--
 	}
-	return &net.IPNet{IP: ip(s.Start), Mask: net.CIDRMask(bits, 32)}
+	return &net.IPNet{IP: ip(s.Start), Mask: net.CIDRMask(bits, all)}
 }
 
 // last is a prefix's last address.
 func last(p netip.Prefix) netip.Addr {
-	a := p.Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		a[i/8] |= 0x80 >> (i % 8)
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
+		b[i/8] |= 0x80 >> (i % 8)
 	}
-	return netip.AddrFrom4(a)
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }

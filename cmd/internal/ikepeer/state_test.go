@@ -113,6 +113,12 @@ func TestPoliciesWantESPBothWays(t *testing.T) {
 		"dir fwd 10.9.0.1/32 > 10.1.0.0/24 proto 0: 203.0.113.9 > 192.0.2.1 spi 0 reqid 7 tunnel",
 		"dir out 10.1.0.0/24 > 10.2.0.0/15 proto 0: 192.0.2.1 > 203.0.113.9 spi fffffff2 reqid 7 tunnel",
 		"dir out 10.1.0.0/24 > 10.9.0.1/32 proto 0: 192.0.2.1 > 203.0.113.9 spi fffffff2 reqid 7 tunnel")
+	if all, err = selectors([]string{"2001:db8:1::/48:47"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.network(all[0], netip.Addr{}).String(); got != "2001:db8:1::/48" || all[0].Protocol != 47 {
+		t.Errorf("a prefix of IPv6 became %s, %v", got, all)
+	}
 	// What is no prefix is cut, not widened.
 	odd := wire.Selector{Start: netip.MustParseAddr("10.1.0.4"), End: netip.MustParseAddr("10.1.0.12")}
 	if got := c.network(odd, netip.Addr{}).String(); got != "10.1.0.4/30" {
@@ -121,7 +127,7 @@ func TestPoliciesWantESPBothWays(t *testing.T) {
 }
 
 func TestSelectorsThatAreNoneAreRefused(t *testing.T) {
-	for _, bad := range []string{"", "10.1.0.0", "10.1.0.0/33", "2001:db8::/64", "10.1.0.0/24:256", "10.1.0.0/24:gre"} {
+	for _, bad := range []string{"", "10.1.0.0", "10.1.0.0/33", "2001:db8::/129", "2001:db8::/64:gre", "10.1.0.0/24:256", "10.1.0.0/24:gre"} {
 		if got, err := selectors([]string{bad}); err == nil {
 			t.Errorf("%q became %v", bad, got)
 		}
