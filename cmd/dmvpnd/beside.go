@@ -15,7 +15,8 @@ type beside struct {
 	host   *kernel.Host
 	zebra  func(netip.Prefix) bool // it has a route of that prefix
 	routes map[netip.Prefix]netip.Addr
-	halved map[netip.Prefix]bool // of routes
+	halved map[netip.Prefix]bool       // of routes
+	left   map[netip.Prefix]netip.Addr // of the run before, until someone says something of them; nil: not read yet
 }
 
 func newBeside(h *kernel.Host, zebra func(netip.Prefix) bool) *beside {
@@ -33,20 +34,66 @@ func halves(p netip.Prefix) [2]netip.Prefix {
 
 // origin gives the prefix that a route of ours is a half of, or its own.
 func (b *beside) origin(p netip.Prefix) netip.Prefix {
-	if _, own := b.routes[p]; own || p.Bits() == 0 {
+	if _, own := b.routes[p]; own && !b.halved[p] || p.Bits() == 0 {
 		return p
 	}
-	if wider, _ := p.Addr().Prefix(p.Bits() - 1); b.halved[wider] {
+	wider, _ := p.Addr().Prefix(p.Bits() - 1)
+	if _, before := b.left[p]; b.halved[wider] || before && b.leftHalved(wider) {
 		return wider
 	}
 	return p
 }
 
+// take takes over what the run before left of a prefix, and says whether that are its halves.
+func (b *beside) take(p netip.Prefix, ifindex int) (bool, error) {
+	if b.left == nil {
+		routes, err := b.host.OwnRoutes(ifindex)
+		if err != nil {
+			return false, err
+		}
+		b.left = map[netip.Prefix]netip.Addr{}
+		for _, r := range routes {
+			b.left[r.Prefix] = r.NextHop
+		}
+	}
+	halved := b.leftHalved(p)
+	if delete(b.left, p); halved {
+		for _, h := range halves(p) {
+			delete(b.left, h)
+		}
+	}
+	return halved, nil
+}
+
+// leftHalved says whether the run before left a prefix as its halves: both by one next hop, or
+// one beside zebra's.
+func (b *beside) leftHalved(p netip.Prefix) bool {
+	if p.IsSingleIP() {
+		return false
+	}
+	h := halves(p)
+	lower, one := b.left[h[0]]
+	upper, other := b.left[h[1]]
+	switch {
+	case one && other:
+		return lower == upper
+	case one:
+		return b.zebra(h[1])
+	case other:
+		return b.zebra(h[0])
+	}
+	return false
+}
+
 // install installs a route, or puts another next hop into it.
 func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error {
 	p = p.Masked()
+	before, err := b.take(p, ifindex)
+	if err != nil {
+		return err
+	}
 	b.routes[p] = nextHop
-	was, is := b.halved[p], !p.IsSingleIP() && b.zebra(p)
+	was, is := b.halved[p] || before, !p.IsSingleIP() && b.zebra(p)
 	if delete(b.halved, p); is {
 		b.halved[p] = true
 	}
@@ -65,7 +112,11 @@ func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error 
 // remove removes a route, also one of the daemon before.
 func (b *beside) remove(p netip.Prefix, ifindex int) error {
 	p = p.Masked()
-	was := b.halved[p]
+	before, err := b.take(p, ifindex)
+	if err != nil {
+		return err
+	}
+	was := b.halved[p] || before
 	delete(b.routes, p)
 	delete(b.halved, p)
 	if !was {

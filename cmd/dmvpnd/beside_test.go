@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -239,5 +240,68 @@ func TestNothingStandsUnderADefaultRouteInHalves(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestHalvesOfTheRunBeforeGoWithTheirPrefix: FRR's route, beside which they stood, is gone.
+func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p := netip.MustParsePrefix
+	for _, c := range []struct {
+		name         string
+		left, asked  string // prefixes and next hops
+		zebras       []netip.Prefix
+		remove, want string
+	}{
+		{"removed", "10.10.2.0/25 10.0.0.12, 10.10.2.128/25 10.0.0.12", "", nil, "10.10.2.0/24", ""},
+		{"by another next hop", "10.10.2.0/25 10.0.0.12, 10.10.2.128/25 10.0.0.12", "10.10.2.0/24 10.0.0.13", nil, "", "10.10.2.0/24 10.0.0.13"},
+		{"FRR's is there again", "10.10.2.0/25 10.0.0.12, 10.10.2.128/25 10.0.0.12", "10.10.2.0/24 10.0.0.13", []netip.Prefix{p("10.10.2.0/24")}, "", "10.10.2.0/25 10.0.0.13, 10.10.2.128/25 10.0.0.13"},
+		{"beside a half of FRR's", "10.10.2.128/25 10.0.0.12", "", []netip.Prefix{p("10.10.2.0/25")}, "10.10.2.0/24", ""},
+		{"routes of their own", "10.10.2.0/25 10.0.0.12, 10.10.2.128/25 10.0.0.13", "10.10.2.0/24 10.0.0.14", nil, "", "10.10.2.0/25 10.0.0.12, 10.10.2.0/24 10.0.0.14, 10.10.2.128/25 10.0.0.13"},
+		{"asked for already", "10.10.2.0/25 10.0.0.12, 10.10.2.128/25 10.0.0.12", "10.10.2.0/25 10.0.0.12, 10.10.2.0/24 10.0.0.14", nil, "", "10.10.2.0/25 10.0.0.12, 10.10.2.0/24 10.0.0.14, 10.10.2.128/25 10.0.0.12"},
+	} {
+		each := func(list string, do func(netip.Prefix, netip.Addr) error) {
+			t.Helper()
+			for route := range strings.SplitSeq(list, ", ") {
+				if prefix, hop, ok := strings.Cut(route, " "); ok {
+					if err := do(p(prefix), netip.MustParseAddr(hop)); err != nil {
+						t.Fatalf("%s: %v", c.name, err)
+					}
+				}
+			}
+		}
+		each(c.left, func(q netip.Prefix, hop netip.Addr) error { return h.InstallRoute(q, hop, d.Index) })
+		b := newBeside(h, func(q netip.Prefix) bool { return slices.Contains(c.zebras, q) })
+		each(c.asked, func(q netip.Prefix, hop netip.Addr) error { return b.install(q, hop, d.Index) })
+		if c.remove != "" {
+			if err := b.remove(p(c.remove), d.Index); err != nil {
+				t.Fatal(err)
+			}
+		}
+		routes, err := h.OwnRoutes(d.Index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range routes {
+			got = append(got, r.Prefix.String()+" "+r.NextHop.String())
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %v, want %s", c.name, got, c.want)
+		}
+		if err := h.SweepRoutes(d.Index, func(kernel.Route) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
