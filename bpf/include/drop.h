@@ -23,7 +23,7 @@ enum drop_reason {
 	DROP_CLEARTEXT = 15,      /* GRE in clear on a protected tunnel */
 	DROP_MULTICAST = 16,      /* nobody to copy multicast to */
 	DROP_RECURSION = 17,      /* the outer packet would go into its own tunnel */
-	DROP_QUEUE_FULL = 18,     /* slow path: queue full */
+	DROP_QUEUE_FULL = 18,     /* NHRP, or the socket of ESP */
 	DROP_SLOW_PATH = 19,      /* slow path: the send failed */
 	DROP_NO_SA = 20,          /* no usable SA with the peer */
 	DROP_REPLAY = 21,         /* ESP: seen before, or behind the window */

@@ -74,7 +74,7 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 		Name: c.Name, IfIndex: t.device.Index, Address: c.Addresses[0], Addresses: c.Addresses, NBMA: u.Address, NBMA6: u.Address6,
 		Underlay:   control.Underlay{Device: c.Underlay.Device, Mark: u.Mark, VRF: u.VRF},
 		Protection: "none", MTU: t.mtu, Redirect: c.Redirect, Shortcut: c.Shortcut, Carrier: carrier(c.Name),
-		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(snapshot.Servers), Queues: t.queues.status(), Problems: problems,
+		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(snapshot.Servers), Queues: t.queues.status(), Overflows: overflows(c.Name), Problems: problems,
 	}
 	if c.IfState {
 		out.IfState = "nhrp"
@@ -100,6 +100,14 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 func carrier(device string) bool {
 	link, err := netlink.LinkByName(device)
 	return err == nil && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
+}
+
+// overflows asks the kernel how many packets found their queue full.
+func overflows(device string) uint64 {
+	if link, err := netlink.LinkByName(device); err == nil && link.Attrs().Statistics != nil {
+		return link.Attrs().Statistics.TxDropped
+	}
+	return 0
 }
 
 // peers gives the tunnel's peers, lowest id first.

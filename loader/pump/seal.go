@@ -221,17 +221,30 @@ func (s *sealer) flush(g *batch) (tooBig bool) {
 	p := s.pump
 	err := p.config.ESP.SendSegments(g.to.Path(), g.tos, g.size, g.buf)
 	switch {
+	case err == nil:
+		p.config.Tables.CountSentMany(g.id, g.count, g.octets)
 	case errors.Is(err, underlay.ErrTooBig):
 		tooBig = true
-	case err != nil:
-		p.config.Tables.CountDrops(g.id, tables.DropSlowPath, g.count, g.octets)
 	default:
-		p.config.Tables.CountSentMany(g.id, g.count, g.octets)
+		g.failed(p, err)
 	}
 	g.to.Sending.Unlock()
 	g.buf, g.count, g.to = g.buf[:0], 0, nil
 	s.waiting--
 	return tooBig
+}
+
+// failed counts what was not sent.
+func (g *batch) failed(p *Pump, err error) {
+	reason, sent := tables.DropSlowPath, 0
+	if full := (*underlay.Full)(nil); errors.As(err, &full) {
+		reason, sent = tables.DropQueueFull, full.Sent
+	}
+	octets := g.octets * sent / g.count
+	if sent > 0 {
+		p.config.Tables.CountSentMany(g.id, sent, octets)
+	}
+	p.config.Tables.CountDrops(g.id, reason, g.count-sent, g.octets-octets)
 }
 
 // protect seals what BPF tagged for a peer.

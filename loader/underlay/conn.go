@@ -18,6 +18,13 @@ import (
 // ErrTooBig says that an outer packet is above the path's MTU.
 var ErrTooBig = errors.New("underlay: packet is above the path's MTU")
 
+// Full says that the socket's buffer was full: what takes the packets is slower than we are.
+type Full struct {
+	Sent int // packets of the call that went before
+}
+
+func (f *Full) Error() string { return "the socket's buffer is full" }
+
 // ErrFamily says that one address is of IPv4 and the other of IPv6.
 var ErrFamily = errors.New("not of the family of")
 
@@ -26,6 +33,8 @@ const (
 	outerTTL = 64
 	// receiveBuffer is what waits while the daemon is away, in octets.
 	receiveBuffer = 4 << 20
+	// sendBuffer is what waits for the device.
+	sendBuffer = 4 << 20
 	// MaxPacket is the size of the buffer that Read needs for every packet.
 	MaxPacket = 65535
 )
@@ -142,6 +151,9 @@ func setDevice(fd int, device string, mark uint32) error {
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
 	return nil
 }

@@ -19,9 +19,8 @@ type outgoingESP struct {
 	control  []byte
 
 	conn  *ESPConn
-	try   func(fd uintptr)      // method values, made once
-	wait  func(fd uintptr) bool // false waits
-	count int                   // messages
+	try   func(fd uintptr) // a method value, made once
+	count int              // messages
 	sent  int
 	errno unix.Errno
 }
@@ -35,10 +34,7 @@ func newOutgoingESP(c *ESPConn) *outgoingESP {
 		h.Iov = &o.vectors[i]
 		h.SetIovlen(1)
 	}
-	o.try, o.wait = o.transmit, func(fd uintptr) bool {
-		o.transmit(fd)
-		return o.errno != unix.EAGAIN
-	}
+	o.try = o.transmit
 	return o
 }
 
@@ -64,7 +60,7 @@ func (c *ESPConn) release(o *outgoingESP) {
 // with the TOS octet and DF, by one call of the kernel. At most MaxSegments. It leaves
 // with the local address, unless that is unspecified, or the one that the socket is bound
 // to. It wraps ErrTooBig where a packet is above the path's MTU: those before it were
-// sent. It waits while the socket's buffer is full.
+// sent. It wraps a *Full where the socket's buffer is full; it does not wait.
 func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b []byte) error {
 	if !usable(remote) || familyOf(remote) != c.family {
 		return fmt.Errorf("underlay: send ESP to %s: %w %s", remote, ErrFamily, c.local.Addr())
@@ -86,7 +82,7 @@ func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b 
 	// Write would let one sender in at a time: it is for waiting alone.
 	err := pollerError(c.descriptor.Control(o.try))
 	if err == nil && o.errno == unix.EAGAIN {
-		err = pollerError(c.descriptor.Write(o.wait))
+		err = &Full{o.sent}
 	}
 	clear(o.vectors[:o.count]) // keep nobody's memory
 	c.counters.sent.Add(uint64(o.sent))

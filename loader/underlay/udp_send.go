@@ -4,6 +4,7 @@ package underlay
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"unsafe"
@@ -25,7 +26,7 @@ type outgoing struct {
 	wait  func(fd uintptr) bool // false waits
 	errno unix.Errno
 
-	cut     bool // IP may fragment it
+	cut     bool // IP may fragment it, and it may wait: IKE
 	tos     uint8
 	segment int // octets of one of several datagrams, 0 for a single one
 }
@@ -62,7 +63,8 @@ func (c *UDPConn) Send(local, remote netip.AddrPort, marker bool, b []byte) erro
 // SendSegments sends ESP packets of one size, but for the last, which may be
 // shorter, with the TOS octet and DF; the kernel or the device takes them apart.
 // At most MaxSegments and 65507 octets together. It wraps ErrTooBig where they
-// are above the path's MTU, and then sent none of them.
+// are above the path's MTU, and then sent none of them, and a *Full where the socket's buffer is
+// full: ESP does not wait, for what is behind it may go elsewhere.
 func (c *UDPConn) SendSegments(local, remote netip.AddrPort, tos uint8, size int, b []byte) error {
 	if size < 1 || len(b) > size*MaxSegments {
 		return fmt.Errorf("underlay: send to %s: %d octets in segments of %d, at most %d of them", remote, len(b), size, MaxSegments)
@@ -81,11 +83,15 @@ func (c *UDPConn) SendSegments(local, remote netip.AddrPort, tos uint8, size int
 		// apart, or a segment is too big, for which kernels have two errors.
 		o.segment = 0
 	}
-	for ; len(b) > 0; b = b[min(size, len(b)):] {
+	for sent := 0; len(b) > 0; sent++ {
 		o.put(0, b[:min(size, len(b))])
 		if err := c.send(o, local, remote, 1, 1); err != nil {
+			if full := (*Full)(nil); errors.As(err, &full) {
+				full.Sent = sent
+			}
 			return err
 		}
+		b = b[min(size, len(b)):]
 	}
 	return nil
 }
@@ -134,6 +140,9 @@ func (c *UDPConn) send(o *outgoing, local, remote netip.AddrPort, vectors, datag
 	// Write would let one sender in at a time: it is for waiting alone.
 	err := pollerError(c.descriptor.Control(o.try))
 	if err == nil && o.errno == unix.EAGAIN {
+		if !o.cut {
+			return c.failed(0, &Full{}, local, remote)
+		}
 		err = pollerError(c.descriptor.Write(o.wait))
 	}
 	o.vectors = [2]unix.Iovec{} // keep nobody's memory

@@ -335,9 +335,9 @@ func TestAReadOfUDPEnds(t *testing.T) {
 	}
 }
 
-// TestASenderWaitsForRoom: what does not fit into the socket's buffer waits; a
-// device that takes its time delays, and loses nothing.
-func TestASenderWaitsForRoom(t *testing.T) {
+// TestASlowDeviceHoldsNobodyUp: ESP that does not fit into the socket's buffer is refused, and
+// nothing else is lost; IKE waits.
+func TestASlowDeviceHoldsNobodyUp(t *testing.T) {
 	_, pid := twoHosts(t)
 	netnstest.Run(t, "tc qdisc add dev w0 root tbf rate 20mbit burst 10kb limit 10mb")
 	c := udp(t, UDPConfig{Local: at("192.0.2.1:4500"), Encapsulation: true})
@@ -348,29 +348,32 @@ func TestASenderWaitsForRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	const senders, each = 4, 50
-	done := make(chan error)
-	for s := range senders {
-		go func() {
-			var err error
-			for i := 0; i < each && err == nil; i++ {
-				err = c.SendSegments(c.Local(), far.Local(), 0, 1400, esp(byte(s), byte(i), 1400))
-			}
-			done <- err
-		}()
-	}
-	// In any order: a sender that waited goes on on another CPU, which has a queue of its own.
-	seen := map[[2]byte]bool{}
-	for _, d := range next(t, far, senders*each) {
-		packet := [2]byte{d.data[3], d.data[7]}
-		if seen[packet] {
-			t.Errorf("sender %d: packet %d twice", packet[0], packet[1])
+	const each, messages = 200, 20
+	sent, refused := 0, 0
+	for i := range each {
+		var full *Full
+		switch err := c.SendSegments(c.Local(), far.Local(), 0, 1400, esp(1, byte(i), 1400)); {
+		case err == nil:
+			sent++
+		case errors.As(err, &full) && full.Sent == 0:
+			refused++
+		default:
+			t.Fatal(err)
 		}
-		seen[packet] = true
 	}
-	for range senders {
-		if err := <-done; err != nil {
-			t.Error(err)
+	for range messages {
+		if err := c.Send(c.Local(), far.Local(), true, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
 		}
+	}
+	kinds := map[Kind]int{}
+	for _, d := range next(t, far, sent+messages) {
+		kinds[d.kind]++
+	}
+	if refused == 0 || kinds[ESP] != sent || kinds[IKE] != messages {
+		t.Errorf("%d packets sent, %d refused; there were %v", sent, refused, kinds)
+	}
+	if n := c.Counters(); n.Failed != uint64(refused) || n.Sent != uint64(sent+messages) {
+		t.Errorf("counters %+v", n)
 	}
 }

@@ -41,6 +41,7 @@ type Tunnel struct {
 	NHS        int            `json:"nhs"`
 	NHSUp      int            `json:"nhs_up"`
 	Queues     []Queue        `json:"queues"`             // of the device, each with a worker of its own
+	Overflows  uint64         `json:"overflows"`          // packets that the device dropped: their queue was full
 	Problems   []string       `json:"problems,omitempty"` // what needs the operator, one sentence each
 }
 

@@ -23,7 +23,7 @@ func Summary(w io.Writer, now time.Time, s control.Status) error {
 		out = append(out, fmt.Sprintf("  MTU %d, protection %s, %s, %s", t.MTU, t.Protection, yes(t.Redirect, "redirect"), yes(t.Shortcut, "shortcut")))
 		out = append(out, "  "+counts(t))
 		if len(t.Queues) > 0 {
-			out = append(out, "  "+queues(t.Queues))
+			out = append(out, "  "+queues(t))
 		}
 		for _, p := range t.Problems {
 			out = append(out, "  ! "+p)
@@ -96,12 +96,16 @@ func counts(t control.Tunnel) string {
 }
 
 // queues gives what each queue's worker took from the device and gave to it.
-func queues(all []control.Queue) string {
+func queues(t control.Tunnel) string {
 	var sent, received []string
-	for _, q := range all {
+	for _, q := range t.Queues {
 		sent, received = append(sent, count(q.Sent)), append(received, count(q.Received))
 	}
-	return fmt.Sprintf("queues %d, packets sent %s, received %s", len(all), strings.Join(sent, " + "), strings.Join(received, " + "))
+	text := fmt.Sprintf("queues %d, packets sent %s, received %s", len(t.Queues), strings.Join(sent, " + "), strings.Join(received, " + "))
+	if t.Overflows > 0 {
+		text += fmt.Sprintf(", without room %s", count(t.Overflows))
+	}
+	return text
 }
 
 // Stats writes GET /v1/stats, and below it what was dropped.
