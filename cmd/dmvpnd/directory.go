@@ -19,6 +19,7 @@ type end struct {
 	id       tables.PeerID                       // 0: none yet
 	hops     map[netip.Addr]engine.Bind          // bound by NHRP
 	server   int                                 // of hops, those that are a server's
+	passesOn bool                                // it was a server's, and is admitted since: it has us registered still
 	admitted map[engine.Endpoint]engine.Endpoint // by the keys that NHRP has for it
 	own      map[netip.Addr]bool                 // its overlay addresses, as far as NHRP has said
 	asked    *ikev2.Want                         // what IKE is asked for
@@ -119,6 +120,7 @@ func (d *directory) merge(e, from *end) {
 		e.hops[hop], d.hops[hop] = b, e
 	}
 	e.server += from.server
+	e.passesOn = e.passesOn || from.passesOn
 	for key, by := range from.admitted {
 		e.admitted[key] = by
 	}
@@ -171,6 +173,7 @@ func (d *directory) bind(e *end, b engine.Bind) {
 	e.admitted[b.To.Key()] = b.To
 	d.owns(e, b.NextHop)
 	if e.hops[b.NextHop] = b; b.Server {
+		e.passesOn = true
 		e.server++
 		d.servers++
 	}

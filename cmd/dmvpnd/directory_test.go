@@ -141,6 +141,10 @@ func TestServersAreCounted(t *testing.T) {
 	if e.server != 1 || d.servers != 1 {
 		t.Errorf("%d, %d", e.server, d.servers)
 	}
+	if d.unbind(hop2); e.server != 0 || !e.passesOn {
+		t.Errorf("%d, passes on %t: the others may not know yet that it is no server of ours", e.server, e.passesOn)
+	}
+	d.bind(e, engine.Bind{NextHop: hop2, To: hub, Server: true})
 	other := d.want(known("other", elsewhere, 0))
 	d.bind(other, engine.Bind{NextHop: hop2, To: known("other", elsewhere, 0)})
 	if e.server != 0 || d.servers != 0 || d.hops[hop2] != other || e.hops[hop3].To != hub {

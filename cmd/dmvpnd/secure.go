@@ -152,6 +152,9 @@ func (s *secure) Dismiss(from engine.Endpoint) error {
 		return nil
 	}
 	delete(e.admitted, from.Key())
+	if e.server == 0 && len(e.admitted) == 0 {
+		e.passesOn = false
+	}
 	s.unclaim(e, from)
 	return s.tidy(e)
 }

@@ -99,7 +99,7 @@ func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
 	if e == nil {
 		return false
 	}
-	if e.server > 0 {
+	if e.passesOn {
 		return true
 	}
 	if s.tunnel.config.InCloud(source) {

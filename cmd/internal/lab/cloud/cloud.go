@@ -49,6 +49,7 @@ type Options struct {
 	Name       string   // of the lab
 	Programs   Programs // what to run
 	Spokes     int      // 1 to 50
+	MoreHubs   int      // beside the first
 	HubDelay   time.Duration
 	SpokeDelay time.Duration // of the wires to the Internet, one way
 	Protected  bool          // by IPsec, with one shared key
@@ -72,6 +73,7 @@ type Programs struct{ Dmvpnd, Dmvpn string }
 type Cloud struct {
 	*lab.Lab
 	Internet, Hub, HubHost *lab.Node
+	MoreHubs               []*lab.Node // MoreHubs[0] is hub2
 	Spokes, Hosts          []*lab.Node // Spokes[0] is spoke1
 	NATs                   []*lab.Node // NATs[0] is nat1
 
@@ -115,6 +117,9 @@ func New(o Options) (*Cloud, error) {
 		c.NATs = append(c.NATs, c.nat(o, k+1))
 	}
 	c.Hub, c.HubHost = c.site(o, 0)
+	for k := 2; k < 2+o.MoreHubs; k++ {
+		c.MoreHubs = append(c.MoreHubs, c.anotherHub(o, k))
+	}
 	for n := 1; n <= o.Spokes; n++ {
 		spoke, host := c.site(o, n)
 		c.Spokes, c.Hosts = append(c.Spokes, spoke), append(c.Hosts, host)
@@ -155,6 +160,9 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 		host.Route(GatewayOf(6, n).String(), "::/0")
 	}
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(o.inside(), o.over(name)[0], n)}}
+	for k := 2; n > 0 && k < 2+o.MoreHubs; k++ {
+		s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, ServedBy(k, "10.10.0.0/16"))
+	}
 	if o.Protected {
 		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(site)}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,11 +41,11 @@ func (c *Cloud) Start(node string) error {
 	return nil
 }
 
-// StartAll starts the daemons of hub and spokes and waits until they answer.
+// StartAll starts the daemons of hubs and spokes and waits until they answer.
 func (c *Cloud) StartAll(ctx context.Context) error {
 	names := []string{c.Hub.Name}
-	for _, s := range c.Spokes {
-		names = append(names, s.Name)
+	for _, n := range slices.Concat(c.MoreHubs, c.Spokes) {
+		names = append(names, n.Name)
 	}
 	for _, name := range names {
 		if err := c.Start(name); err != nil {

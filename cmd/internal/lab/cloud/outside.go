@@ -52,7 +52,7 @@ func (c *Cloud) OutsideFast() (*Outside, error) {
 
 func (c *Cloud) watch(start func(*lab.Node, string, func(lab.Frame) bool) (*lab.Capture, error)) (*Outside, error) {
 	o := &Outside{judge: c.judge()}
-	for _, n := range slices.Concat([]*lab.Node{c.Hub}, c.Spokes, c.NATs) {
+	for _, n := range slices.Concat([]*lab.Node{c.Hub}, c.MoreHubs, c.Spokes, c.NATs) {
 		w := &watched{node: n.Name, ivs: ivs{}, seen: map[Kind]int{}}
 		capture, err := start(n, Underlay, func(f lab.Frame) bool {
 			o.mu.Lock()

@@ -54,6 +54,7 @@ type NHS struct {
 	NBMA     string
 	Protocol string
 	Routes   []string
+	Priority int
 }
 
 // TOML writes the configuration file.
@@ -142,6 +143,9 @@ func (s Settings) TOML() string {
 			}
 			if len(n.Routes) > 0 {
 				line("routes = %s", list(n.Routes))
+			}
+			if n.Priority != 0 {
+				line("priority = %d", n.Priority)
 			}
 		}
 		for _, more := range t.Lines {
