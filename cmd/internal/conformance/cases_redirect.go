@@ -18,6 +18,10 @@ var redirectCases = []Case{
 		t.must(len(p.Contents) >= 20 && string(p.Contents[12:16]) == string(st.Protocol.AsSlice()) &&
 			string(p.Contents[16:20]) == string(other.Protocol.AsSlice()), "its contents are not the packet: % x", p.Contents[:min(20, len(p.Contents))])
 		t.must(p.HopCount > 0, "hop count 0")
+		other.data(datagram(other.Protocol, st.Protocol, protocolUDP, []byte("odd")))
+		if r := t.told(other); r != nil && r.Packet == nil {
+			t.fail("about a packet of odd length: %v", r.Err)
+		}
 	}},
 	{ID: "TI-02", Section: "draft-dmvpn", Level: Plain, Text: "its destination is the packet's destination, or its source", stations: 2, run: func(t *trial) {
 		st, other := t.client(), t.client()
