@@ -87,7 +87,7 @@ func (t *tunnel) lookForRecursion(ctx context.Context, ours func(int) bool) {
 }
 
 // outerDestinations are the addresses that outer packets go to: the configured
-// servers, those with a name as the DNS has them, and the peers.
+// servers, those with a name as the DNS has them, and the peers, first those that IKE looks for.
 func (t *tunnel) outerDestinations(ctx context.Context) []netip.Addr {
 	seen := map[netip.Addr]bool{}
 	var out []netip.Addr
@@ -106,6 +106,15 @@ func (t *tunnel) outerDestinations(ctx context.Context) []netip.Addr {
 		for _, server := range snapshot.Servers {
 			add(server.To.NBMA)
 		}
+	}
+	if t.secure != nil {
+		t.secure.mu.Lock()
+		for e := range t.secure.all {
+			if e.wanted() && !e.met() { // IKE may get nowhere because of a route
+				add(e.hint.NBMA)
+			}
+		}
+		t.secure.mu.Unlock()
 	}
 	for _, p := range t.daemon.plane.Tables.Peers() {
 		if p.Tunnel == t.device.Index {

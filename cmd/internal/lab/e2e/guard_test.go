@@ -70,3 +70,28 @@ func whatAShortcutLeaves(t *testing.T, besideFRR bool) *cloud.Cloud {
 	})
 	return c
 }
+
+// TestWhatIsInAPeersWayIsLifted: spoke1 guards the underlay prefix that spoke2 is in, which no
+// configuration can know: the unreachable route under it goes, and the shortcut comes about.
+func TestWhatIsInAPeersWayIsLifted(t *testing.T) {
+	t.Parallel()
+	c := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].Keys = append(s.Tunnels[0].Keys, `guard = ["198.18.2.0/24"]`)
+		}
+	}})
+	ctx := t.Context()
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error {
+		_, err := c.Hosts[0].Ping(cloud.Host(2), 0, time.Second)
+		return err
+	})
+	until(t, c, 2*patience, func() error {
+		_, _ = c.Hosts[0].Ping(cloud.Host(2), 0, time.Second)
+		return c.Direct(ctx, "spoke1", cloud.Network(2))
+	})
+	if out := c.Log("spoke1", 1000); !strings.Contains(out, "kept outer packets from "+cloud.NBMA(2).String()) {
+		t.Errorf("spoke1 does not say that it lifted the route:\n%s", out)
+	}
+}
