@@ -60,7 +60,7 @@ func (s *Service) keepRoutes() {
 			s.log.Debug().Err(err).Stringer("prefix", prefix).Msg("route not put back")
 			continue
 		}
-		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route put back that was removed from outside")
+		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route put back: it was removed from outside, or a routing daemon has it now")
 	}
 }
 

@@ -11,17 +11,28 @@ import (
 // beside lets routes of ours stand beside FRR's of the same prefix: as its two halves, which
 // are more specific. A single address has none: its route stands in the table that the kernel
 // asks before the main one, and that zebra does not look at. The service's loop alone calls it.
+//
+// Zebra's route of a prefix is not seen where ours of it was first. So where zebra has any route
+// by the device, all of ours stand as if it had theirs too.
 type beside struct {
 	host   *kernel.Host
 	zebra  func(netip.Prefix) bool // it has a route of that prefix
+	busy   func() bool             // it has any route by the device
 	routes map[netip.Prefix]netip.Addr
+	first  map[netip.Prefix]bool       // of routes: in the table before the main one
 	halved map[netip.Prefix]bool       // of routes
 	left   map[netip.Prefix]netip.Addr // of the run before, until someone says something of them; nil: not read yet
 }
 
-func newBeside(h *kernel.Host, zebra func(netip.Prefix) bool) *beside {
-	return &beside{host: h, zebra: zebra, routes: map[netip.Prefix]netip.Addr{}, halved: map[netip.Prefix]bool{}}
+func newBeside(h *kernel.Host, zebra func(netip.Prefix) bool, busy func() bool) *beside {
+	return &beside{
+		host: h, zebra: zebra, busy: busy,
+		routes: map[netip.Prefix]netip.Addr{}, first: map[netip.Prefix]bool{}, halved: map[netip.Prefix]bool{},
+	}
 }
+
+// shared says whether zebra has a route of the prefix, or may have one that ours would hide.
+func (b *beside) shared(p netip.Prefix) bool { return b.busy() || b.zebra(p) }
 
 // halves gives the two that make up a prefix.
 func halves(p netip.Prefix) [2]netip.Prefix {
@@ -93,9 +104,12 @@ func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error 
 		return err
 	}
 	b.routes[p] = nextHop
-	was, is := b.halved[p] || before, !p.IsSingleIP() && b.zebra(p)
+	was, is := b.halved[p] || before, !p.IsSingleIP() && b.shared(p)
 	if delete(b.halved, p); is {
 		b.halved[p] = true
+	}
+	if delete(b.first, p); p.IsSingleIP() && b.shared(p) {
+		b.first[p] = true
 	}
 	// What is to stand comes before what is to go: no packet finds neither.
 	switch {
@@ -119,6 +133,7 @@ func (b *beside) remove(p netip.Prefix, ifindex int) error {
 	was := b.halved[p] || before
 	delete(b.routes, p)
 	delete(b.halved, p)
+	delete(b.first, p)
 	if !was {
 		return b.settle(ifindex, p)
 	}
@@ -145,7 +160,7 @@ func (b *beside) settleOne(p netip.Prefix, ifindex int) error {
 		nextHop, ok = b.routes[wider], b.halved[wider] && !b.zebra(p)
 	}
 	switch {
-	case ok && p.IsSingleIP() && b.zebra(p):
+	case ok && p.IsSingleIP() && b.shared(p):
 		return b.host.InstallRouteFirst(p, nextHop, ifindex)
 	case ok:
 		return b.host.InstallRoute(p, nextHop, ifindex)
@@ -153,8 +168,14 @@ func (b *beside) settleOne(p netip.Prefix, ifindex int) error {
 	return b.host.RemoveRoute(p, ifindex)
 }
 
-// whole puts halves together again in what the kernel has.
+// whole puts halves together again in what the kernel has. What stands as if zebra had no route
+// of the prefix, and it has now, is left out, so that it is installed again.
 func (b *beside) whole(installed map[netip.Prefix]netip.Addr) {
+	for p := range b.routes {
+		if !b.halved[p] && !b.first[p] && b.shared(p) {
+			delete(installed, p)
+		}
+	}
 	for p := range b.halved {
 		complete := true
 		for _, h := range halves(p) {

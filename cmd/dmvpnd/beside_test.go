@@ -54,9 +54,9 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 	}{
 		{"no route of FRR's", nil, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/24 10.0.0.12"}},
 		{"the same prefix", []string{"10.10.2.0/24"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.12", "10.10.2.128/25 10.0.0.12"}},
-		{"a wider prefix", []string{"10.10.0.0/16"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/24 10.0.0.12"}},
+		{"a wider prefix", []string{"10.10.0.0/16"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.12", "10.10.2.128/25 10.0.0.12"}},
 		{"another next hop", []string{"10.10.2.0/24"}, []string{"10.10.2.0/24 10.0.0.13", "10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.12", "10.10.2.128/25 10.0.0.12"}},
-		{"a half is one of ours too", []string{"10.10.2.0/24"}, []string{"10.10.2.0/25 10.0.0.13", "10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/25 10.0.0.13", "10.10.2.128/25 10.0.0.12"}},
+		{"a half is one of ours too", []string{"10.10.2.0/24"}, []string{"10.10.2.0/25 10.0.0.13", "10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.0/26 10.0.0.13", "10.10.2.0/25 10.0.0.12", "10.10.2.64/26 10.0.0.13", "10.10.2.128/25 10.0.0.12"}},
 		{"a half is FRR's too", []string{"10.10.2.0/24", "10.10.2.0/25"}, []string{"10.10.2.0/24 10.0.0.12"}, []string{"10.10.2.128/25 10.0.0.12"}},
 		{"a host", []string{"10.0.0.12/32"}, []string{"10.0.0.12/32 10.0.0.12"}, []string{"10.0.0.12/32 10.0.0.12"}},
 		{"the default route", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0 10.0.0.1"}, []string{"0.0.0.0/1 10.0.0.1", "128.0.0.0/1 10.0.0.1"}},
@@ -65,7 +65,7 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 			netnstest.Run(t, "ip route add "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
 			netnstest.Eventually(t, "the mirror has it", func() bool { return mirror.Zebra(netip.MustParsePrefix(p)) })
 		}
-		r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: newBeside(h, mirror.Zebra)}
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 		asked := map[netip.Prefix]netip.Addr{}
 		for _, o := range c.ours {
 			p, hop, _ := strings.Cut(o, " ")
@@ -158,7 +158,7 @@ func TestWhatStandsUnderAShortcut(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra), under: func(p netip.Prefix) error {
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) }), under: func(p netip.Prefix) error {
 			got = p.String()
 			return nil
 		}}
@@ -212,7 +212,7 @@ func TestNothingStandsUnderADefaultRouteInHalves(t *testing.T) {
 			defer mirror.Close()
 			everything, site, hub := netip.MustParsePrefix(c.everything), netip.MustParsePrefix(c.site), netip.MustParseAddr(c.hub)
 			for _, run := range []string{"the run that installs it", "the next one"} {
-				r := &router{host: h, mirror: mirror, tunnel: d.Index, six: hub.Is6(), under: h.InstallUnreachable, beside: newBeside(h, mirror.Zebra)}
+				r := &router{host: h, mirror: mirror, tunnel: d.Index, six: hub.Is6(), under: h.InstallUnreachable, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 				if run != "the next one" {
 					if err := r.Install(everything, hub); err != nil {
 						t.Fatal(err)
@@ -282,7 +282,7 @@ func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
 			}
 		}
 		each(c.left, func(q netip.Prefix, hop netip.Addr) error { return h.InstallRoute(q, hop, d.Index) })
-		b := newBeside(h, func(q netip.Prefix) bool { return slices.Contains(c.zebras, q) })
+		b := newBeside(h, func(q netip.Prefix) bool { return slices.Contains(c.zebras, q) }, func() bool { return false })
 		each(c.asked, func(q netip.Prefix, hop netip.Addr) error { return b.install(q, hop, d.Index) })
 		if c.remove != "" {
 			if err := b.remove(p(c.remove), d.Index); err != nil {
@@ -304,4 +304,71 @@ func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestZebrasRouteThatComesLaterIsMadeRoomFor: what stands whole is reported as missing once zebra
+// has a route by the device, and stands in halves when it is installed again.
+func TestZebrasRouteThatComesLaterIsMadeRoomFor(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	mirror, err := h.MirrorRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mirror.Close()
+	r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil },
+		beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
+	hop := netip.MustParseAddr("10.0.0.12")
+	asked := []netip.Prefix{netip.MustParsePrefix("10.10.2.0/24"), netip.PrefixFrom(hop, 32)}
+	install := func() {
+		t.Helper()
+		for _, p := range asked {
+			if err := r.Install(p, hop); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	has := func(want bool) {
+		t.Helper()
+		installed, err := r.Installed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range asked {
+			if _, ok := installed[p]; ok != want {
+				t.Errorf("%v: %v, want %v", p, ok, want)
+			}
+		}
+	}
+	install()
+	has(true)
+	// Zebra's own of 10.10.2.0/24 does not come while ours stands; another one does.
+	netnstest.Run(t, "ip route add 10.10.0.0/24 via 10.0.0.1 dev dmvpn0 proto 186 metric 20")
+	netnstest.Eventually(t, "the mirror has it", func() bool { return mirror.ZebraBy(d.Index) })
+	has(false)
+	install()
+	has(true)
+	if out := netnstest.Run(t, "ip route show proto 54"); strings.Contains(out, "10.10.2.0/24") || strings.Contains(out, hop.String()+" via") || strings.Count(out, "via") != 2 {
+		t.Error(out)
+	}
+	netnstest.Eventually(t, "it is one route to NHRP", func() bool {
+		route, ok := r.Lookup(netip.MustParseAddr("10.10.2.200"))
+		return ok && route.Prefix == asked[0]
+	})
+	if inside := r.Inside(asked[0]); len(inside) > 0 {
+		t.Errorf("inside: %v", inside)
+	}
+	netnstest.Run(t, "ip route del 10.10.0.0/24 via 10.0.0.1 dev dmvpn0 proto 186 metric 20")
+	netnstest.Eventually(t, "zebra's is gone", func() bool { return !mirror.ZebraBy(d.Index) })
+	has(true)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
 	"dmvpn/loader/kernel"
 	"dmvpn/nhrpd/engine"
@@ -57,6 +58,9 @@ func (r *router) seen(destination netip.Addr, route kernel.Route, ok bool) (engi
 	if !ok || route.Unreachable {
 		return engine.Route{}, false
 	}
+	if route.NHRP {
+		route.Prefix = r.beside.origin(route.Prefix)
+	}
 	out := engine.Route{Prefix: route.Prefix, Local: route.Local, NHRP: route.NHRP}
 	if route.IfIndex == r.tunnel && !route.Local {
 		out.Tunnel, out.NextHop = true, route.NextHop
@@ -65,8 +69,16 @@ func (r *router) seen(destination netip.Addr, route kernel.Route, ok bool) (engi
 	return out, true
 }
 
-// Inside implements engine.Routes.
-func (r *router) Inside(p netip.Prefix) []netip.Prefix { return r.mirror.Inside(p) }
+// Inside implements engine.Routes. Halves of ours are no prefixes of their own.
+func (r *router) Inside(p netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(r.mirror.Inside(p), func(q netip.Prefix) bool {
+		if r.beside.origin(q).Bits() > p.Bits() {
+			return false
+		}
+		other, ok := r.mirror.LookupWithout(q.Addr())
+		return !r.mirror.Zebra(q) && !(ok && other.Prefix == q)
+	})
+}
 
 // Install implements nhrpd.Router.
 func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {

@@ -22,13 +22,14 @@ type place struct {
 type routeTable struct {
 	entries map[place][]entry
 	lengths [2][129]int // how many places of this prefix length, of IPv4 and of IPv6
+	zebras  map[int]int // how many entries zebra has by each device
 }
 
 // insert adds the entry: in front of those of its metric, behind them with
 // last, in place of the first of them with replace.
 func (t *routeTable) insert(e entry, last, replace bool) {
 	if t.entries == nil {
-		t.entries = map[place][]entry{}
+		t.entries, t.zebras = map[place][]entry{}, map[int]int{}
 	}
 	at := place{e.table, e.route.Prefix}
 	list := t.entries[at]
@@ -40,11 +41,21 @@ func (t *routeTable) insert(e entry, last, replace bool) {
 		i++
 	}
 	if replace && i < len(list) && list[i].metric == e.metric {
+		t.count(list[i], -1)
 		list[i] = e
+		t.count(e, 1)
 	} else if !slices.Contains(list, e) {
 		list = slices.Insert(list, i, e)
+		t.count(e, 1)
 	}
 	t.entries[at] = list
+}
+
+// count notes that an entry has come or gone.
+func (t *routeTable) count(e entry, n int) {
+	if ofZebra(e.protocol) {
+		t.zebras[e.route.IfIndex] += n
+	}
 }
 
 // length counts the places of a prefix's length and family.
@@ -67,6 +78,9 @@ func (t *routeTable) remove(e entry) bool {
 		*t.length(e.route.Prefix)--
 	default:
 		t.entries[at] = slices.Delete(list, i, i+1)
+	}
+	if i >= 0 {
+		t.count(e, -1)
 	}
 	return i >= 0
 }

@@ -34,3 +34,11 @@ func (r *Routes) Zebra(p netip.Prefix) bool {
 	}
 	return false
 }
+
+// ZebraBy says whether FRR has any route by a device. Then it may have more that cannot be seen:
+// those of which ours of the same prefix was first.
+func (r *Routes) ZebraBy(ifindex int) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.table.zebras[ifindex] > 0
+}

@@ -28,9 +28,17 @@ func TestTheMirrorKnowsZebrasRoutes(t *testing.T) {
 			t.Errorf("%s: %v", p, got)
 		}
 	}
+	if !r.ZebraBy(d.Index) || r.ZebraBy(1) {
+		t.Error("by which device zebra's routes are is not known")
+	}
 	install(t, h, netip.MustParsePrefix("10.10.1.0/25"), spoke, d.Index)
 	netnstest.Run(t, "ip route del 10.10.1.0/24 proto 186 metric 20")
 	netnstest.Eventually(t, "BGP's route is gone", func() bool { return !r.Zebra(netip.MustParsePrefix("10.10.1.0/24")) })
+	if !r.ZebraBy(d.Index) {
+		t.Error("one is left by the device")
+	}
+	netnstest.Run(t, "ip route replace 10.10.2.0/24 via 10.0.0.1 dev dmvpn0 proto static metric 20")
+	netnstest.Eventually(t, "none of zebra's is left", func() bool { return !r.ZebraBy(d.Index) })
 }
 
 // TestARouteInFrontOfTheMainTable: it wins over one of the same prefix there, which stays.

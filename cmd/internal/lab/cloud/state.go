@@ -98,6 +98,18 @@ func (c *Cloud) Routed(node string, prefix netip.Prefix) error {
 			return nil
 		}
 	}
+	// Beside a routing daemon's it stands in two halves.
+	if bits := prefix.Bits(); bits < prefix.Addr().BitLen() {
+		halves := 0
+		for _, r := range routes {
+			if r.Prefix.Bits() == bits+1 && prefix.Contains(r.Prefix.Addr()) && r.NextHop.IsValid() {
+				halves++
+			}
+		}
+		if halves == 2 {
+			return nil
+		}
+	}
 	return fmt.Errorf("%s: no route of ours to %v among %v", node, prefix, routes)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -94,6 +95,40 @@ func bgpSummarises(t *testing.T, m mode) {
 	check(t, c.Spokes[1].SetUp(cloud.LAN, true))
 	learns(t, c, "hub", cloud.Network(2), cloud.TunnelAddress(2))
 	short(t, c, 1, 2)
+}
+
+// TestBGPLearnsThePrefixOfAShortcut: the shortcut was there first, by way of a summary. FRR's route of
+// the very prefix is seen all the same, and the shortcut ends with it.
+func TestBGPLearnsThePrefixOfAShortcut(t *testing.T) {
+	modes(t, func(t *testing.T, m mode) {
+		c := carried(t, m, 2, "hub.toml")
+		route := func(n *lab.Node, to, via string) {
+			t.Helper()
+			_, err := n.Run(t.Context(), "ip", "route", "add", to, "via", via, "proto", "static")
+			check(t, err)
+		}
+		for n, s := range c.Spokes {
+			route(s, "10.10.0.0/16", cloud.HubTunnel().String())
+			route(c.Hub, cloud.Network(n+1).String(), cloud.TunnelAddress(n+1).String())
+		}
+		until(t, c, patience, func() error {
+			_, _ = c.Hosts[0].Ping(cloud.Host(2), 0, shortly)
+			return c.Direct(t.Context(), "spoke1", cloud.Network(2))
+		})
+		f := frr(t, c, "frr-ibgp-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
+		learns(t, c, "spoke1", cloud.Network(0), cloud.HubTunnel())
+		learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
+		short(t, c, 1, 2)
+		until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+		settled(t, c, "spoke1", cloud.Network(2))
+		learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
+		_, err := c.Spokes[0].Run(t.Context(), "ip", "route", "del", "10.10.0.0/16", "proto", "static")
+		check(t, err)
+		settled(t, c, "spoke1", cloud.Network(2))
+		f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "no network 10.10.2.0/24")
+		forgets(t, c, "spoke1", cloud.Network(2))
+		loses(t, c, "spoke1", cloud.Network(2))
+	})
 }
 
 // TestKernelRoutesAreRedistributedAndOursAreNot: an operator's static route reaches the hub, the
