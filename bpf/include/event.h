@@ -77,24 +77,25 @@ static __noinline int raise(struct __sk_buff *skb, const struct flow_key *flow, 
 			    const struct ip_addr *nexthop, __u32 offset)
 {
 	struct event *e;
-	__u32 octets;
+	__u32 last;
 
 	if (!flow || !nexthop || skb->len <= offset)
 		return 0;
-	octets = skb->len - offset;
-	if (octets > EVENT_SNAP)
-		octets = EVENT_SNAP;
+	last = skb->len - offset - 1;
+	if (last > EVENT_SNAP - 1)
+		last = EVENT_SNAP - 1;
 	e = reserve(flow, peer, nexthop);
 	if (!e)
 		return 0;
-	/* The compiler must not drop this bound: the verifier wants to see it. */
-	asm volatile("" : "+r"(octets));
-	if (octets == 0 || octets > EVENT_SNAP ||
-	    bpf_skb_load_bytes(skb, offset, e->packet, octets) < 0) {
+	/* The compiler must not drop this bound, nor compare instead: of an octet at least the
+	 * verifier of 6.1 is sure only by arithmetic. */
+	asm volatile("" : "+r"(last));
+	last &= EVENT_SNAP - 1;
+	if (bpf_skb_load_bytes(skb, offset, e->packet, last + 1) < 0) {
 		bpf_ringbuf_discard(e, 0);
 		return 0;
 	}
-	e->length = octets;
+	e->length = last + 1;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }
