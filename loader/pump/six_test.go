@@ -70,7 +70,7 @@ func TestIPv6Headers(t *testing.T) {
 			t.Errorf("traffic class %#x: %#x", class, got)
 		}
 		packet.setECN((byte(class) ^ 3) & 3)
-		if want := byte(class)&^3 | byte(class) ^ 3&3; packet.tos() != want || packet.b[1]&0x0f != 5 || packet.b[0]>>4 != 6 {
+		if want := byte(class) ^ 3; packet.tos() != want || packet.b[1]&0x0f != 5 || packet.b[0]>>4 != 6 {
 			t.Errorf("ECN of %#x: %x", class, packet.b[:4])
 		}
 	}
