@@ -86,7 +86,9 @@ var redirectCases = []Case{
 		q.HopCount--
 		second.send(q) // as a server would whose route leads back
 		t.settle()
-		t.must(second.wait(t.s.o.Wait, ofType(wire.ResolutionRequest, p.RequestID)) == nil, "with the record it goes round again")
+		again := ofType(wire.ResolutionRequest, p.RequestID)
+		round := second.wait(t.s.o.Wait, func(r *received) bool { return again(r) && r.Packet.HopCount < q.HopCount })
+		t.must(round == nil, "with the record it goes round again")
 		p = between(st, second)
 		p.Extensions, p.HopCount = nil, 3
 		b := st.bytes(p)

@@ -172,6 +172,7 @@ func (t *trial) settle() {
 	if err := t.s.control.roundTrip(); err != nil {
 		t.doubt("%v", err)
 	}
+	time.Sleep(t.s.o.Wait / 3) // each address has a socket of its own: what came first may be read later
 }
 
 // until waits for a packet at a station that is as wanted; nil if none comes before the control
