@@ -112,28 +112,12 @@ func TestCasesHalfOpen(t *testing.T) {
 			begun(w)
 		}},
 		Case{Name: "halfopen-per-address", Options: alone(sa.Limits{PerAddress: 2, PerAddressCookie: 5}), Run: func(w *World) {
-			flooded(w, func(f *flood) {
-				port := func(n uint32) netip.AddrPort { return netip.AddrPortFrom(strangerAt(9).Addr(), uint16(10000+n)) }
-				cookies := map[uint32][]byte{}
-				for range 12 {
-					answer, _ := f.send(port(f.n+1), f.next(nil))
-					w.True(accepted(answer) == (f.n <= 2), "number %d of one address: %v", f.n, answer)
-					if f.n > 2 {
-						cookies[f.n] = askedFor(answer)
-					}
-				}
-				for n := uint32(3); n <= f.n; n++ {
-					answer, lines := f.send(port(n), f.again(n, cookies[n]))
-					w.True(accepted(answer) == (n <= 7), "number %d of one address, with its cookie: %v", n, answer)
-					w.True(n <= 7 || answer == nil && lines == 0, "the rest is not answered: %v", answer)
-				}
-				answer, _ := f.send(strangerAt(10), f.next(nil))
-				w.True(accepted(answer), "another address is not concerned")
-				w.Wait(31 * time.Second)
-				answer, _ = f.send(port(99), f.next(nil))
-				w.True(accepted(answer), "nor is this one for ever")
+			shared(w, strangerAt(10), func(n uint32) netip.AddrPort { return netip.AddrPortFrom(strangerAt(9).Addr(), uint16(10000+n)) })
+		}},
+		Case{Name: "halfopen-per-prefix", Options: alone(sa.Limits{PerAddress: 2, PerAddressCookie: 5}), Run: func(w *World) {
+			shared(w, netip.MustParseAddrPort("[2001:db8:10::1]:500"), func(n uint32) netip.AddrPort {
+				return netip.MustParseAddrPort(fmt.Sprintf("[2001:db8:9::%x]:500", n))
 			})
-			begun(w)
 		}},
 		Case{Name: "halfopen-timeout", Options: alone(sa.Limits{}), Run: func(w *World) {
 			flooded(w, func(f *flood) {
@@ -347,4 +331,29 @@ func TestCasesOwnAttempts(t *testing.T) {
 			t.Errorf("%d were ever tried", len(tried))
 		}
 	})
+}
+
+// shared: many come from one address, or from the addresses of one sender.
+func shared(w *World, another netip.AddrPort, port func(n uint32) netip.AddrPort) {
+	flooded(w, func(f *flood) {
+		cookies := map[uint32][]byte{}
+		for range 12 {
+			answer, _ := f.send(port(f.n+1), f.next(nil))
+			w.True(accepted(answer) == (f.n <= 2), "number %d of one address: %v", f.n, answer)
+			if f.n > 2 {
+				cookies[f.n] = askedFor(answer)
+			}
+		}
+		for n := uint32(3); n <= f.n; n++ {
+			answer, lines := f.send(port(n), f.again(n, cookies[n]))
+			w.True(accepted(answer) == (n <= 7), "number %d of one address, with its cookie: %v", n, answer)
+			w.True(n <= 7 || answer == nil && lines == 0, "the rest is not answered: %v", answer)
+		}
+		answer, _ := f.send(another, f.next(nil))
+		w.True(accepted(answer), "another address is not concerned")
+		w.Wait(31 * time.Second)
+		answer, _ = f.send(port(99), f.next(nil))
+		w.True(accepted(answer), "nor is this one for ever")
+	})
+	begun(w)
 }

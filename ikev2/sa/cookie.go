@@ -57,7 +57,7 @@ func (c *cookies) good(cookie, nonce []byte, from netip.AddrPort, spii wire.SPI)
 // decoded. cookied says that the sender proved to be where it seems; whole that there is a
 // nonce to make a cookie of.
 func (m *Machine) admit(in *Datagram, h wire.Header, whole bool, cookie, nonce []byte) (cookied, ok bool) {
-	limits, address := m.config.Limits, in.Remote.Addr()
+	limits, address := m.config.Limits, site(in.Remote.Addr())
 	from := fromAddress{}
 	if f := m.load.from[address]; f != nil {
 		from = *f

@@ -121,10 +121,10 @@ func (l *load) enter(a admission) {
 	if l.from == nil {
 		l.from = map[netip.Addr]*fromAddress{}
 	}
-	f := l.from[a.From]
+	f := l.from[site(a.From)]
 	if f == nil {
 		f = &fromAddress{}
-		l.from[a.From] = f
+		l.from[site(a.From)] = f
 	}
 	l.halfOpen++
 	if a.Cookied {
@@ -135,7 +135,7 @@ func (l *load) enter(a admission) {
 }
 
 func (l *load) leave(a admission) {
-	f := l.from[a.From]
+	f := l.from[site(a.From)]
 	if f == nil {
 		return
 	}
@@ -146,7 +146,7 @@ func (l *load) leave(a admission) {
 		f.plain--
 	}
 	if f.plain == 0 && f.cookied == 0 {
-		delete(l.from, a.From)
+		delete(l.from, site(a.From))
 	}
 }
 

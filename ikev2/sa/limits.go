@@ -39,7 +39,7 @@ const (
 type Limits struct {
 	HalfOpen         int           // IKE SAs that a peer began and did not authenticate, in all
 	CookieThreshold  int           // half-open ones, and requests that failed, from which on cookies are asked for
-	PerAddress       int           // half-open ones of one address that returned no cookie
+	PerAddress       int           // half-open ones of one address, a /64 of IPv6, that returned no cookie
 	PerAddressCookie int           // half-open ones of one address whose senders returned theirs
 	HalfOpenTime     time.Duration // then one is dropped
 	Established      int           // IKE SAs in all

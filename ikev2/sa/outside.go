@@ -119,7 +119,19 @@ type share struct {
 	most int
 }
 
-func addressOf(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
+func addressOf(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(site(a.Addr()), 0) }
+
+// site is what one sender is counted by: of IPv6 it has a /64 of addresses at least.
+func site(a netip.Addr) netip.Addr {
+	if a.Unmap().Is4() {
+		return a
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return a
+	}
+	return p.Addr()
+}
 
 func (q *quota) take(now instant, all int, shares ...share) bool {
 	if q.By == nil || now >= q.Second.after(second) {
