@@ -352,6 +352,19 @@ var secureDropCases = []secureDropCase{
 		a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 		check(t, near.pump.SendSecure(a, []byte("registration request")))
 	}},
+	{"a device that takes its time", tables.DropQueueFull, true, nil, func(t *testing.T, near, far *site, _ func(string) string) {
+		join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+		netnstest.Run(t, "tc qdisc add dev w0 root tbf rate 1mbit burst 10kb limit 10mb")
+		raw := must(near.udp.File().SyscallConn())(t)
+		var set error
+		check(t, raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096) }))
+		check(t, set)
+		c := must(net.ListenUDP("udp4", nil))(t) // not connected: nobody listens there
+		defer c.Close()
+		for range 200 {
+			must(c.WriteToUDPAddrPort(make([]byte, 1200), netip.MustParseAddrPort("10.0.0.1:5003")))(t)
+		}
+	}},
 	{"an SPI that nobody has", tables.DropUnknownSPI, false, nil, func(t *testing.T, near, far *site, _ func(string) string) {
 		a, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 		far.database.Remove(a.Out.SPI)
