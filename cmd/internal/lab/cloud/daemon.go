@@ -63,7 +63,7 @@ func (c *Cloud) StartAll(ctx context.Context) error {
 // Ready waits until a node's daemon answers on its control socket.
 func (c *Cloud) Ready(ctx context.Context, node string) error {
 	p := c.daemons[node]
-	return c.Until(ctx, 30*time.Second, func() error {
+	return c.Until(ctx, time.Minute, func() error {
 		select {
 		case <-p.Done():
 			return fmt.Errorf("%s: dmvpnd has ended", node)

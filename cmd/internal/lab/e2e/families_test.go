@@ -26,9 +26,11 @@ func overIPv6(string) []int { return []int{6} }
 
 // allFamilies are the combinations in which the story is told.
 var allFamilies = []families{
+	{"IPv4 in IPv4", []int{4}, nil},
 	{"IPv6 in IPv4", []int{6}, nil},
-	{"both in IPv4", []int{4, 6}, nil},
 	{"IPv4 in IPv6", []int{4}, overIPv6},
+	{"IPv6 in IPv6", []int{6}, overIPv6},
+	{"both in IPv4", []int{4, 6}, nil},
 	{"both in IPv6", []int{4, 6}, overIPv6},
 }
 
