@@ -140,23 +140,24 @@ func (p inner) seal() {
 	}
 	binary.BigEndian.PutUint16(p.b[2:], uint16(len(p.b)))
 	binary.BigEndian.PutUint16(p.b[10:], 0)
-	binary.BigEndian.PutUint16(p.b[10:], ^fold(sum(0, p.b[:p.header])))
+	binary.BigEndian.PutUint16(p.b[10:], ^fold(words(0, p.b[:p.header])))
 }
 
 // pseudo begins the checksum of TCP and UDP over the payload.
 func (p inner) pseudo() uint32 {
 	s := uint32(p.protocol()) + uint32(len(p.b)-p.header)
 	if p.six() {
-		return sum(s, p.b[8:40])
+		return words(s, p.b[8:40])
 	}
-	return sum(s, p.b[12:20])
+	return words(s, p.b[12:20])
 }
 
 // sum adds the octets to a checksum that is not yet folded; what is behind them, if
 // anything, must begin at an even place. Ones' complement does not mind the order of octets
 // in a word (RFC 1071, section 2): it takes them as they lie in memory, eight at a time.
 func sum(s uint32, b []byte) uint32 {
-	var total, carry uint64
+	var carry uint64
+	total, b := sumBlocks(b)
 	for len(b) >= 64 {
 		w := (*[64]byte)(b)
 		total, carry = bits.Add64(total, binary.NativeEndian.Uint64(w[0:]), carry)
@@ -183,6 +184,15 @@ func sum(s uint32, b []byte) uint32 {
 	binary.NativeEndian.PutUint16(word[:], fold64(total))
 	// Callers add few sums of 16 bits: no overflow.
 	return s + uint32(binary.BigEndian.Uint16(word[:]))
+}
+
+// words is sum of few octets, a multiple of four.
+func words(s uint32, b []byte) uint32 {
+	total := uint64(s)
+	for ; len(b) >= 4; b = b[4:] {
+		total += uint64(binary.BigEndian.Uint32(b))
+	}
+	return uint32(fold64(total))
 }
 
 func fold64(s uint64) uint16 {

@@ -22,6 +22,11 @@ type Opener struct {
 	now     time.Time
 	touched []*Pump // have packets that wait to be merged
 	merging map[*Pump]*merger
+
+	// What the packet before was, of the batch: most are of one association and from one source.
+	last   *esp.Association
+	spoke  *Secured // who may send from the source
+	source netip.Addr
 }
 
 // OpenerConfig is what an Opener is made of.
@@ -48,7 +53,7 @@ type Secured struct {
 func NewOpener(c OpenerConfig) *Opener { return &Opener{config: c, merging: map[*Pump]*merger{}} }
 
 // Begin starts a batch of packets that came at one time.
-func (o *Opener) Begin(now time.Time) { o.now = now }
+func (o *Opener) Begin(now time.Time) { o.now, o.last, o.spoke = now, nil, nil }
 
 // End gives the kernel what was gathered.
 func (o *Opener) End() {
@@ -65,7 +70,7 @@ func (o *Opener) Open(b []byte, tos uint8, local, remote netip.AddrPort) {
 		t.CountDrop(0, tables.DropTruncated, len(b))
 		return
 	}
-	a := o.config.Database.Find(esp.SPI(b))
+	a := o.find(esp.SPI(b))
 	if a == nil {
 		t.CountDrop(0, tables.DropUnknownSPI, len(b))
 		if o.config.Unknown != nil {
@@ -99,6 +104,26 @@ func (o *Opener) Open(b []byte, tos uint8, local, remote netip.AddrPort) {
 	if reason != tables.DropNone {
 		t.CountDrop(owner.Peer, reason, len(payload))
 	}
+}
+
+// find gives the association of an SPI.
+func (o *Opener) find(spi uint32) *esp.Association {
+	if o.last == nil || o.last.In.SPI != spi {
+		o.last = o.config.Database.Find(spi)
+	}
+	return o.last
+}
+
+// permitted says whether a peer may send from an inner address.
+func (o *Opener) permitted(owner *Secured, source netip.Addr) bool {
+	if o.spoke == owner && o.source == source {
+		return true
+	}
+	if !owner.Pump.config.Permitted(owner.Peer, source) {
+		return false
+	}
+	o.spoke, o.source = owner, source
+	return true
 }
 
 // unwrap takes tunnel mode's header off, and gives GRE with the TOS octet that it came with.
@@ -160,7 +185,7 @@ func (o *Opener) enter(owner *Secured, b []byte, tos uint8, a *esp.Association) 
 	if !ok || in.greProtocol() != h.Protocol {
 		return tables.DropInnerHeader
 	}
-	if p.config.Permitted != nil && !p.config.Permitted(owner.Peer, in.source()) {
+	if p.config.Permitted != nil && !o.permitted(owner, in.source()) {
 		return tables.DropSpoofed
 	}
 	ecn, ok := ecnExit(in.tos(), tos)
