@@ -27,23 +27,8 @@ func TestHalves(t *testing.T) {
 // TestOurRoutesStandBesideZebras: where FRR has a route of a prefix, ours are of others, win
 // all the same, and go without a trace.
 func TestOurRoutesStandBesideZebras(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	mirror, err := h.MirrorRoutes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mirror.Close()
+	h, d := tunnelAlone(t)
+	mirror := mirrorOf(t, h)
 	const bgp = "proto 186 metric 20"
 	for _, c := range []struct {
 		name   string
@@ -123,18 +108,7 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 
 // TestHalvesOfTheRunBeforeGoWithTheirPrefix: FRR's route, beside which they stood, is gone.
 func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	h, d := tunnelAlone(t)
 	p := netip.MustParsePrefix
 	for _, c := range []struct {
 		name         string
@@ -187,23 +161,8 @@ func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
 // TestZebrasRouteThatComesLaterIsMadeRoomFor: what stands whole is reported as missing once zebra
 // has a route by the device, and stands in halves when it is installed again.
 func TestZebrasRouteThatComesLaterIsMadeRoomFor(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	mirror, err := h.MirrorRoutes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mirror.Close()
+	h, d := tunnelAlone(t)
+	mirror := mirrorOf(t, h)
 	r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil },
 		beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 	hop := netip.MustParseAddr("10.0.0.12")

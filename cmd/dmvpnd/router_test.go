@@ -14,18 +14,7 @@ import (
 
 // TestWhatStandsUnderAShortcut: the widest that leads into the tunnel too, but for a default route.
 func TestWhatStandsUnderAShortcut(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	h, d := tunnelAlone(t)
 	netnstest.Run(t, "ip link add eth0 type veth peer name eth1")
 	netnstest.Run(t, "ip address add 192.0.2.1/24 dev eth0")
 	netnstest.Run(t, "ip link set eth0 up")
@@ -131,4 +120,33 @@ func TestNothingStandsUnderADefaultRouteInHalves(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tunnelAlone gives a namespace of the test's own with a tunnel's device in it, until the test ends.
+func tunnelAlone(t *testing.T) (*kernel.Host, *kernel.Device) {
+	t.Helper()
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.11/24")}, MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return h, d
+}
+
+// mirrorOf follows the kernel's routes until the test ends.
+func mirrorOf(t *testing.T, h *kernel.Host) *kernel.Routes {
+	t.Helper()
+	mirror, err := h.MirrorRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mirror.Close() })
+	return mirror
 }
