@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -122,43 +121,27 @@ func TestADeadHubIsLeft(t *testing.T) {
 				tunnel.NHS, tunnel.Redirect = nil, &yes
 			case "spoke1", "spoke2":
 				tunnel.Shortcut = &no
+				tunnel.Keys = append(tunnel.Keys, `fallback = "2s"`)
 				tunnel.Lines = append(tunnel.Lines, "[[tunnel."+tunnel.Name+".nhs]]", fmt.Sprintf("nbma = %q", cloud.NBMA(3)),
 					fmt.Sprintf("protocol = %q", cloud.TunnelAddress(3)), `routes = ["10.10.0.0/16"]`, "priority = 1")
 			}
 		}})
-		servers := func(node string, states ...string) error {
-			var list []control.NHS
-			if err := c.Ask(t.Context(), node, func(ctx context.Context, client *control.Client) (err error) {
-				list, err = client.NHS(ctx)
-				return err
-			}); err != nil {
-				return err
-			}
-			var have []string
-			for _, n := range list {
-				have = append(have, n.State)
-			}
-			if !slices.Equal(have, states) {
-				return fmt.Errorf("%s: servers are %v, not %v: %+v", node, have, states, list)
-			}
-			return nil
-		}
 		for _, node := range []string{"spoke1", "spoke2"} {
-			until(t, c, patience, func() error { return servers(node, control.NHSUp, control.NHSUp) })
+			until(t, c, patience, func() error { return serversOf(t, c, node, control.NHSUp, control.NHSUp) })
 		}
 		ping(t, c.Hosts[0], 2)
 		stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
 		check(t, err)
 		time.Sleep(time.Second)
 		cut.Store(true)
-		until(t, c, patience, func() error { return servers("spoke1", control.NHSRegistering, control.NHSUp) })
+		until(t, c, patience, func() error { return serversOf(t, c, "spoke1", control.NHSRegistering, control.NHSUp) })
 		until(t, c, patience, func() error { // the answers find their way, too
 			_, err := c.Hosts[0].Ping(cloud.Host(2), 0, 200*time.Millisecond)
 			return err
 		})
 		cut.Store(false)
-		until(t, c, 2*time.Minute, func() error { return servers("spoke1", control.NHSUp, control.NHSUp) })
-		until(t, c, 2*time.Minute, func() error { return servers("spoke2", control.NHSUp, control.NHSUp) })
+		until(t, c, 2*time.Minute, func() error { return serversOf(t, c, "spoke1", control.NHSUp, control.NHSUp) })
+		until(t, c, 2*time.Minute, func() error { return serversOf(t, c, "spoke2", control.NHSUp, control.NHSUp) })
 		time.Sleep(time.Second)
 		survived(t, stream.Stop())
 	})
