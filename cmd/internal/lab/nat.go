@@ -25,18 +25,18 @@ const (
 	OtherPorts Ports = "meta l4proto udp masquerade to :5500-5599"
 )
 
-// NAT makes a router hide what is behind it: packets that it sends out by a device
-// leave with that device's address. What comes in there and answers nothing is
+// NAT makes a router hide what is behind it: packets of IPv4 and IPv6 that it sends out by a
+// device leave with that device's address. What comes in there and answers nothing is
 // dropped, unless it asks the router itself by ICMP. It replaces a NAT there was;
 // connections that are known stay as they are until ForgetConnections.
 func (n *Node) NAT(outside string, ports Ports) error {
 	// What is dropped on input never becomes a connection: else a packet from
 	// outside, before its time, would take the port from who is inside.
-	rules := fmt.Sprintf(`table ip nat
-delete table ip nat
-table ip nat {
+	rules := fmt.Sprintf(`table inet nat
+delete table inet nat
+table inet nat {
 	chain postrouting { type nat hook postrouting priority srcnat; oifname %[1]q %[2]s; }
-	chain input { type filter hook input priority filter; iifname %[1]q meta l4proto != icmp ct state new drop; }
+	chain input { type filter hook input priority filter; iifname %[1]q meta l4proto != { icmp, ipv6-icmp } ct state new drop; }
 	chain forward { type filter hook forward priority filter; iifname %[1]q ct state new drop; }
 }
 `, outside, ports)

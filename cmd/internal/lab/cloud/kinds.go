@@ -135,6 +135,8 @@ func (j *judge) ipv6(ip []byte, quoted bool) (Kind, error) {
 	what := fmt.Sprintf("from %v to %v", source, destination)
 	const errors = 128 // the ICMPv6 types below
 	switch {
+	case protocol == protocolUDP && !quoted && len(body) >= 8 && body[6] == 0 && body[7] == 0:
+		return "", fmt.Errorf("UDP without a checksum %s: IPv6 wants one", what) // RFC 8200, section 8.1
 	case protocol == protocolUDP:
 		return j.udp(netip.AddrPortFrom(source, 0), netip.AddrPortFrom(destination, 0), body, quoted)
 	case protocol == protocolESP && quoted:

@@ -84,7 +84,7 @@ func TestWhatMayBeOutside(t *testing.T) {
 	}
 	datagram6 := func(from, to uint16, payload []byte) []byte {
 		udp := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, from), to)
-		return over6(spoke6, hub6, protocolUDP, slices.Concat(udp, make([]byte, 4), payload))
+		return over6(spoke6, hub6, protocolUDP, slices.Concat(udp, []byte{0, 0, 0, 1}, payload)) // some checksum
 	}
 	tooBig6 := func(about []byte) []byte {
 		return over6(hub6, spoke6, protocolICMPv6, append([]byte{2, 0, 0, 0, 0, 0, 5, 20}, about[14:]...))
@@ -137,7 +137,8 @@ func TestWhatMayBeOutside(t *testing.T) {
 		{"IKE of another length", datagram(spoke+":500", hub+":500", append(ikeMessage(), gre...)), "", "not IKE"},
 		{"an SPI that is reserved", datagram(spoke+":4500", hub+":4500", sealedAs(255, 1, nil)), "", "not ESP"},
 		{"a fragment", fragment, "", "fragment"},
-		{"IPv6 with UDP", ipv6(protocolUDP, 0), "", "nobody's IPsec"},
+		{"IPv6 with UDP", ipv6(protocolUDP, 0, 0, 0, 0, 0, 0, 0, 1), "", "nobody's IPsec"},
+		{"UDP over IPv6 without a checksum", over6(spoke6, hub6, protocolUDP, append([]byte{0x11, 0x94, 0x11, 0x94, 0, 0, 0, 0}, esp...)), "", "without a checksum"},
 		{"an echo request over IPv6", ipv6(protocolICMPv6, 128), "", "IPv6"},
 		{"another type of frame", append(make([]byte, 12), 0x88, 0x47, 1, 2, 3), "", "0x8847"},
 		{"half a frame", make([]byte, 13), "", "13 octets"},

@@ -47,6 +47,22 @@ func (o Options) over(node string) []int {
 	return o.Over(node)
 }
 
+// withLength is an address with the length of its wire's prefix.
+func withLength(a netip.Addr) string {
+	if a.Is4() {
+		return a.String() + "/24"
+	}
+	return a.String() + "/64"
+}
+
+// everything is the prefix that has all addresses of a version of IP.
+func everything(version int) string {
+	if version == 4 {
+		return "0.0.0.0/0"
+	}
+	return "::/0"
+}
+
 // uplink joins a node to the Internet by each of its addresses, one of a version of IP.
 func (c *Cloud) uplink(o Options, node *lab.Node, delay time.Duration, addresses ...netip.Addr) {
 	w := &lab.Wire{
@@ -54,26 +70,20 @@ func (c *Cloud) uplink(o Options, node *lab.Node, delay time.Duration, addresses
 		B:     lab.End{Node: "internet", Device: node.Name},
 		Delay: delay,
 	}
-	length := func(a netip.Addr) string {
-		if a.Is4() {
-			return a.String() + "/24"
-		}
-		return a.String() + "/64"
-	}
-	w.A.Address, w.B.Address = length(addresses[0]), length(InternetOf(addresses[0]))
+	w.A.Address, w.B.Address = withLength(addresses[0]), withLength(InternetOf(addresses[0]))
 	if o.Wire != nil {
 		o.Wire(node.Name, w)
 	}
 	c.Wire(w)
 	for i, a := range addresses {
-		all := "0.0.0.0/0"
+		all := everything(4)
 		if a.Is6() {
-			all = "::/0"
+			all = everything(6)
 			c.Internet.Sysctl("net/ipv6/conf/all/forwarding", "1")
 		}
 		if i > 0 {
-			node.Address(Underlay, length(a))
-			c.Internet.Address(node.Name, length(InternetOf(a)))
+			node.Address(Underlay, withLength(a))
+			c.Internet.Address(node.Name, withLength(InternetOf(a)))
 		}
 		node.Route(InternetOf(a).String(), all)
 	}

@@ -84,7 +84,16 @@ func another(a, b time.Time) bool { return a.Sub(b).Abs() > 100*time.Millisecond
 // everybody. Hub and spoke follow it; registration, shortcut and peers are what they were.
 func TestANATForgetsItsMappings(t *testing.T) {
 	t.Parallel()
-	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}}}})
+	for _, version := range []int{4, 6} {
+		t.Run(fmt.Sprint("IPv", version), func(t *testing.T) {
+			t.Parallel()
+			aNATForgetsItsMappings(t, version)
+		})
+	}
+}
+
+func aNATForgetsItsMappings(t *testing.T, version int) {
+	c := guarded(t, cloud.Options{Spokes: 2, NATs: []cloud.NAT{{Spokes: []int{2}}}, Over: func(string) []int { return []int{version} }})
 	ctx := t.Context()
 	shortcut(t, c, 1, 2)
 	until(t, c, patience, func() error { return shortened(c, t, 1, 2) })
@@ -130,7 +139,7 @@ func TestANATForgetsItsMappings(t *testing.T) {
 	check(t, c.NATs[0].ForgetConnections())
 	until(t, c, patience, func() error {
 		for _, node := range nodes {
-			if at, _ := spoke2(node); at == was[node] || at.Addr() != cloud.NATAddress(1) {
+			if at, _ := spoke2(node); at == was[node] || at.Addr() != cloud.NATAddressOf(version, 1) {
 				return fmt.Errorf("%s has spoke 2 at %v still", node, at)
 			}
 		}
