@@ -43,7 +43,7 @@ func (t *tunnel) makeFamilies(plane plane, secured func(engine.Endpoint) bool) {
 		t.families = append(t.families, &family{own: own, service: nhrpd.New(nhrpd.Config{
 			Engine: machine(t.config, own, t.mtu), Random: random, Log: d.log,
 			DataPlane: &share{plane: plane, shares: shares, six: own.Addr().Is6()},
-			Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, six: own.Addr().Is6(), under: t.beneath(), beside: newBeside(d.host, d.mirror.Zebra, func() bool { return d.mirror.ZebraBy(t.device.Index) })},
+			Router:    &router{host: d.host, mirror: d.mirror, tunnel: t.device.Index, six: own.Addr().Is6(), own: own, under: t.beneath(), beside: newBeside(d.host, d.mirror.Zebra, func() bool { return d.mirror.ZebraBy(t.device.Index) })},
 			Sender:    t, State: d.state, StateName: stateName(t.config.Name, own),
 			Resolver: net.DefaultResolver, Allowed: t.authorizer.lookup(), Secured: secured,
 		})})
@@ -65,6 +65,10 @@ func (t *tunnel) handIn(input engine.Input) bool {
 	}
 	for _, f := range t.families {
 		if f.six() == six {
+			if miss, ok := input.(engine.Miss); ok {
+				miss.NextHop = global(f.own, miss.NextHop)
+				input = miss
+			}
 			return f.service.Deliver(input)
 		}
 	}

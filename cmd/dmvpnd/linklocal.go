@@ -16,6 +16,21 @@ func linkLocal(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// global is the address of the overlay that a link-local one goes with, as members make theirs:
+// routing daemons have next hops of the one kind, and NHRP speaks of the other. own is our own
+// address. What belongs to nobody in the overlay's prefix stays what it is.
+func global(own netip.Prefix, a netip.Addr) netip.Addr {
+	if !own.Addr().Is6() || !a.Is6() || !a.IsLinkLocalUnicast() {
+		return a
+	}
+	b, l := own.Addr().As16(), a.As16()
+	copy(b[8:], l[8:])
+	if g := netip.AddrFrom16(b); own.Contains(g) {
+		return g
+	}
+	return a
+}
+
 // described is the next hop by which the tables describe a peer: none, and what they have
 // stays, for a link-local one.
 func described(hop netip.Addr) netip.Addr {

@@ -14,8 +14,9 @@ import (
 type router struct {
 	host   *kernel.Host
 	mirror *kernel.Routes
-	tunnel int  // index of the device
-	six    bool // whose routes they are: IPv6's or IPv4's
+	tunnel int          // index of the device
+	six    bool         // whose routes they are: IPv6's or IPv4's
+	own    netip.Prefix // our address in the overlay
 	// under stands what leads nowhere under a prefix that was reached by this tunnel once: what
 	// goes there must not follow another route in clear when the prefix is withdrawn.
 	under  func(netip.Prefix) error
@@ -63,7 +64,7 @@ func (r *router) seen(destination netip.Addr, route kernel.Route, ok bool) (engi
 	}
 	out := engine.Route{Prefix: route.Prefix, Local: route.Local, NHRP: route.NHRP}
 	if route.IfIndex == r.tunnel && !route.Local {
-		out.Tunnel, out.NextHop = true, route.NextHop
+		out.Tunnel, out.NextHop = true, global(r.own, route.NextHop)
 	}
 	out.Attached = !out.Tunnel && !out.Local && route.IfIndex != 0 && route.NextHop == destination
 	return out, true

@@ -31,7 +31,7 @@ func example(t *testing.T, name string, n int) string {
 		return string(text)
 	}
 	return strings.NewReplacer("10.0.0.11", cloud.TunnelAddress(n).String(), "10.10.1.", fmt.Sprintf("10.10.%d.", n),
-		"spoke1", fmt.Sprint("spoke", n)).Replace(string(text))
+		"fd00::11", cloud.TunnelOf(6, n).String(), "fe80::11", fmt.Sprintf("fe80::1%x", n), "fd10:0:1:", fmt.Sprintf("fd10:0:%x:", n), "spoke1", fmt.Sprint("spoke", n)).Replace(string(text))
 }
 
 var onlyEncrypted = regexp.MustCompile(`(?m)^(\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
@@ -69,10 +69,16 @@ func TestEveryExampleIsRun(t *testing.T) {
 // a routing daemon is to carry the prefixes.
 func carried(t *testing.T, m mode, spokes int, hub string) *cloud.Cloud {
 	t.Helper()
-	c := m.build(t, cloud.Options{Spokes: spokes, Settings: func(node string, s *cloud.Settings) {
+	return carriedIn(t, m, 4, spokes, hub, "spoke.toml")
+}
+
+// carriedIn is carried by a version of IP.
+func carriedIn(t *testing.T, m mode, version, spokes int, hub, spoke string) *cloud.Cloud {
+	t.Helper()
+	c := m.build(t, cloud.Options{Spokes: spokes, Inside: []int{version}, Settings: func(node string, s *cloud.Settings) {
 		n := 0
 		_, _ = fmt.Sscanf(node, "spoke%d", &n)
-		text := example(t, "spoke.toml", n)
+		text := example(t, spoke, n)
 		if n == 0 {
 			text = example(t, hub, 0)
 		}
@@ -133,7 +139,11 @@ func (s suite) typed(t *testing.T, n int, commands ...string) string {
 
 // learnt gives the next hop of the route that a routing daemon installed for a prefix.
 func learnt(c *cloud.Cloud, node string, prefix netip.Prefix) (netip.Addr, error) {
-	routes, err := c.Get(node).Net.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	family := netlink.FAMILY_V4
+	if prefix.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := c.Get(node).Net.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -141,8 +151,8 @@ func learnt(c *cloud.Cloud, node string, prefix netip.Prefix) (netip.Addr, error
 		if r.Dst == nil || r.Dst.String() != prefix.String() || r.Protocol == cloud.RouteProtocol || r.Protocol == unix.RTPROT_KERNEL {
 			continue
 		}
-		hop, _ := netip.AddrFromSlice(r.Gw.To4())
-		return hop, nil
+		hop, _ := netip.AddrFromSlice(r.Gw)
+		return hop.Unmap(), nil
 	}
 	return netip.Addr{}, fmt.Errorf("%s: no routing daemon's route to %v", node, prefix)
 }
@@ -174,9 +184,15 @@ func forgets(t *testing.T, c *cloud.Cloud, node string, prefix netip.Prefix) {
 // on the way, whatever routes do it.
 func short(t *testing.T, c *cloud.Cloud, a, b int) {
 	t.Helper()
+	shortIn(t, c, 4, a, b)
+}
+
+// shortIn is short by a version of IP.
+func shortIn(t *testing.T, c *cloud.Cloud, version, a, b int) {
+	t.Helper()
 	until(t, c, 2*patience, func() error {
-		path, err := c.Hosts[a-1].Trace(t.Context(), cloud.Host(b))
-		if err == nil && (len(path) != 3 || path[1].From != cloud.TunnelAddress(b)) {
+		path, err := c.Hosts[a-1].Trace(t.Context(), cloud.HostOf(version, b))
+		if err == nil && (len(path) != 3 || path[1].From != cloud.TunnelOf(version, b)) {
 			err = fmt.Errorf("from site %d to %d: %v", a, b, path)
 		}
 		return err

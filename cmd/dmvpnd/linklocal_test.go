@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// TestALinkLocalNextHopIsAMembers: whose global address is made of ours and its own.
+func TestALinkLocalNextHopIsAMembers(t *testing.T) {
+	for _, c := range []struct{ own, hop, want string }{
+		{"fd00::11/64", "fe80::12", "fd00::12"},
+		{"fd00::11/64", "fe80::1:2:3:4", "fd00::1:2:3:4"},
+		{"fd00::11/112", "fe80::12", "fd00::12"},
+		{"fd00::11/112", "fe80::1:12", "fe80::1:12"}, // not in the overlay
+		{"fd00:0:0:7::11/48", "fe80::12", "fd00:0:0:7::12"},
+		{"fd00::11/64", "fd00::12", "fd00::12"},
+		{"fd00::11/64", "10.0.0.12", "10.0.0.12"},
+		{"10.0.0.11/24", "fe80::12", "fe80::12"},
+		{"10.0.0.11/24", "169.254.0.12", "169.254.0.12"},
+	} {
+		own, hop, want := netip.MustParsePrefix(c.own), netip.MustParseAddr(c.hop), netip.MustParseAddr(c.want)
+		if got := global(own, hop); got != want {
+			t.Errorf("%v of %v: %v, expected %v", hop, own, got, want)
+		}
+		if want != hop && linkLocal(want) != hop {
+			t.Errorf("%v has the link-local address %v, not %v", want, linkLocal(want), hop)
+		}
+	}
+	if a := global(netip.MustParsePrefix("fd00::11/64"), netip.Addr{}); a.IsValid() {
+		t.Errorf("no next hop became %v", a)
+	}
+}
