@@ -56,7 +56,7 @@ func aRestartKeepsTheAdjacencies(t *testing.T, m mode) {
 				return err
 			})
 			greeted(t, c, f)
-			lost(t, f, node+" "+end.how)
+			lost(t, f, node+" "+end.how, "ospfd", "bgpd")
 		}
 	}
 }
@@ -85,14 +85,14 @@ func greeted(t *testing.T, c *cloud.Cloud, f suite) {
 	}
 }
 
-// fell are the lines of bgpd and ospfd about a neighbour that is lost.
+// fell are the lines of bgpd, ospfd and ospf6d about a neighbour that is lost.
 var fell = regexp.MustCompile(`(?m)^.*(ADJCHANGE.*Down|AdjChg.*Full -> |NOTIFICATION).*$`)
 
-// lost fails the test if a routing daemon has lost a neighbour.
-func lost(t *testing.T, f suite, when string) {
+// lost fails the test if one of these routing daemons has lost a neighbour.
+func lost(t *testing.T, f suite, when string, daemons ...string) {
 	t.Helper()
 	for n, one := range f {
-		for _, daemon := range []string{"ospfd", "bgpd"} {
+		for _, daemon := range daemons {
 			log := one.Daemon(daemon).Output()
 			if !strings.Contains(log, "AdjChg") && !strings.Contains(log, "ADJCHANGE") {
 				t.Fatalf("%s of node %d does not log its neighbours", daemon, n)
