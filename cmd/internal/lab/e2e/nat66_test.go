@@ -31,10 +31,15 @@ func TestNATsOfIPv6(t *testing.T) {
 	c := guarded(t, cloud.Options{
 		Spokes: 4, Inside: []int{4, 6}, Over: overIPv6, NATs: []cloud.NAT{{Spokes: []int{2, 3}, Ports: lab.OtherPorts}, {Spokes: []int{4}, Ports: lab.OtherPorts}},
 		Settings: func(_ string, s *cloud.Settings) {
-			s.Tunnels[0].IPsec.Lines, s.Tunnels[0].MSSClamp = []string{`encapsulation = "raw"`}, &no
+			s.Tunnels[0].IPsec.Lines, s.Tunnels[0].MSSClamp = []string{`encapsulation = "raw"`, `keepalive = "1s"`}, &no
 		},
 	})
 	ctx := t.Context()
+	kept, err := c.NATs[0].Capture(cloud.Underlay, func(f lab.Frame) bool {
+		const udp, keepalive = 14 + 40, 0xff // RFC 3948, section 2.3
+		return f.Outgoing && len(f.Data) == udp+8+1 && f.Data[udp+8] == keepalive
+	})
+	check(t, err)
 	places := map[netip.AddrPort]bool{}
 	for n, k := range []int{1: 0, 2: 1, 3: 1, 4: 2} {
 		if n == 0 {
@@ -98,6 +103,17 @@ func TestNATsOfIPv6(t *testing.T) {
 		})
 	}
 	narrowBehindNAT66(t, c)
+	until(t, c, patience, func() error { // of two spokes, each
+		ports := map[[2]byte]bool{}
+		for _, f := range kept.Frames() {
+			ports[[2]byte(f.Data[14+40:])] = true
+		}
+		if len(ports) < 2 {
+			return fmt.Errorf("the mappings of %d spokes are kept", len(ports))
+		}
+		return nil
+	})
+	kept.Close()
 }
 
 // narrowBehindNAT66: the Internet takes 1390 octets only, from now on, and the NAT hands on what it

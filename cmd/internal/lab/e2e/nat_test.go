@@ -111,8 +111,19 @@ func TestWithoutADirectWayTheHubStays(t *testing.T) {
 // TestSpokesBehindOneNATRegisterAtOnce: each is a peer of its own.
 func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
 	t.Parallel()
+	for _, version := range []int{4, 6} {
+		t.Run(fmt.Sprint("IPv", version), func(t *testing.T) {
+			t.Parallel()
+			spokesBehindOneNATRegisterAtOnce(t, version)
+		})
+	}
+}
+
+func spokesBehindOneNATRegisterAtOnce(t *testing.T, version int) {
 	const spokes = 5
-	c := protected(t, cloud.Options{Spokes: spokes, NATs: []cloud.NAT{{Spokes: []int{1, 2, 3, 4, 5}}}})
+	c := protected(t, cloud.Options{
+		Spokes: spokes, NATs: []cloud.NAT{{Spokes: []int{1, 2, 3, 4, 5}}}, Over: func(string) []int { return []int{version} },
+	})
 	ctx := t.Context()
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
@@ -124,7 +135,7 @@ func TestSpokesBehindOneNATRegisterAtOnce(t *testing.T) {
 	check(t, c.Ask(ctx, "hub", func(ctx context.Context, client *control.Client) error {
 		peers, err := client.Peers(ctx)
 		for _, p := range peers {
-			if p.NBMA != cloud.NATAddress(1) || p.Kind != control.PeerRegistered {
+			if p.NBMA != cloud.NATAddressOf(version, 1) || p.Kind != control.PeerRegistered {
 				t.Errorf("the hub has %+v", p)
 			}
 			places[netip.AddrPortFrom(p.NBMA, p.Port)] = true

@@ -80,6 +80,17 @@ func birdCarriesThePrefixesByOSPFv3(t *testing.T, m mode) {
 	shortIn(t, c, 6, 2, 1)
 	settled(t, c, "spoke1", cloud.NetworkOf(6, 2))
 	learns(t, c, "spoke1", cloud.NetworkOf(6, 2), nextDoor(0))
+	// A single address of which the routing daemon has a route.
+	other := netip.PrefixFrom(cloud.TunnelOf(6, 2), 128)
+	learns(t, c, "spoke1", other, nextDoor(0))
+	until(t, c, 2*patience, func() error {
+		path, err := c.Spokes[0].Trace(t.Context(), other.Addr())
+		if err == nil && len(path) != 1 {
+			err = fmt.Errorf("from spoke1 to spoke2: %v", path)
+		}
+		return err
+	})
+	learns(t, c, "spoke1", other, nextDoor(0))
 	birdc(t, b[1], "down") // it takes its routes along
 	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2))
 	loses(t, c, "spoke1", cloud.NetworkOf(6, 2))
