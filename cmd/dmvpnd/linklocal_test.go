@@ -5,6 +5,9 @@ package main
 import (
 	"net/netip"
 	"testing"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/netnstest"
 )
 
 // TestALinkLocalNextHopIsAMembers: whose global address is made of ours and its own.
@@ -31,4 +34,28 @@ func TestALinkLocalNextHopIsAMembers(t *testing.T) {
 	if a := global(netip.MustParsePrefix("fd00::11/64"), netip.Addr{}); a.IsValid() {
 		t.Errorf("no next hop became %v", a)
 	}
+}
+
+// TestARouteByALinkLocalNextHop is seen by NHRP as one by the member.
+func TestARouteByALinkLocalNextHop(t *testing.T) {
+	own := netip.MustParsePrefix("fd00::11/64")
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d, err := h.EnsureTunnel(kernel.TunnelSpec{Name: "dmvpn0", Addresses: deviceAddresses([]netip.Prefix{own}), MTU: 1400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	mirror := mirrorOf(t, h)
+	r := &router{host: h, mirror: mirror, tunnel: d.Index, six: true, own: own}
+	netnstest.Run(t, "ip route add fd10:0:2::/64 via fe80::12 dev dmvpn0 proto ospf metric 20")
+	netnstest.Eventually(t, "the route is seen", func() bool {
+		route, ok := r.Lookup(netip.MustParseAddr("fd10:0:2::10"))
+		return ok && route.Tunnel && route.NextHop == netip.MustParseAddr("fd00::12")
+	})
 }
