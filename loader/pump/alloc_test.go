@@ -82,6 +82,21 @@ func allocatesNothing(t *testing.T, at netip.AddrPort) {
 	}
 }
 
+// Nor for a copy of multicast on its way into GRE in clear.
+func TestPlainMulticastAllocatesNothing(t *testing.T) {
+	w := newWire(t)
+	to := []tables.PeerID{w.admit(t, peer1, "10.0.0.1"), w.admit(t, peer2, "10.0.0.2")}
+	w.pump.config.Multicast = func(bool) []tables.PeerID { return to }
+	s := newSealer(w.pump)
+	group := must2(parseInner(udp4("10.0.0.11", "224.0.0.5", 5000, make([]byte, 100))))
+	if n := testing.AllocsPerRun(200, func() { w.pump.replicate(s, vnet{}, group) }); n != 0 {
+		t.Errorf("a packet that is copied: %v allocations", n)
+	}
+	if got := must(w.tables.Stats(to[1]))(t).TxPackets; got < 200 {
+		t.Errorf("%d copies were sent; dropped: %s", got, w.drops(t))
+	}
+}
+
 func must2(p inner, ok bool) inner {
 	if !ok {
 		panic("not a packet")

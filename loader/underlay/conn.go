@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -59,6 +60,9 @@ type Conn struct {
 
 	errors   errorQueue // the reader's
 	received received   // the reader's
+
+	mu   sync.Mutex
+	idle []*outgoingGRE
 }
 
 // Open opens the socket or takes over the adopted one, and binds it to the
@@ -242,39 +246,6 @@ func (c *Conn) Read(buf []byte) (Packet, error) {
 		return c.received.parse(buf[:n], c.local)
 	}
 	return parse(buf[:n])
-}
-
-// Send sends the payload in GRE with TTL 64, DF set and the TOS octet, to an address of
-// the family of the Conn's. It wraps ErrTooBig where the packet is above the path's MTU.
-func (c *Conn) Send(to netip.Addr, h Header, tos uint8, payload []byte) error {
-	if !usable(to) || familyOf(to) != c.family {
-		return fmt.Errorf("underlay: send to %s: %w %s", to, ErrFamily, c.local)
-	}
-	head := h.appendTo(make([]byte, 0, baseLength+wordLength))
-	control := make([]byte, unix.CmsgSpace(4))
-	c.family.putTOS(control, tos)
-	address := systemAddress(netip.AddrPortFrom(to, 0))
-	var err error
-	writeErr := c.raw.Write(func(fd uintptr) bool {
-		_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)
-		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			// It may be an ICMP message about an earlier packet that the kernel tells now,
-			// of which nothing was sent: ask again. The reader finds it in the queue.
-			_, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-			_, err = unix.SendmsgBuffers(int(fd), [][]byte{head, payload}, control, address, 0)
-		}
-		return !errors.Is(err, unix.EAGAIN)
-	})
-	switch {
-	case writeErr != nil:
-		err = writeErr
-	case errors.Is(err, unix.EMSGSIZE):
-		err = ErrTooBig
-	}
-	if err != nil {
-		return fmt.Errorf("underlay: send GRE from %s to %s: %w", c.local, to, err)
-	}
-	return nil
 }
 
 // Close ends a Read that waits.
