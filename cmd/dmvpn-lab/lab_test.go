@@ -15,27 +15,17 @@ import (
 	"time"
 
 	"dmvpn/cmd/internal/lab"
+	"dmvpn/cmd/internal/lab/cloud/cloudtest"
 )
 
 // folder holds the three programs, built once.
 var folder string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "dmvpn-lab-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	folder = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(cloudtest.WithPrograms(func(dir string) int {
+		folder = dir
+		return m.Run()
+	}))
 }
 
 // name gives this test a lab of its own, and removes what is left of it.

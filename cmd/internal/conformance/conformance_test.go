@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
+	"dmvpn/cmd/internal/lab/cloud/cloudtest"
 )
 
 // programs are those of this tree, built once for all tests.
@@ -27,22 +27,10 @@ var programs cloud.Programs
 var suiteProgram string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "dmvpn-conformance-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	programs = cloud.Programs{Dmvpnd: filepath.Join(dir, "dmvpnd"), Dmvpn: filepath.Join(dir, "dmvpn")}
-	suiteProgram = filepath.Join(dir, "dmvpn-lab")
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(cloudtest.WithPrograms(func(folder string) int {
+		programs, suiteProgram = cloudtest.Programs(folder), filepath.Join(folder, "dmvpn-lab")
+		return m.Run()
+	}))
 }
 
 // tester is a node behind the Internet with a whole prefix of addresses.
@@ -89,23 +77,8 @@ func try(t *testing.T, n *lab.Node, args ...string) []Result {
 // build makes a cloud with a tester in it.
 func build(t *testing.T, o cloud.Options) (*cloud.Cloud, *lab.Node) {
 	t.Helper()
-	o.Name, o.Programs = fmt.Sprintf("cf%d%s", os.Getpid(), o.Name), programs
-	c, err := cloud.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, node := range c.Nodes() {
-				if log := c.Log(node, 40); log != "" {
-					t.Logf("the log of %s ends:\n%s", node, log)
-				}
-			}
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	o.Programs = programs
+	c := cloudtest.New(t, o)
 	return c, tester(t, c)
 }
 
@@ -113,7 +86,7 @@ func build(t *testing.T, o cloud.Options) (*cloud.Cloud, *lab.Node) {
 //
 //	tester 198.51.100.0/25 ── internet ── hub 192.0.2.1
 func TestOurServerConforms(t *testing.T) {
-	c, n := build(t, cloud.Options{Name: "nhs", Settings: func(node string, s *cloud.Settings) {
+	c, n := build(t, cloud.Options{Settings: func(node string, s *cloud.Settings) {
 		s.Tunnels[0].Address = cloud.HubTunnel().String() + "/16"
 	}})
 	if err := c.Start("hub"); err != nil {
@@ -142,7 +115,7 @@ func TestOurClientConforms(t *testing.T) {
 	const servers = 8
 	args := []string{"--role", "nhc", "--target", cloud.NBMA(1).String(), "--server-address", "10.0.0.1/24", "--key", "42", "--auth", "test1234",
 		"--behind", cloud.Network(1).String(), "--local", fmt.Sprintf("198.51.100.%d", servers+1)}
-	c, n := build(t, cloud.Options{Name: "nhc", Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+	c, n := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
 		if node != "spoke1" {
 			return
 		}

@@ -6,40 +6,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
+	"dmvpn/cmd/internal/lab/cloud/cloudtest"
 )
 
 // programs are those of this tree, built once for all tests.
 var programs cloud.Programs
 
-// Most of a test's time is waiting for timers: more run at once than there are CPUs.
-const testsAtOnce = 4
+// Most of a test's time is waiting for timers: more run at once than there are CPUs. Those that
+// take all CPUs for themselves are not parallel, and run before the others.
+const testsAtOnce = 12
 
 func TestMain(m *testing.M) {
-	// DMVPN_PROGRAMS is a folder that has them: where there is no Go.
-	dir, ready := os.LookupEnv("DMVPN_PROGRAMS")
-	if !ready {
-		var err error
-		if dir, err = os.MkdirTemp("", "dmvpn-e2e-"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "dmvpn/cmd/dmvpnd", "dmvpn/cmd/dmvpn", "dmvpn/cmd/dmvpn-lab")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			os.Exit(1)
-		}
-	}
-	programs = cloud.Programs{Dmvpnd: filepath.Join(dir, "dmvpnd"), Dmvpn: filepath.Join(dir, "dmvpn")}
 	flag.Parse()
 	if atOnce := flag.Lookup("test.parallel"); runtime.GOMAXPROCS(0) < testsAtOnce && atOnce.Value.String() == atOnce.DefValue {
 		if err := flag.Set("test.parallel", fmt.Sprint(testsAtOnce)); err != nil {
@@ -47,38 +30,17 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	status := m.Run()
-	if !ready {
-		os.RemoveAll(dir)
-	}
-	os.Exit(status)
+	os.Exit(cloudtest.WithPrograms(func(folder string) int {
+		programs = cloudtest.Programs(folder)
+		return m.Run()
+	}))
 }
 
-var clouds atomic.Int32
-
-// build makes a cloud of this test's own, with no daemon running. Whatever
-// becomes of the test, the cloud goes; if it failed, it leaves the logs' ends.
+// build makes a cloud of this test's own, with no daemon running.
 func build(t *testing.T, o cloud.Options) *cloud.Cloud {
 	t.Helper()
-	o.Name = fmt.Sprintf("e%dn%d", os.Getpid(), clouds.Add(1))
 	o.Programs = programs
-	c, err := cloud.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, node := range c.Nodes() {
-				if log := c.Log(node, 40); log != "" {
-					t.Logf("the log of %s ends:\n%s", node, log)
-				}
-			}
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
+	return cloudtest.New(t, o)
 }
 
 // up makes a cloud whose spokes are registered.
@@ -91,7 +53,7 @@ func up(t *testing.T, o cloud.Options) *cloud.Cloud {
 }
 
 // patience is for what comes at once, but on a busy machine.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // check ends the test with an error.
 func check(t *testing.T, err error) {

@@ -81,6 +81,7 @@ func TestBogusESPIsCountedAndHarmsNobody(t *testing.T) {
 // TestAnUnknownSPIEndsInTheProgramAndIsAnswered: the daemon's socket never sees the packets,
 // and IKE tells the peer, in the SA with it.
 func TestAnUnknownSPIEndsInTheProgramAndIsAnswered(t *testing.T) {
+	t.Parallel()
 	const packets = 64
 	c := guarded(t, cloud.Options{Spokes: 1})
 	genuine := onTheWire(t, c)

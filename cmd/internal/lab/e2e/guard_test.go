@@ -40,7 +40,7 @@ func whatAShortcutLeaves(t *testing.T, besideFRR bool) *cloud.Cloud {
 	t.Helper()
 	c := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 		u := &s.Tunnels[0]
-		if u.Idle, u.IdleBytes = 2*time.Second, 1<<20; node != "hub" {
+		if u.Idle, u.IdleBytes = 4*time.Second, 1<<20; node != "hub" {
 			u.NHS[0].Routes = []string{"0.0.0.0/0"}
 		}
 	}})

@@ -30,7 +30,7 @@ func TestAnIdleShortcutLeavesNoSA(t *testing.T) {
 }
 
 func leavesNoSA(t *testing.T, nats []cloud.NAT) {
-	const idle = 3 * time.Second
+	const idle = 5 * time.Second
 	c := guarded(t, cloud.Options{Spokes: 2, NATs: nats, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].Idle = idle }})
 	ctx := t.Context()
 	shortcut(t, c, 1, 2)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,7 +89,7 @@ func stranger(t *testing.T, c *cloud.Cloud) {
 		defer unix.Close(s)
 		return unix.Sendto(s, append(gre, inner...), 0, &unix.SockaddrInet4{Addr: cloud.HubNBMA().As4()})
 	}))
-	until(t, c, 2*time.Second, func() error {
+	until(t, c, patience, func() error {
 		out, err := c.Dmvpn(t.Context(), "hub", "drops")
 		if err == nil && !strings.Contains(out, "unknown-peer") {
 			err = fmt.Errorf("the hub's drops: %s", out)

@@ -35,6 +35,7 @@ func keys[K comparable](t *testing.T, c *cloud.Cloud, name string) map[K]bool {
 // TestTheProgramsKnowTheSPIsOfTheDaemonThatRuns: those of its SAs and no others, after it
 // was killed too. When it is stopped it leaves ESP to others.
 func TestTheProgramsKnowTheSPIsOfTheDaemonThatRuns(t *testing.T) {
+	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
 	known := func() (all []string) {

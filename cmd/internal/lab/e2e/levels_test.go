@@ -90,6 +90,9 @@ func TestOneConnectionOfACluster(t *testing.T) {
 				s.Tunnels[0].Shortcut = &no
 				s.Tunnels[0].Keys = append(s.Tunnels[0].Keys, "max-connections = 1", fmt.Sprintf("fallback = %q", fallback), `probe-idle = "1s"`)
 			}
+			if i := s.Tunnels[0].IPsec; i != nil {
+				i.DPD = 2 * time.Second // the hub returns without memory
+			}
 		}})
 		ctx := t.Context()
 		check(t, c.StartAll(ctx))

@@ -26,6 +26,7 @@ func gatewayOf(nbma netip.Addr) [4]byte {
 //	host1 ── spoke1 ─── internet ─── hub ── host0
 //	               1400         1400
 func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
+	t.Parallel()
 	const path = 1400
 	for _, way := range []struct {
 		name  string
@@ -40,6 +41,7 @@ func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
 		{"tunnel mode, raw", []string{`encapsulation = "raw"`, `mode = "tunnel"`}, 0, 1318},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			c := protected(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
 				s.Tunnels[0].IPsec.Lines, s.Tunnels[0].Mark = way.lines, way.mark
 			}})

@@ -18,6 +18,7 @@ import (
 //	host1 ── spoke1 ─── internet ─── hub ── host0
 //	               1300         1300
 func TestANarrowPath(t *testing.T) {
+	t.Parallel()
 	const path, overhead = 1300, 28
 	no := false
 	for name, mark := range map[string]int{"without a mark": 0, "with a mark": 100} {

@@ -43,6 +43,7 @@ func TestDirectWaysThroughNATs(t *testing.T) {
 		{"NA-08: behind one NAT, by their private addresses", []cloud.NAT{{Spokes: []int{2, 3}}}, [2]int{2, 3}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
 			c := guarded(t, cloud.Options{Spokes: 3, NATs: x.nats})
 			from, to := x.pair[0], x.pair[1]
 			stream, err := c.Hosts[from-1].Stream(c.Hosts[to-1], netip.AddrPortFrom(cloud.Host(to), 4000), 200, 200)
@@ -91,6 +92,7 @@ func TestWithoutADirectWayTheHubStays(t *testing.T) {
 			[2]netip.Addr{cloud.Private(1, 2), cloud.Private(1, 1)}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
 			c := guarded(t, cloud.Options{Spokes: 2, NATs: x.nats})
 			there, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 200, 200)
 			check(t, err)

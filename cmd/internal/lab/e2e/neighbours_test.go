@@ -26,6 +26,7 @@ import (
 //	host1 ── spoke1 ────────── internet ────────── hub ── host0
 //	  4500     └ masquerade       └ server on 4500, and a stranger
 func TestESPOfOthersBehindASpoke(t *testing.T) {
+	t.Parallel()
 	const exchanges, bogus = 200, 64
 	c := guarded(t, cloud.Options{Spokes: 1})
 	ctx := t.Context()
@@ -127,9 +128,11 @@ func received(t *testing.T, c *cloud.Cloud, node string) (n uint64) {
 //	host1 ── spoke1 ────────── internet ────────── hub ── host0
 //	                   other end ┘                  └ another IPsec
 func TestRawESPOfOthersAtTheSameAddress(t *testing.T) {
+	t.Parallel()
 	const packets = 20
 	for encapsulation, counted := range map[string]uint64{"udp": 0, "raw": packets} {
 		t.Run(encapsulation, func(t *testing.T) {
+			t.Parallel()
 			c := guarded(t, cloud.Options{Spokes: 1, Settings: func(_ string, s *cloud.Settings) {
 				if encapsulation == "raw" {
 					s.Tunnels[0].IPsec.Lines = []string{`encapsulation = "raw"`}

@@ -77,6 +77,7 @@ func TestESPByItself(t *testing.T) {
 		{"tunnel mode, raw", func(string) []string { return []string{`mode = "tunnel"`, `encapsulation = "raw"`} }, "raw ESP", raw, inUDP},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			net := protected(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
 				s.Tunnels[0].IPsec.Lines = c.lines(node)
 			}})
@@ -116,6 +117,7 @@ func TestESPByItself(t *testing.T) {
 //
 //	host1 ── spoke1 ── nat1 ── internet ── hub ── host0
 func TestTunnelModeBehindANAT(t *testing.T) {
+	t.Parallel()
 	c := protected(t, cloud.Options{Spokes: 1, NATs: []cloud.NAT{{Spokes: []int{1}}}, Settings: func(_ string, s *cloud.Settings) {
 		s.Tunnels[0].IPsec.Lines = []string{`mode = "tunnel"`, `encapsulation = "raw"`}
 	}})

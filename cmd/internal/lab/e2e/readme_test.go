@@ -25,6 +25,7 @@ const tree = "../../../.." // from this folder
 // machines that have nothing but what make install brings. Its addresses are
 // those of the cloud.
 func TestTheREADMELeadsToAHubAndASpoke(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile(filepath.Join(tree, "README.md"))
 	check(t, err)
 	_, use, found := strings.Cut(string(readme), "\n## Use it\n")
@@ -50,14 +51,14 @@ func TestTheREADMELeadsToAHubAndASpoke(t *testing.T) {
 			r.follow(node, line)
 		}
 	}
-	until(t, c, 15*time.Second, func() error { return c.AllRegistered(t.Context()) })
+	until(t, c, patience, func() error { return c.AllRegistered(t.Context()) })
 	ping(t, c.Hosts[0], 0)
 	ping(t, c.HubHost, 1)
 	shortcut(t, c, 1, 2)
 	r.look(look)
 	for node := range r.files {
 		r.typed(node, "dmvpn teardown")
-		until(t, c, 5*time.Second, func() error { return c.Clean(t.Context(), node) })
+		until(t, c, patience, func() error { return c.Clean(t.Context(), node) })
 	}
 }
 
@@ -160,7 +161,7 @@ func (r *reader) follow(node, line string) {
 		words := r.line(node, u.confined()+u["ExecStart"])
 		p, err := r.cloud.Get(node).Launch(name, words[0], words[1:]...)
 		check(r.t, err)
-		until(r.t, r.cloud, 10*time.Second, func() error {
+		until(r.t, r.cloud, patience, func() error {
 			if !strings.Contains(p.Output(), " INF ready ") {
 				return fmt.Errorf("%s: %s is not ready: %s", node, name, p.Output())
 			}
@@ -235,7 +236,7 @@ func (r *reader) sniff(line string) {
 	words := r.line("spoke1", "exec "+strings.Replace(line, "tcpdump", "tcpdump -l -c 1", 1))
 	p, err := r.cloud.Spokes[0].Launch("tcpdump", words[0], words[1:]...)
 	check(r.t, err)
-	until(r.t, r.cloud, 10*time.Second, func() error {
+	until(r.t, r.cloud, patience, func() error {
 		select {
 		case <-p.Done():
 		default:

@@ -47,7 +47,7 @@ func aHubThatForgotEverythingIsFoundAgain(t *testing.T, m mode) {
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
 	// A third of the holding time until the next renewal, and time for a retry.
-	until(t, c, holding/3+10*time.Second, func() error { return c.AllRegistered(ctx) })
+	until(t, c, holding/3+patience, func() error { return c.AllRegistered(ctx) })
 	ping(t, c.Hosts[0], 0)
 	shortcut(t, c, 1, 2)
 }

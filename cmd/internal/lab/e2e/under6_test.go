@@ -82,6 +82,7 @@ func TestESPByItselfOverIPv6(t *testing.T) {
 		"tunnel mode, in UDP": {`mode = "tunnel"`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := guarded(t, cloud.Options{Spokes: 2, Over: overIPv6, Settings: func(_ string, s *cloud.Settings) { s.Tunnels[0].IPsec.Lines = lines }})
 			without(t, c, "ESP in the other form", func(f lab.Frame) bool {
 				return isESP(f) && !strings.Contains(name, "UDP") || isRawESP(f) && strings.Contains(name, "UDP")
