@@ -72,20 +72,12 @@ func Open(c Config) (*Conn, error) {
 	if !usable(c.Local) {
 		return nil, fmt.Errorf("underlay: raw GRE socket on %s: no address without a zone", c.Local)
 	}
-	f := c.Adopt
-	if f != nil && !boundTo(f, c) {
-		_ = f.Close()
-		f = nil
+	fits := func(fd int) bool {
+		at, ok := boundAddress(fd, unix.IPPROTO_GRE, c.Device, c.Mark)
+		return ok && at.Addr() == c.Local && setOptions(fd, familyOf(c.Local)) == nil
 	}
-	if f == nil {
-		var err error
-		if f, err = open(c); err != nil {
-			return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
-		}
-	}
-	raw, err := f.SyscallConn()
+	f, raw, err := adoptOr(c.Adopt, fits, func() (*os.File, error) { return open(c) })
 	if err != nil {
-		_ = f.Close()
 		return nil, fmt.Errorf("underlay: raw GRE socket on %s: %w", c.Local, err)
 	}
 	conn := &Conn{file: f, raw: raw, local: c.Local, device: c.Device, mark: c.Mark}
@@ -96,19 +88,11 @@ func Open(c Config) (*Conn, error) {
 }
 
 func open(c Config) (*os.File, error) {
-	fd, err := familyOf(c.Local).socket(unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.IPPROTO_GRE)
-	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
-	}
+	fd, err := familyOf(c.Local).rawSocket(unix.IPPROTO_GRE)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "gre "+c.Local.String())
-	if err := prepare(fd, c); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	return prepared(fd, "gre "+c.Local.String(), func(fd int) error { return prepare(fd, c) })
 }
 
 // prepare makes the socket what the Config says: bound to the device before the
@@ -160,21 +144,6 @@ func setDevice(fd int, device string, mark uint32) error {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
 	return nil
-}
-
-// boundTo says whether the socket is bound as the Config asks, and makes it the
-// rest.
-func boundTo(f *os.File, c Config) bool {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return false
-	}
-	same := false
-	err = raw.Control(func(fd uintptr) {
-		at, ok := boundAddress(int(fd), unix.IPPROTO_GRE, c.Device, c.Mark)
-		same = ok && at.Addr() == c.Local && setOptions(int(fd), familyOf(c.Local)) == nil
-	})
-	return err == nil && same
 }
 
 // boundAddress gives the address of a socket of the protocol that is bound to the device

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +18,7 @@ import (
 type ESPConn struct {
 	datagrams
 
-	mu   sync.Mutex // of idle
-	idle []*outgoingESP
+	idle idle[outgoingESP]
 }
 
 // OpenESP opens the socket or takes over the adopted one, and binds it; an unspecified
@@ -37,20 +35,12 @@ func OpenESP(c Config) (*ESPConn, error) {
 	if !usable(c.Local) {
 		return fail(errors.New("no address without a zone"))
 	}
-	f := c.Adopt
-	if f != nil && !adoptableESP(f, c) {
-		_ = f.Close()
-		f = nil
+	fits := func(fd int) bool {
+		at, ok := boundAddress(fd, unix.IPPROTO_ESP, c.Device, c.Mark)
+		return ok && at.Addr() == c.Local && setESP(fd, familyOf(c.Local)) == nil
 	}
-	if f == nil {
-		var err error
-		if f, err = openESP(c); err != nil {
-			return fail(err)
-		}
-	}
-	raw, err := f.SyscallConn()
+	f, raw, err := adoptOr(c.Adopt, fits, func() (*os.File, error) { return openESP(c) })
 	if err != nil {
-		_ = f.Close()
 		return fail(err)
 	}
 	sort := sortESP
@@ -63,48 +53,25 @@ func OpenESP(c Config) (*ESPConn, error) {
 }
 
 func openESP(c Config) (*os.File, error) {
-	fd, err := familyOf(c.Local).socket(unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.IPPROTO_ESP)
-	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("the capability CAP_NET_RAW is missing: %w", err)
-	}
+	fd, err := familyOf(c.Local).rawSocket(unix.IPPROTO_ESP)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "esp "+c.Local.String())
-	if err = setDevice(fd, c.Device, c.Mark); err == nil {
-		err = setESP(fd, familyOf(c.Local))
-	}
-	if err == nil {
-		if err = unix.Bind(fd, systemAddress(netip.AddrPortFrom(c.Local, 0))); err != nil {
-			err = fmt.Errorf("bind: %w", err)
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	return prepared(fd, "esp "+c.Local.String(),
+		func(fd int) error { return setDevice(fd, c.Device, c.Mark) },
+		func(fd int) error { return setESP(fd, familyOf(c.Local)) },
+		func(fd int) error {
+			if err := unix.Bind(fd, systemAddress(netip.AddrPortFrom(c.Local, 0))); err != nil {
+				return fmt.Errorf("bind: %w", err)
+			}
+			return nil
+		})
 }
 
 // setESP sets what each packet tells, and that nothing is fragmented.
 func setESP(fd int, f *family) error {
 	return set(fd, option{f.level, f.hops, outerTTL}, option{f.level, f.discover, unix.IP_PMTUDISC_DO},
 		option{f.level, f.tellDestination, 1}, option{f.level, f.tellTOS, 1}, option{f.level, f.errors, 1})
-}
-
-// adoptableESP says whether the socket is bound as the Config asks, and makes it the
-// rest.
-func adoptableESP(f *os.File, c Config) bool {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return false
-	}
-	same := false
-	err = raw.Control(func(fd uintptr) {
-		at, ok := boundAddress(int(fd), unix.IPPROTO_ESP, c.Device, c.Mark)
-		same = ok && at.Addr() == c.Local && setESP(int(fd), familyOf(c.Local)) == nil
-	})
-	return err == nil && same
 }
 
 // sortESP looks at a packet of a raw socket of IPv6, which does not give the header.

@@ -38,24 +38,6 @@ func newOutgoingESP(c *ESPConn) *outgoingESP {
 	return o
 }
 
-func (c *ESPConn) acquire() *outgoingESP {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := len(c.idle)
-	if n == 0 {
-		return newOutgoingESP(c)
-	}
-	o := c.idle[n-1]
-	c.idle = c.idle[:n-1]
-	return o
-}
-
-func (c *ESPConn) release(o *outgoingESP) {
-	c.mu.Lock()
-	c.idle = append(c.idle, o)
-	c.mu.Unlock()
-}
-
 // SendSegments sends ESP packets of one size, but for the last, which may be shorter,
 // with the TOS octet and DF, by one call of the kernel. At most MaxSegments. It leaves
 // with the local address, unless that is unspecified, or the one that the socket is bound
@@ -68,8 +50,11 @@ func (c *ESPConn) SendSegments(local, remote netip.Addr, tos uint8, size int, b 
 	if size < 1 || len(b) > size*MaxSegments {
 		return fmt.Errorf("underlay: send ESP to %s: %d octets in packets of %d, at most %d of them", remote, len(b), size, MaxSegments)
 	}
-	o := c.acquire()
-	defer c.release(o)
+	o := c.idle.take()
+	if o == nil {
+		o = newOutgoingESP(c)
+	}
+	defer c.idle.give(o)
 	o.name.put(netip.AddrPortFrom(remote, 0))
 	o.put(local, tos)
 	for o.count = 0; len(b) > 0; o.count++ {

@@ -132,7 +132,7 @@ func TestRawESPTooBigForTheDevice(t *testing.T) {
 
 // TestRawESPTooBigForTheWay: a router says so, and the quote has SPI and sequence number.
 func TestRawESPTooBigForTheWay(t *testing.T) {
-	hostPID := narrowWay(t)
+	hostPID := narrowWay(t, narrow4)
 	to := netip.MustParseAddr("198.51.100.2")
 	c := rawESP(t, Config{Local: netip.MustParseAddr("192.0.2.1"), Device: "w0"})
 	var peer *ESPConn

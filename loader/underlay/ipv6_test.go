@@ -199,38 +199,9 @@ func TestSocketsOfIPv6AreAdopted(t *testing.T) {
 	}
 }
 
-// narrowWay6 is narrowWay in IPv6.
-//
-//	this namespace        router                                 a host
-//	w0 2001:db8:1::1/64 ─ w0 2001:db8:1::fe ── w1 2001:db8:2::fe ─ 2001:db8:2::2 (MTU 1300)
-func narrowWay6(t *testing.T) (hostPID string) {
-	t.Helper()
-	netnstest.Enter(t)
-	router, routerPID := netnstest.Other(t)
-	host, hostPID := netnstest.Other(t)
-	netnstest.Run(t, "ip link add w0 type veth peer name w0 netns "+routerPID)
-	netnstest.Run(t, "ip link add w1 netns "+routerPID+" type veth peer name w0 netns "+hostPID)
-	netnstest.Run(t, "ip address add 2001:db8:1::1/64 dev w0 nodad")
-	netnstest.Run(t, "ip link set w0 up")
-	router("ip address add 2001:db8:1::fe/64 dev w0 nodad")
-	router("ip address add 2001:db8:2::fe/64 dev w1 nodad")
-	router("ip link set w0 up")
-	router("ip link set w1 mtu 1300 up")
-	router("sysctl -qw net.ipv6.conf.all.forwarding=1")
-	host("ip address add 2001:db8:2::2/64 dev w0 nodad")
-	host("ip link set w0 mtu 1300 up")
-	host("ip route add default via 2001:db8:2::fe")
-	netnstest.Run(t, "ip route add default via 2001:db8:1::fe")
-	here := func(command string) string { return netnstest.Run(t, command) }
-	for place, run := range map[string]func(string) string{"2001:db8:1::1": here, "2001:db8:1::fe": router, "2001:db8:2::fe": router, "2001:db8:2::2": host} {
-		netnstest.Eventually(t, "the route to "+place, func() bool { return strings.Contains(run("ip -6 route show table local"), place) })
-	}
-	return hostPID
-}
-
 // TestICMPv6SaysThatThePathIsNarrow of GRE that BPF sent, and of ESP of ours.
 func TestICMPv6SaysThatThePathIsNarrow(t *testing.T) {
-	hostPID := narrowWay6(t)
+	hostPID := narrowWay(t, narrow6)
 	from, to, router := netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("2001:db8:2::2"), netip.MustParseAddr("2001:db8:1::fe")
 	c := conn(t, Config{Local: from, Device: "w0"})
 	known := func() bool { mtu, err := c.PathMTU(to); return err == nil && mtu == 1300 }

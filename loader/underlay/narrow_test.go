@@ -5,7 +5,9 @@ package underlay
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -13,29 +15,52 @@ import (
 	"dmvpn/loader/netnstest"
 )
 
+// A narrowNet is what narrowWay has the addresses of.
+type narrowNet struct {
+	here, near, far, host string // of this namespace, of the router's two ends, of the host
+	length                int    // of their prefixes
+	address               string // what else ip address add takes
+	forward               string
+}
+
+var (
+	narrow4 = narrowNet{"192.0.2.1", "192.0.2.254", "198.51.100.254", "198.51.100.2", 24, "", "net.ipv4.ip_forward"}
+	narrow6 = narrowNet{"2001:db8:1::1", "2001:db8:1::fe", "2001:db8:2::fe", "2001:db8:2::2", 64, "nodad", "net.ipv6.conf.all.forwarding"}
+)
+
 // narrowWay enters a namespace from which a router leads to a host by a narrower
 // link, and gives the pid of the host's.
 //
-//	this namespace        router                                a host
-//	w0 192.0.2.1/24 ───── w0 192.0.2.254 ── w1 198.51.100.254 ─ 198.51.100.2 (MTU 1300)
-func narrowWay(t *testing.T) (hostPID string) {
+//	this namespace   router          a host
+//	w0 here ──────── w0 near
+//	                 w1 far ──────── w0 host (MTU 1300)
+func narrowWay(t *testing.T, n narrowNet) (hostPID string) {
 	t.Helper()
 	netnstest.Enter(t)
 	router, routerPID := netnstest.Other(t)
 	host, hostPID := netnstest.Other(t)
-	netnstest.Run(t, "ip link add w0 type veth peer name w0 netns "+routerPID)
-	netnstest.Run(t, "ip link add w1 netns "+routerPID+" type veth peer name w0 netns "+hostPID)
-	netnstest.Run(t, "ip address add 192.0.2.1/24 dev w0")
-	netnstest.Run(t, "ip link set w0 up")
-	router("ip address add 192.0.2.254/24 dev w0")
-	router("ip address add 198.51.100.254/24 dev w1")
+	here := func(command string) string { return netnstest.Run(t, command) }
+	address := func(run func(string) string, address, device string) {
+		run(fmt.Sprintf("ip address add %s/%d dev %s %s", address, n.length, device, n.address))
+	}
+	here("ip link add w0 type veth peer name w0 netns " + routerPID)
+	here("ip link add w1 netns " + routerPID + " type veth peer name w0 netns " + hostPID)
+	address(here, n.here, "w0")
+	here("ip link set w0 up")
+	address(router, n.near, "w0")
+	address(router, n.far, "w1")
 	router("ip link set w0 up")
 	router("ip link set w1 mtu 1300 up")
-	router("sysctl -qw net.ipv4.ip_forward=1")
-	host("ip address add 198.51.100.2/24 dev w0")
+	router("sysctl -qw " + n.forward + "=1")
+	address(host, n.host, "w0")
 	host("ip link set w0 mtu 1300 up")
-	host("ip route add default via 198.51.100.254")
-	netnstest.Run(t, "ip route add default via 192.0.2.254")
+	host("ip route add default via " + n.far)
+	here("ip route add default via " + n.near)
+	for place, run := range map[string]func(string) string{n.here: here, n.near: router, n.far: router, n.host: host} {
+		netnstest.Eventually(t, "the route to "+place, func() bool {
+			return strings.Contains(run("ip route show table local")+run("ip -6 route show table local"), place)
+		})
+	}
 	return hostPID
 }
 
@@ -44,7 +69,7 @@ func narrowWay(t *testing.T) (hostPID string) {
 func TestWhatOthersSentIsTooBigForTheWay(t *testing.T) {
 	for name, mark := range map[string]uint32{"without a mark": 0, "with a mark": 100} {
 		t.Run(name, func(t *testing.T) {
-			narrowWay(t)
+			narrowWay(t, narrow4)
 			if mark != 0 {
 				netnstest.Run(t, "ip route del default via 192.0.2.254")
 				netnstest.Run(t, "ip route add default via 192.0.2.254 table 100")

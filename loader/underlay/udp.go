@@ -35,9 +35,8 @@ type UDPConn struct {
 	datagrams
 	encapsulation bool
 
-	fragment sync.Mutex  // held while the socket may fragment
-	mu       sync.Mutex  // of idle
-	idle     []*outgoing // as many as ever sent together
+	fragment sync.Mutex // held while the socket may fragment
+	idle     idle[outgoing]
 }
 
 // OpenUDP opens the socket or takes over the adopted one, and binds it. An
@@ -53,20 +52,8 @@ func OpenUDP(c UDPConfig) (*UDPConn, error) {
 	if !usable(c.Local.Addr()) {
 		return fail(errors.New("no address without a zone"))
 	}
-	f := c.Adopt
-	if f != nil && !adoptable(f, c) {
-		_ = f.Close()
-		f = nil
-	}
-	if f == nil {
-		var err error
-		if f, err = openUDP(c); err != nil {
-			return fail(err)
-		}
-	}
-	raw, err := f.SyscallConn()
+	f, raw, err := adoptOr(c.Adopt, func(fd int) bool { return adoptable(fd, c) }, func() (*os.File, error) { return openUDP(c) })
 	if err != nil {
-		_ = f.Close()
 		return fail(err)
 	}
 	sort := sortIKE
@@ -112,29 +99,26 @@ func openUDP(c UDPConfig) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "udp "+c.Local.String())
-	err = setDevice(fd, c.Device, c.Mark)
-	if err == nil {
-		err = setUDP(fd, c)
-	}
-	if err == nil && c.shared {
-		err = set(fd, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
-	}
-	if err == nil {
-		// No SO_REUSEADDR: of two programs on one port the older would go deaf.
-		err = unix.Bind(fd, systemAddress(c.Local))
-		switch {
-		case errors.Is(err, unix.EADDRINUSE):
-			err = fmt.Errorf("%w: another program has the port (ss -unlp): stop it, or give this one an address of its own", err)
-		case errors.Is(err, unix.EADDRNOTAVAIL):
-			err = fmt.Errorf("%w: no device has the address yet", err)
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	return prepared(fd, "udp "+c.Local.String(),
+		func(fd int) error { return setDevice(fd, c.Device, c.Mark) },
+		func(fd int) error { return setUDP(fd, c) },
+		func(fd int) error {
+			if !c.shared {
+				return nil
+			}
+			return set(fd, option{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1})
+		},
+		func(fd int) error {
+			// No SO_REUSEADDR: of two programs on one port the older would go deaf.
+			err := unix.Bind(fd, systemAddress(c.Local))
+			switch {
+			case errors.Is(err, unix.EADDRINUSE):
+				err = fmt.Errorf("%w: another program has the port (ss -unlp): stop it, or give this one an address of its own", err)
+			case errors.Is(err, unix.EADDRNOTAVAIL):
+				err = fmt.Errorf("%w: no device has the address yet", err)
+			}
+			return err
+		})
 }
 
 // setUDP sets what each datagram tells, and who cuts what is too big: on port 500
@@ -152,21 +136,13 @@ func setUDP(fd int, c UDPConfig) error {
 
 // adoptable says whether the socket is bound as the Config asks, and makes it the
 // rest.
-func adoptable(f *os.File, c UDPConfig) bool {
-	raw, err := f.SyscallConn()
-	if err != nil {
+func adoptable(fd int, c UDPConfig) bool {
+	at, ok := boundAddress(fd, unix.IPPROTO_UDP, c.Device, c.Mark)
+	if !ok || at != c.Local {
 		return false
 	}
-	same := false
-	err = raw.Control(func(fd uintptr) {
-		at, ok := boundAddress(int(fd), unix.IPPROTO_UDP, c.Device, c.Mark)
-		if !ok || at != c.Local {
-			return
-		}
-		kind, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_ENCAP)
-		same = err == nil && kind == 0 && setUDP(int(fd), c) == nil
-	})
-	return err == nil && same
+	kind, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_ENCAP)
+	return err == nil && kind == 0 && setUDP(fd, c) == nil
 }
 
 // pollerError names what the runtime's poller says: of a socket that it can poll

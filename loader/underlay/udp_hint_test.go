@@ -122,7 +122,7 @@ func TestTooBigForTheDevice(t *testing.T) {
 // TestTooBigForTheWay: a router with a narrower link says so, once, and the kernel
 // knows from then on. The quote has the SPI and sequence number of the packet.
 func TestTooBigForTheWay(t *testing.T) {
-	hostPID := narrowWay(t)
+	hostPID := narrowWay(t, narrow4)
 	c := udp(t, UDPConfig{Local: at("192.0.2.1:4500"), Device: "w0", Encapsulation: true})
 	var peer *UDPConn
 	netnstest.In(t, hostPID, func() { peer = udp(t, UDPConfig{Local: at("198.51.100.2:4500"), Encapsulation: true}) })

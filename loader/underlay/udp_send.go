@@ -101,22 +101,15 @@ func (c *UDPConn) SendSegments(local, remote netip.AddrPort, tos uint8, size int
 const MaxSegments = 64
 
 func (c *UDPConn) acquire() *outgoing {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := len(c.idle)
-	if n == 0 {
-		return newOutgoing(c)
+	if o := c.idle.take(); o != nil {
+		return o
 	}
-	o := c.idle[n-1]
-	c.idle = c.idle[:n-1]
-	return o
+	return newOutgoing(c)
 }
 
 func (c *UDPConn) release(o *outgoing) {
 	o.cut, o.tos, o.segment = false, 0, 0
-	c.mu.Lock()
-	c.idle = append(c.idle, o)
-	c.mu.Unlock()
+	c.idle.give(o)
 }
 
 func (o *outgoing) put(i int, b []byte) {
