@@ -124,6 +124,7 @@ func TestADeadHubIsLeft(t *testing.T) {
 			until(t, c, patience, func() error { return serversOf(t, c, node, control.NHSUp, control.NHSUp) })
 		}
 		ping(t, c.Hosts[0], 2)
+		until(t, c, patience, func() error { return c.Routed("spoke3", cloud.Network(2)) })
 		whole, err := c.Hosts[2].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4001), 1000, 200)
 		check(t, err)
 		stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
