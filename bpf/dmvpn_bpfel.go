@@ -176,7 +176,7 @@ type DmvpnTunnel struct {
 	FallbackPeer    uint32
 	UnderlayTable   uint32
 	Fallback6Peer   uint32
-	Pad             uint32
+	Broadcast       uint32
 	Local6          DmvpnIpAddr
 }
 

@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/gopacket/gopacket/layers"
@@ -29,6 +30,8 @@ func with(flag uint32) func(*DmvpnTunnel) {
 }
 
 func noKeyTunnel(v *DmvpnTunnel) { v.Flags, v.Key = v.Flags&^flagKey, 0 }
+
+func broadcasts(v *DmvpnTunnel) { v.Broadcast = binary.NativeEndian.Uint32([]byte{10, 0, 0, 255}) }
 
 func noFallback(v *DmvpnTunnel) { v.FallbackPeer = 0 }
 
@@ -103,6 +106,15 @@ var encapCases = []packetCase{
 		packet: udp(lan, "224.0.0.5", 20), to: queue, tag: tagged(DmvpnTagReasonTAG_MULTICAST, 0, DmvpnDropReasonDROP_MULTICAST)},
 	{name: "limited broadcast goes to the daemon",
 		packet: udp(lan, "255.255.255.255", 20), to: queue, tag: tagged(DmvpnTagReasonTAG_MULTICAST, 0, DmvpnDropReasonDROP_MULTICAST)},
+	{name: "broadcast of the tunnel's network goes to the daemon",
+		tunnel: broadcasts,
+		packet: udp(lan, "10.0.0.255", 20), to: queue, tag: tagged(DmvpnTagReasonTAG_MULTICAST, 0, DmvpnDropReasonDROP_MULTICAST)},
+	{name: "broadcast of a LAN behind a spoke is the spoke's",
+		tunnel: broadcasts,
+		packet: udp(lan, "10.10.2.255", 20), to: underlay, out: sent(udp(lan, "10.10.2.255", 20)), peer: spoke},
+	{name: "a tunnel without a network has no broadcast address",
+		packet: udp(lan, "10.0.0.255", 20), to: underlay, out: wrap(outer(local, hubNBMA), gre(key), udp(lan, "10.0.0.255", 20)), peer: hub,
+		event: DmvpnEventKindEVENT_MISS},
 	{name: "data of a protected tunnel goes to the daemon, not out in clear",
 		tunnel: with(flagProtected),
 		packet: toSpoke(20), to: queue, tag: tagged(DmvpnTagReasonTAG_DATA, spoke, DmvpnDropReasonDROP_SLOW_PATH)},

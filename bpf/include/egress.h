@@ -43,6 +43,14 @@ static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunne
 	return fallback;
 }
 
+/* for_many says that a packet is multicast or broadcast, also that of the tunnel's network,
+ * which the packet itself does not show. */
+static __always_inline int for_many(const struct tunnel *t, const struct inner *in)
+{
+	return in->multicast || (t->broadcast && is_mapped(&in->destination) &&
+				 unmapped(&in->destination) == t->broadcast);
+}
+
 /* inner_mtu is what the tunnel carries to this peer. */
 static __always_inline __u32 inner_mtu(const struct tunnel *t, const struct peer *p)
 {
@@ -118,7 +126,7 @@ static __always_inline int egress(struct __sk_buff *skb)
 	reason = parse_inner(skb, l2, &in);
 	if (reason)
 		return drop(skb, 0, reason);
-	if (in.multicast)
+	if (for_many(t, &in))
 		return to_go(skb, 0, TAG_MULTICAST, DROP_MULTICAST);
 	reason = overlay_nexthop(skb, t, &in, &nexthop);
 	if (reason)

@@ -33,7 +33,7 @@ struct tunnel {
 	__u32 fallback_peer;  /* peer id of the NHS that takes what is unresolved; 0 none */
 	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
 	__u32 fallback6_peer; /* fallback_peer of inner IPv6 */
-	__u32 pad;
+	__be32 broadcast;      /* of the tunnel's network, RFC 919; 0 none */
 	struct ip_addr local6; /* outer source of IPv6; zeros: none */
 };
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -89,7 +90,21 @@ func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
 	return tables.Tunnel{
 		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Local6: u.Address6, Key: t.config.Key, HasKey: t.config.HasKey,
 		Redirect: t.config.Redirect, Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
+		Broadcast: broadcast(t.config.Addresses),
 	}
+}
+
+// broadcast is the address of all of the tunnel's IPv4 network (RFC 919, section 7); invalid:
+// it has none, by RFC 3021 or as a single address.
+func broadcast(own []netip.Prefix) netip.Addr {
+	for _, p := range own {
+		if p.Addr().Is4() && p.Bits() < 31 {
+			a := p.Addr().As4()
+			binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|(1<<(32-p.Bits())-1))
+			return netip.AddrFrom4(a)
+		}
+	}
+	return netip.Addr{}
 }
 
 func (t *tunnel) newPump(k *socket) *pump.Pump {

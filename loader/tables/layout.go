@@ -27,7 +27,7 @@ type tunnelValue struct {
 	FallbackPeer    uint32
 	UnderlayTable   uint32
 	Fallback6Peer   uint32
-	Pad             uint32
+	Broadcast       [4]byte
 	Local6          address
 }
 

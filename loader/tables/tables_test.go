@@ -262,7 +262,7 @@ func TestATunnelThatChangesLeavesNoEntryOfBefore(t *testing.T) {
 	if err := m[MapTunnel].Lookup(u.keys()[0], &v); err != nil || v.IfIndex != tunnelA {
 		t.Errorf("key 43: %+v, %v", v, err)
 	}
-	u.Local6 = netip.MustParseAddr("2001:db8::1")
+	u.Local6, u.Broadcast = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("10.0.0.255")
 	must(t, tt.SetTunnel(u))
 	both := u.keys()
 	for _, k := range both {

@@ -19,14 +19,15 @@ type Tunnel struct {
 	Local6          netip.Addr // the same of IPv6; one of the two may be invalid
 	Key             uint32     // GRE key, RFC 2890
 	HasKey          bool
-	Redirect        bool   // raise redirect events
-	Protected       bool   // data leaves by Go and ESP
-	MSSClamp        bool   // clamp TCP's MSS to the MTU
-	Mark            uint32 // of outer packets
-	MTU             int    // of the tunnel device
-	Fallback        PeerID // takes what is unresolved of inner IPv4; 0: nobody; read only, see SetFallback
-	Fallback6       PeerID // the same of inner IPv6
-	UnderlayTable   int    // FIB table of the underlay's VRF; 0: the rules of the main one
+	Redirect        bool       // raise redirect events
+	Protected       bool       // data leaves by Go and ESP
+	MSSClamp        bool       // clamp TCP's MSS to the MTU
+	Mark            uint32     // of outer packets
+	MTU             int        // of the tunnel device
+	Fallback        PeerID     // takes what is unresolved of inner IPv4; 0: nobody; read only, see SetFallback
+	Fallback6       PeerID     // the same of inner IPv6
+	Broadcast       netip.Addr // of the tunnel's own IPv4 network; invalid: none
+	UnderlayTable   int        // FIB table of the underlay's VRF; 0: the rules of the main one
 }
 
 // keys are those that the tunnel is found by, one for each address.
@@ -61,17 +62,24 @@ func (u Tunnel) value() tunnelValue {
 	if u.HasKey {
 		v.Key = u.Key
 	}
+	if u.Broadcast.Is4() {
+		v.Broadcast = u.Broadcast.As4()
+	}
 	return v
 }
 
 func (v tunnelValue) tunnel() Tunnel {
-	return Tunnel{
+	u := Tunnel{
 		IfIndex: int(v.IfIndex), UnderlayIfIndex: int(v.UnderlayIfIndex), Local: fromAddress(v.Local), Local6: fromAddress(v.Local6),
 		Key: v.Key, HasKey: v.Flags&flagKey != 0, Redirect: v.Flags&flagRedirect != 0,
 		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0,
 		Mark: v.Mark, MTU: int(v.MTU), Fallback: PeerID(v.FallbackPeer), UnderlayTable: int(v.UnderlayTable),
 		Fallback6: PeerID(v.Fallback6Peer),
 	}
+	if v.Broadcast != [4]byte{} {
+		u.Broadcast = netip.AddrFrom4(v.Broadcast)
+	}
+	return u
 }
 
 // SetTunnel makes the tunnel or changes it: the addresses, key, flags, all of it.

@@ -15,9 +15,11 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
-// What is sent to many: by OSPF, by anything else, by whoever knows no group.
+// What is sent to many: by OSPF, by anything else, by whoever knows no group, on any link or on
+// this one.
 var groups = []netip.AddrPort{
 	netip.MustParseAddrPort("224.0.0.5:4001"), netip.MustParseAddrPort("239.1.2.3:4002"), netip.MustParseAddrPort("255.255.255.255:4003"),
+	netip.MustParseAddrPort("10.0.0.255:4004"),
 }
 
 // TestMulticastGoesWhereItIsWanted:
@@ -122,7 +124,7 @@ func (e *ears) told(t *testing.T, c *cloud.Cloud, from *lab.Node, text string, t
 	const times = 3
 	sent := []int{0}
 	if text != "hello" {
-		sent = []int{0, 1, 2}
+		sent = []int{0, 1, 2, 3}
 	}
 	for _, g := range sent {
 		check(t, from.Tell(cloud.Device, groups[g], text, times))
