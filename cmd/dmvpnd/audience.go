@@ -20,14 +20,15 @@ type audience struct {
 	stale bool               // lists are not what hops say
 }
 
-// set lets the peer of a next hop get multicast, or not.
-func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) {
+// set lets the peer of a next hop get multicast, or not. It says whether that is news to a
+// peer that gets it.
+func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) (joins bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old, had := a.hops[hop]
 	switch {
 	case gets == had && (!gets || old == id):
-		return
+		return false
 	case !gets:
 		delete(a.hops, hop)
 	default:
@@ -37,6 +38,7 @@ func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) {
 		a.hops[hop] = id
 	}
 	a.stale = true
+	return gets
 }
 
 // peers gives who gets IPv6's multicast or IPv4's, lowest id first; the caller must not

@@ -17,6 +17,7 @@ type dataPlane struct {
 	tunnel   int // index of the device
 	audience audience
 	device   *kernel.Device
+	greet    func(tables.PeerID) // a peer gets multicast that did not
 
 	mu        sync.Mutex
 	fallbacks [2]netip.Addr // next hops that take what is unresolved, of IPv4 and of IPv6
@@ -34,7 +35,9 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 	if err := d.tables.Bind(d.tunnel, nextHop, id); err != nil {
 		return err
 	}
-	d.audience.set(nextHop, id, b.Multicast)
+	if d.audience.set(nextHop, id, b.Multicast) {
+		d.greet(id)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if six := nextHop.Is6(); nextHop == d.fallbacks[index(six)] {

@@ -104,7 +104,9 @@ func (s *secure) effect(e *end, hop netip.Addr) error {
 	if err := s.plain.tables.Bind(s.plain.tunnel, hop, e.id); err != nil {
 		return err
 	}
-	s.plain.audience.set(hop, e.id, b.Multicast)
+	if s.plain.audience.set(hop, e.id, b.Multicast) {
+		s.plain.greet(e.id)
+	}
 	return s.settleFallback()
 }
 

@@ -49,6 +49,7 @@ func (p *Pump) replicate(s *sealer, v vnet, packet inner) {
 	m, t := &p.multicast, p.config.Tables
 	var to []tables.PeerID
 	if p.config.Multicast != nil && packet.leaves() {
+		p.greetings.remember(time.Now(), v, packet)
 		to = p.config.Multicast(packet.six())
 	}
 	if len(to) == 0 {

@@ -77,6 +77,7 @@ type Pump struct {
 	config    Config
 	conns     [2]atomic.Pointer[underlay.Conn] // of IPv4, of IPv6
 	multicast multicast
+	greetings greetings
 	icmp      *icmp // nil: no answers
 
 	secured secured

@@ -35,6 +35,9 @@ type secured struct {
 // Secure makes an association the one that a peer's packets leave by; nil: none, and
 // they are dropped. What has waited for one leaves before.
 func (p *Pump) Secure(id tables.PeerID, a *esp.Association) {
+	if before := p.secured.find(id); a != nil && a != before {
+		p.greetAgain(id, before)
+	}
 	if !p.early.over.Load() && p.early.delay(p, id, a) {
 		return
 	}

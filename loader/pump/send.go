@@ -79,6 +79,12 @@ func (p *Pump) mtu(peer tables.Peer) int {
 func (p *Pump) transmit(peer tables.Peer, packet inner) (tooBig bool) {
 	if p.config.Protected {
 		a := p.secured.find(peer.ID)
+		if a == nil { // a copy of multicast, or what waited for the daemon, may wait for it too
+			var kept bool
+			if a, kept = p.early.keep(p, peer.ID, vnet{}, packet); kept {
+				return false
+			}
+		}
 		if a == nil {
 			p.config.Tables.CountDrop(peer.ID, tables.DropNoSA, len(packet.b))
 			return false
