@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 //go:build ignore
 
-/* The TC programs: egress of a tunnel device, ingress of an underlay device. And the
- * filter of the sockets of ESP, and the choice of a tunnel device's queue. */
+/* The TC programs: egress of a tunnel device, its ingress where that is in a VRF, ingress of an
+ * underlay device. And the filter of the sockets of ESP, and the choice of a tunnel device's queue. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
@@ -17,6 +17,7 @@
 #include "ecn.h"
 #include "mss.h"
 #include "route.h"
+#include "vrf.h"
 #include "encap.h"
 #include "egress.h"
 #include "ingress.h"
@@ -37,6 +38,13 @@ SEC("tc")
 int dmvpn_decap(struct __sk_buff *skb)
 {
 	return ingress(skb);
+}
+
+/* dmvpn_arrive stands at the ingress of a tunnel device that is in a VRF. */
+SEC("tc")
+int dmvpn_arrive(struct __sk_buff *skb)
+{
+	return arrive(skb);
 }
 
 /* dmvpn_filter stands at the sockets of ESP. */

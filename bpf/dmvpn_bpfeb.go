@@ -203,6 +203,7 @@ const (
 	DmvpnMapDmvpnSpi      = "dmvpn_spi"
 	DmvpnMapDmvpnStats    = "dmvpn_stats"
 	DmvpnMapDmvpnTunnel   = "dmvpn_tunnel"
+	DmvpnProgDmvpnArrive  = "dmvpn_arrive"
 	DmvpnProgDmvpnDecap   = "dmvpn_decap"
 	DmvpnProgDmvpnEncap   = "dmvpn_encap"
 	DmvpnProgDmvpnFilter  = "dmvpn_filter"
@@ -254,6 +255,7 @@ type DmvpnSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DmvpnProgramSpecs struct {
+	DmvpnArrive *ebpf.ProgramSpec `ebpf:"dmvpn_arrive"`
 	DmvpnDecap  *ebpf.ProgramSpec `ebpf:"dmvpn_decap"`
 	DmvpnEncap  *ebpf.ProgramSpec `ebpf:"dmvpn_encap"`
 	DmvpnFilter *ebpf.ProgramSpec `ebpf:"dmvpn_filter"`
@@ -351,6 +353,7 @@ type DmvpnVariables struct {
 //
 // It can be passed to LoadDmvpnObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DmvpnPrograms struct {
+	DmvpnArrive *ebpf.Program `ebpf:"dmvpn_arrive"`
 	DmvpnDecap  *ebpf.Program `ebpf:"dmvpn_decap"`
 	DmvpnEncap  *ebpf.Program `ebpf:"dmvpn_encap"`
 	DmvpnFilter *ebpf.Program `ebpf:"dmvpn_filter"`
@@ -359,6 +362,7 @@ type DmvpnPrograms struct {
 
 func (p *DmvpnPrograms) Close() error {
 	return _DmvpnClose(
+		p.DmvpnArrive,
 		p.DmvpnDecap,
 		p.DmvpnEncap,
 		p.DmvpnFilter,

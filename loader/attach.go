@@ -24,12 +24,21 @@ type hook struct {
 
 func (k hook) String() string { return k.program + " at " + k.device.Attrs().Name }
 
-// AttachTunnel attaches dmvpn_encap to the egress of the tunnel device; a
-// program of ours that runs there is replaced in one step.
-func (p *Plane) AttachTunnel(ifindex int) error {
+// AttachTunnel attaches dmvpn_encap to the egress of the tunnel device, and dmvpn_arrive to its
+// ingress if it is in a VRF, as its entry in the tables says too; a program of ours that runs
+// there is replaced in one step.
+func (p *Plane) AttachTunnel(ifindex int, vrf bool) error {
 	device, err := netlink.LinkByIndex(ifindex)
 	if err != nil {
 		return fmt.Errorf("loader: tunnel device with index %d: %w", ifindex, err)
+	}
+	if vrf {
+		err = p.attach(hook{device, progArrive, true})
+	} else {
+		err = p.options.detachFrom(device.Attrs().Name, progArrive)
+	}
+	if err != nil {
+		return err
 	}
 	return p.attach(hook{device, progEncap, false})
 }
@@ -115,19 +124,24 @@ func (p *Plane) ReleaseUnderlay(ifindex int) error {
 	return p.options.detach(device.Attrs().Name)
 }
 
+// attachedPrograms are those that stand at devices.
+var attachedPrograms = []string{progEncap, progArrive, progDecap}
+
 // detach takes our programs off the device and removes their pins.
-func (o Options) detach(name string) error {
+func (o Options) detach(name string) error { return o.detachFrom(name, attachedPrograms...) }
+
+func (o Options) detachFrom(name string, programs ...string) error {
 	dir := o.device(name)
 	var errs []error
-	for _, program := range []string{progEncap, progDecap} {
+	for _, program := range programs {
 		if err := detachTCX(dir + "/" + program + linkSuffix); err != nil {
 			errs = append(errs, err)
 		}
 		if device, err := netlink.LinkByName(name); err == nil {
-			errs = append(errs, removeFilters(hook{device, program, program == progDecap}, o.filterName(program)))
+			errs = append(errs, removeFilters(hook{device, program, program != progEncap}, o.filterName(program)))
 		}
+		errs = append(errs, removeAll(dir, program, program+"_new"))
 	}
-	errs = append(errs, removeAll(dir, progEncap, progEncap+"_new", progDecap, progDecap+"_new"))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("loader: detach from %s: %w", name, err)
 	}

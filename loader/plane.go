@@ -23,6 +23,7 @@ import (
 // Names of the programs.
 const (
 	progEncap  = "dmvpn_encap"  // egress of the tunnel device
+	progArrive = "dmvpn_arrive" // ingress of the tunnel device, where that is in a VRF
 	progDecap  = "dmvpn_decap"  // ingress of the underlay device
 	progFilter = "dmvpn_filter" // sockets of ESP
 	progSteer  = "dmvpn_steer"  // queues of the tunnel device

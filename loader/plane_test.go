@@ -73,7 +73,7 @@ func open(t *testing.T, o Options) *Plane {
 
 func (m *machine) attach(t *testing.T, p *Plane) {
 	t.Helper()
-	if err := p.AttachTunnel(m.tunnel); err != nil {
+	if err := p.AttachTunnel(m.tunnel, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.AttachUnderlay(m.underlay); err != nil {

@@ -27,7 +27,7 @@ func TestAPeerHasAQueueOfItsOwn(t *testing.T) {
 		_, err := device.OpenQueue()
 		check(t, err)
 	}
-	check(t, p.AttachTunnel(m.tunnel))
+	check(t, p.AttachTunnel(m.tunnel, false))
 	check(t, p.Tables.SetTunnel(tables.Tunnel{IfIndex: m.tunnel, UnderlayIfIndex: m.underlay, Local: netip.MustParseAddr("192.0.2.11"), Protected: true, MTU: 1400}))
 	for n := range peers {
 		hop := netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + n)})

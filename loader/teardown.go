@@ -86,7 +86,7 @@ func (p *Plane) sweepDevices() error {
 	var errs []error
 	for _, name := range names {
 		dir := p.options.device(name)
-		for _, program := range []string{progEncap, progDecap} {
+		for _, program := range attachedPrograms {
 			path := filepath.Join(dir, program+linkSuffix)
 			gone := false
 			if l, err := link.LoadPinnedLink(path, nil); err == nil {

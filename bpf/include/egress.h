@@ -37,7 +37,7 @@ static __always_inline __u32 find_peer(struct __sk_buff *skb, const struct tunne
 		return id->peer;
 	fallback = in->protocol == GRE_PROTO_IPV6 ? t->fallback6_peer : t->fallback_peer;
 	/* What came by the tunnel may have come from there, and would run in a circle. */
-	if (skb->ingress_ifindex == t->ifindex)
+	if (came_by(skb, t))
 		fallback = 0;
 	event_flow(skb, t, EVENT_MISS, in, fallback, nexthop, l2);
 	return fallback;
@@ -138,7 +138,7 @@ static __always_inline int egress(struct __sk_buff *skb)
 	p = bpf_map_lookup_elem(&dmvpn_peer, &id);
 	if (!p || !(p->flags & PEER_UP))
 		return drop(skb, id, DROP_PEER_DOWN);
-	if (resolved && t->flags & TUNNEL_REDIRECT && skb->ingress_ifindex == t->ifindex)
+	if (resolved && t->flags & TUNNEL_REDIRECT && came_by(skb, t))
 		event_flow(skb, t, EVENT_REDIRECT, &in, id, &nexthop, l2);
 	octets = largest(skb, &in, l2);
 	/* The kernel has compared with the MTU of the tunnel device. */

@@ -42,7 +42,7 @@ static __always_inline int from_tunnel(const struct __sk_buff *skb, const struct
 {
 	__u32 device = skb->ingress_ifindex;
 
-	return device == t->ifindex || bpf_map_lookup_elem(&dmvpn_device, &device);
+	return came_by(skb, t) || bpf_map_lookup_elem(&dmvpn_device, &device);
 }
 
 /* grow makes room for outer IP and GRE between link header and inner packet, -1

@@ -12,6 +12,7 @@ enum tunnel_flag {
 	TUNNEL_REDIRECT = 1 << 1,  /* raise redirect events (hub) */
 	TUNNEL_PROTECTED = 1 << 2, /* data leaves by Go and ESP, GRE in clear is dropped */
 	TUNNEL_MSS_CLAMP = 1 << 3,
+	TUNNEL_VRF = 1 << 4, /* the device is in a VRF, which hides by what a packet came */
 };
 
 /* dmvpn_tunnel: which tunnel a received GRE packet belongs to. */

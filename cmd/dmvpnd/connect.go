@@ -89,7 +89,7 @@ func (t *tunnel) goesOn(now kernel.Underlay) kernel.Underlay {
 func (t *tunnel) entry(u kernel.Underlay) tables.Tunnel {
 	return tables.Tunnel{
 		IfIndex: t.device.Index, UnderlayIfIndex: u.Index, Local: u.Address, Local6: u.Address6, Key: t.config.Key, HasKey: t.config.HasKey,
-		Redirect: t.config.Redirect, Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
+		Redirect: t.config.Redirect, Protected: t.config.Protected, MSSClamp: t.config.MSSClamp, VRF: t.config.VRF != "", Mark: u.Mark, MTU: t.mtu, UnderlayTable: u.Table,
 		Broadcast: broadcast(t.config.Addresses),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"dmvpn/cmd/internal/config"
+	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader/kernel"
 )
 
@@ -30,12 +31,13 @@ func cuts(m *kernel.Routes, ifindex int, p netip.Prefix, nbma netip.Addr) bool {
 
 // cutsServers is cuts for the servers that the configuration names by address. Which table a
 // mark leads to is not known here; lookForRecursion asks the kernel.
-func cutsServers(m *kernel.Routes, t config.Tunnel, u kernel.Underlay, p netip.Prefix) bool {
-	if u.Mark != 0 {
+func cutsServers(m *kernel.Routes, t config.Tunnel, u kernel.Underlay, p instance.Place) bool {
+	if u.Mark != 0 || u.Table != p.Table {
 		return false
 	}
+	m = m.In(underlayTable(u))
 	for _, n := range t.NHS {
-		if a, err := netip.ParseAddr(n.NBMA); err == nil && cuts(m, u.Index, p, a) {
+		if a, err := netip.ParseAddr(n.NBMA); err == nil && cuts(m, u.Index, p.Prefix, a) {
 			return true
 		}
 	}
@@ -46,14 +48,16 @@ func cutsServers(m *kernel.Routes, t config.Tunnel, u kernel.Underlay, p netip.P
 // what the configuration names and they covered. "" says that there was none.
 func (t *tunnel) uncut(u kernel.Underlay, nbma netip.Addr) string {
 	d := t.daemon
-	lifted, err := d.unreachable.Lift(func(p netip.Prefix) bool { return cuts(d.mirror, u.Index, p, nbma) })
+	lifted, err := d.unreachable.Lift(func(p instance.Place) bool {
+		return p.Table == u.Table && cuts(d.mirror.In(underlayTable(u)), u.Index, p.Prefix, nbma)
+	})
 	d.quietly("lift unreachable routes", err)
 	if len(lifted) == 0 {
 		return ""
 	}
-	for _, other := range d.config.Tunnels {
-		for _, p := range behind(other) {
-			d.quietly("stand unreachable routes", d.unreachable.Stand(p))
+	for _, other := range d.tunnels {
+		for _, p := range behind(other.config) {
+			d.quietly("stand unreachable routes", d.unreachable.Stand(other.place(p)))
 		}
 	}
 	return fmt.Sprintf("the unreachable routes under %v kept outer packets from %s and are lifted: what is in them may go in clear while the tunnel does not lead there; give %s a route of its own by %s, or let the tunnel lead to narrower prefixes", lifted, nbma, nbma, u.Device)

@@ -57,7 +57,7 @@ func TestWhatWouldCutOuterPacketsOff(t *testing.T) {
 		}
 		p := netip.MustParsePrefix(c.prefix)
 		spoke := config.Tunnel{Protected: true, NHS: []config.NHS{{NBMA: "hub.example.net"}, {NBMA: c.nbma}}}
-		if got := cutsServers(mirror, spoke, under, p); got != c.want {
+		if got := cutsServers(mirror, spoke, under, instance.Place{Prefix: p}); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 		if nbma := netip.MustParseAddr(c.nbma); c.routes != "" && p.Contains(nbma) {
@@ -100,7 +100,7 @@ func TestStartLiftsWhatCutsOuterPacketsOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := before.Stand(netip.MustParsePrefix("0.0.0.0/1")); err != nil {
+	if err := before.Stand(instance.Place{Prefix: netip.MustParsePrefix("0.0.0.0/1")}); err != nil {
 		t.Fatal(err)
 	}
 	c := &config.Config{Tunnels: []config.Tunnel{{

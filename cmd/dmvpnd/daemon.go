@@ -95,7 +95,7 @@ func (d *daemon) make(u *undo) (err error) {
 	if err := d.open(u); err != nil {
 		return err
 	}
-	if d.mirror, err = d.host.MirrorRoutes(); err != nil {
+	if d.mirror, err = d.host.MirrorRoutes(overlays(d.config, d.host)...); err != nil {
 		return err
 	}
 	u.push(d.mirror.Close)

@@ -56,6 +56,7 @@ func (d *daemon) watchRecursion(ctx context.Context) {
 }
 
 func (t *tunnel) lookForRecursion(ctx context.Context, ours func(int) bool) {
+	t.checkVRF()
 	t.mu.Lock()
 	u := t.underlay
 	t.mu.Unlock()

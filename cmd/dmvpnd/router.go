@@ -33,11 +33,11 @@ func (t *tunnel) beneath() func(netip.Prefix) error {
 		t.mu.Lock()
 		u := t.underlay
 		t.mu.Unlock()
-		if cutsServers(t.daemon.mirror, t.config, u, p) {
+		if cutsServers(t.daemon.mirror, t.config, u, t.place(p)) {
 			t.log.Debug().Stringer("prefix", p).Msg("nothing stands unreachable: outer packets are in it")
 			return nil
 		}
-		return t.daemon.unreachable.Stand(p)
+		return t.daemon.unreachable.Stand(t.place(p))
 	}
 }
 

@@ -72,7 +72,8 @@ func (t *tunnel) status(snapshot engine.Snapshot) control.Tunnel {
 	slices.Sort(problems)
 	out := control.Tunnel{
 		Name: c.Name, IfIndex: t.device.Index, Address: c.Addresses[0], Addresses: c.Addresses, NBMA: u.Address, NBMA6: u.Address6,
-		Underlay:   control.Underlay{Device: c.Underlay.Device, Mark: u.Mark, VRF: u.VRF},
+		Underlay: control.Underlay{Device: c.Underlay.Device, Mark: u.Mark, VRF: u.VRF},
+		VRF:      c.VRF, Table: t.table.ID,
 		Protection: "none", MTU: t.mtu, Redirect: c.Redirect, Shortcut: c.Shortcut, Carrier: carrier(c.Name),
 		Peers: len(t.peers()), Shortcuts: len(snapshot.Shortcuts), NHS: len(snapshot.Servers), Queues: t.queues.status(), Overflows: overflows(c.Name), Problems: problems,
 	}

@@ -89,7 +89,7 @@ func (s *secure) permitted(id tables.PeerID, source netip.Addr) bool {
 }
 
 func (s *secure) judge(id tables.PeerID, source netip.Addr) bool {
-	route, routed := s.tunnel.daemon.mirror.Lookup(source)
+	route, routed := s.tunnel.daemon.mirror.In(s.tunnel.table).Lookup(source)
 	if routed && route.Local {
 		return false // it is our own
 	}

@@ -46,6 +46,7 @@ type tunnel struct {
 	config  config.Tunnel
 	log     zerolog.Logger
 	device  *kernel.Device
+	table   kernel.Table // of its routes
 	queues  queues
 	mtu     int
 	watcher *kernel.Watcher
@@ -89,6 +90,9 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if c.Address(netip.IPv6Unspecified()).IsValid() && t.mtu < minMTU6 {
 		return fmt.Errorf("the MTU of %s leaves %d octets inside, and IPv6 needs %d: leave IPv6 out of address, or set mtu = %d to lose packets that large", under.Device, t.mtu, minMTU6, minMTU6)
 	}
+	if err := t.enter(); err != nil {
+		return err
+	}
 	if err := t.makeDevice(u); err != nil {
 		return err
 	}
@@ -110,7 +114,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 		return err
 	}
 	t.honest()
-	if err := d.plane.AttachTunnel(t.device.Index); err != nil {
+	if err := d.plane.AttachTunnel(t.device.Index, c.VRF != ""); err != nil {
 		return err
 	}
 	if t.watcher, err = d.host.Watch(spec(c), under); err != nil {
@@ -118,6 +122,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	}
 	u.push(t.watcher.Close)
 	t.checkForwarding()
+	t.checkVRF()
 	d.tunnels = append(d.tunnels, t)
 	return nil
 }
@@ -125,7 +130,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 // makeDevice makes the tunnel device on the queues that the holder kept.
 func (t *tunnel) makeDevice(u *undo) (err error) {
 	d, c := t.daemon, t.config
-	s := kernel.TunnelSpec{Name: c.Name, Addresses: deviceAddresses(c.Addresses), MTU: t.mtu}
+	s := kernel.TunnelSpec{Name: c.Name, Addresses: deviceAddresses(c.Addresses), MTU: t.mtu, VRF: c.VRF, Table: c.Table}
 	// Without a queue in the holder one is opened.
 	s.Queues = d.heldQueues(c.Name)
 	t.device, err = d.host.EnsureTunnel(s)

@@ -48,12 +48,12 @@ func standUnreachable(c *config.Config, p instance.Paths, h *kernel.Host) (*inst
 	if err != nil {
 		return nil, err
 	}
-	m, err := h.MirrorRoutes()
+	m, err := h.MirrorRoutes(underlayTables(c, h)...)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	inTheWay := func(p netip.Prefix) bool {
+	inTheWay := func(p instance.Place) bool {
 		return slices.ContainsFunc(c.Tunnels, func(t config.Tunnel) bool {
 			under, _ := h.Underlay(spec(t)) // without a device nothing is cut off
 			return t.Protected && cutsServers(m, t, under, p)
@@ -63,11 +63,16 @@ func standUnreachable(c *config.Config, p instance.Paths, h *kernel.Host) (*inst
 		return nil, err
 	}
 	for _, t := range c.Tunnels {
+		in, err := overlay(h, t)
+		if err != nil {
+			continue // without its VRF nothing in it goes anywhere; the daemon refuses it
+		}
 		for _, prefix := range behind(t) {
-			if inTheWay(prefix) {
+			p := instance.Place{Table: in.ID, Prefix: prefix}
+			if inTheWay(p) {
 				continue
 			}
-			if err := u.Stand(prefix); err != nil {
+			if err := u.Stand(p); err != nil {
 				return nil, err
 			}
 		}

@@ -39,8 +39,14 @@ func (h *Host) configure(link netlink.Link, spec TunnelSpec) error {
 	if err := setSysctls(a.Name); err != nil {
 		return err
 	}
+	if err := h.setVRF(link, spec.VRF); err != nil {
+		return err
+	}
+	if err := h.setRules(a.Name, spec.Table); err != nil {
+		return err
+	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		if err := h.setAddresses(link, family, spec.Addresses); err != nil {
+		if err := h.setAddresses(link, family, spec); err != nil {
 			return err
 		}
 	}
@@ -48,6 +54,9 @@ func (h *Host) configure(link netlink.Link, spec TunnelSpec) error {
 		if err := h.nl.LinkSetUp(link); err != nil {
 			return fmt.Errorf("device %s: set up: %w", a.Name, err)
 		}
+	}
+	if spec.VRF == "" {
+		return h.setConnected(link, spec)
 	}
 	return nil
 }
@@ -75,7 +84,7 @@ func setSysctls(device string) error {
 }
 
 // setAddresses gives the device those of a family and no others, the new before the old go.
-func (h *Host) setAddresses(link netlink.Link, family int, addresses []netip.Prefix) error {
+func (h *Host) setAddresses(link netlink.Link, family int, spec TunnelSpec) error {
 	name := link.Attrs().Name
 	have, err := h.nl.AddrList(link, family)
 	if err != nil && family == unix.AF_INET6 && errors.Is(err, unix.EOPNOTSUPP) {
@@ -87,20 +96,23 @@ func (h *Host) setAddresses(link netlink.Link, family int, addresses []netip.Pre
 	var others []netlink.Addr
 	found := map[netip.Prefix]bool{}
 	for _, a := range have {
-		if p := prefixOf(a.IPNet); slices.Contains(addresses, p) {
+		if p := prefixOf(a.IPNet); slices.Contains(spec.Addresses, p) && (a.Flags&unix.IFA_F_NOPREFIXROUTE != 0) == spec.elsewhere(p) {
 			found[p] = true
 		} else {
 			others = append(others, a)
 		}
 	}
 	add := func() error {
-		for _, address := range addresses {
+		for _, address := range spec.Addresses {
 			if familyOf(address.Addr()) != family || found[address] {
 				continue
 			}
 			a := &netlink.Addr{IPNet: ipNet(address)}
 			if family == unix.AF_INET6 {
 				a.Flags = unix.IFA_F_NODAD
+			}
+			if spec.elsewhere(address) {
+				a.Flags |= unix.IFA_F_NOPREFIXROUTE
 			}
 			if err := h.nl.AddrAdd(link, a); err != nil && !errors.Is(err, unix.EEXIST) {
 				return fmt.Errorf("device %s: address %s: %w", name, address, err)

@@ -66,11 +66,10 @@ func unspecified(family int) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// mirrored says whether the mirror holds such a route: IP, of the three
-// tables, no cached exception, no type of service.
-func mirrored(family, table, tos int, flags uint32) bool {
-	return (family == unix.AF_INET || family == unix.AF_INET6) && tos == 0 && flags&unix.RTM_F_CLONED == 0 &&
-		(table == unix.RT_TABLE_LOCAL || table == unix.RT_TABLE_MAIN || table == unix.RT_TABLE_DEFAULT)
+// mirrored says whether the mirror holds such a route: IP, no cached exception, no type of
+// service.
+func mirrored(family, tos int, flags uint32) bool {
+	return (family == unix.AF_INET || family == unix.AF_INET6) && tos == 0 && flags&unix.RTM_F_CLONED == 0
 }
 
 // parseEntry reads the body of RTM_NEWROUTE or RTM_DELROUTE; false for what the
@@ -107,7 +106,7 @@ func parseEntry(body []byte) (entry, bool) {
 			e.firstPath(v)
 		}
 	}
-	if !mirrored(int(msg.Family), e.table, int(msg.Tos), msg.Flags) || destination.BitLen() != unspecified(int(msg.Family)).BitLen() {
+	if !mirrored(int(msg.Family), int(msg.Tos), msg.Flags) || destination.BitLen() != unspecified(int(msg.Family)).BitLen() {
 		return entry{}, false
 	}
 	e.route.Prefix = netip.PrefixFrom(destination, int(msg.Dst_len)).Masked()

@@ -24,6 +24,7 @@ type Host struct {
 	nl     *netlink.Handle
 	routes *netlink.Handle // strict: the kernel filters what it lists
 	ns     netns.NsHandle  // for subscriptions that are made later
+	table  Table           // of routes that are installed
 }
 
 // Open takes the network namespace of the calling thread.

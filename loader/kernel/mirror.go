@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -17,13 +18,20 @@ var routeGroups = []uint{
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_NEXTHOP,
 }
 
-// Routes mirrors the kernel's routes of the tables local, main and default
-// and follows them by netlink. It lags behind a change of our own by the time
+// Routes mirrors the kernel's routes, and follows them by netlink: as who sees the tables local,
+// main and default, or those of another Table (In). It lags behind a change of our own by the time
 // netlink takes, well under a millisecond. Routes for a type of service are not
 // in it, and of several paths it names the first. Its methods may be called
 // together.
 type Routes struct {
+	*reflection
+	order []int // the tables, in the order in which the kernel asks them
+}
+
+// reflection is what is known of the tables.
+type reflection struct {
 	host    *Host
+	tables  []int // that are mirrored
 	follow  *follower
 	changed chan struct{}
 
@@ -32,10 +40,13 @@ type Routes struct {
 	err   error // of the last listing
 }
 
-// MirrorRoutes reads the routes and follows them until Close. After an overrun
-// of the socket it reads them all again.
-func (h *Host) MirrorRoutes() (*Routes, error) {
-	r := &Routes{host: h, changed: make(chan struct{}, 1)}
+// MirrorRoutes reads the routes, and those of further tables, and follows them until Close. After
+// an overrun of the socket it reads them all again.
+func (h *Host) MirrorRoutes(further ...Table) (*Routes, error) {
+	r := &Routes{&reflection{host: h, tables: Table{}.order(), changed: make(chan struct{}, 1)}, Table{}.order()}
+	for _, t := range further {
+		r.tables = append(r.tables, t.id())
+	}
 	ready := make(chan struct{})
 	var err error
 	if r.follow, err = h.follow(routeGroups, ready, r.handle); err != nil {
@@ -52,14 +63,14 @@ func (h *Host) MirrorRoutes() (*Routes, error) {
 
 // read lists all routes and takes them in place of what was known. What is
 // announced meanwhile is applied after, and says the same or something newer.
-func (r *Routes) read() error {
+func (r *reflection) read() error {
 	all, err := r.host.dump(&netlink.Route{}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return err
 	}
 	var table routeTable
 	for _, route := range all {
-		if mirrored(route.Family, route.Table, route.Tos, uint32(route.Flags)) {
+		if mirrored(route.Family, route.Tos, uint32(route.Flags)) && slices.Contains(r.tables, route.Table) {
 			table.insert(entryOf(route), true, false)
 		}
 	}
@@ -69,14 +80,14 @@ func (r *Routes) read() error {
 	return nil
 }
 
-func (r *Routes) handle(messages []syscall.NetlinkMessage, err error) {
+func (r *reflection) handle(messages []syscall.NetlinkMessage, err error) {
 	again := err != nil
 	r.mu.Lock()
 	touched := false
 	for _, m := range messages {
 		switch m.Header.Type {
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-			if e, ok := parseEntry(m.Data); ok {
+			if e, ok := parseEntry(m.Data); ok && slices.Contains(r.tables, e.table) {
 				touched = true
 				// Paths of one IPv6 route come and go by themselves.
 				if !r.apply(e, m.Header) && e.route.Prefix.Addr().Is6() {
@@ -103,7 +114,7 @@ func (r *Routes) handle(messages []syscall.NetlinkMessage, err error) {
 }
 
 // apply changes the table by one message, and says whether it could. r.mu is held.
-func (r *Routes) apply(e entry, header syscall.NlMsghdr) bool {
+func (r *reflection) apply(e entry, header syscall.NlMsghdr) bool {
 	if header.Type == unix.RTM_DELROUTE {
 		return r.table.remove(e)
 	}
@@ -111,12 +122,15 @@ func (r *Routes) apply(e entry, header syscall.NlMsghdr) bool {
 	return header.Flags&unix.NLM_F_APPEND == 0
 }
 
+// In is the same mirror as another table sees it, which must be one that is mirrored. It is closed with the one that it comes from.
+func (r *Routes) In(t Table) *Routes { return &Routes{r.reflection, t.order()} }
+
 // Lookup gives the longest match, false if there is none. As in the kernel the
 // local table answers first, and the lowest metric wins within a prefix.
 func (r *Routes) Lookup(destination netip.Addr) (Route, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.table.lookup(destination.Unmap(), func(*entry) bool { return true })
+	return r.table.lookup(r.order, destination.Unmap(), func(*entry) bool { return true })
 }
 
 // LookupWithout is Lookup over the routes that we did not install: the routed
@@ -124,7 +138,7 @@ func (r *Routes) Lookup(destination netip.Addr) (Route, bool) {
 func (r *Routes) LookupWithout(destination netip.Addr) (Route, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.table.lookup(destination.Unmap(), func(e *entry) bool { return !e.route.NHRP })
+	return r.table.lookup(r.order, destination.Unmap(), func(e *entry) bool { return !e.route.NHRP })
 }
 
 // Around gives the route that packets to a prefix take where it has none of its own, false if
@@ -132,7 +146,7 @@ func (r *Routes) LookupWithout(destination netip.Addr) (Route, bool) {
 func (r *Routes) Around(p netip.Prefix) (Route, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.table.lookup(p.Addr().Unmap(), func(e *entry) bool { return e.route.Prefix.Bits() < p.Bits() && !e.route.Unreachable })
+	return r.table.lookup(r.order, p.Addr().Unmap(), func(e *entry) bool { return e.route.Prefix.Bits() < p.Bits() && !e.route.Unreachable })
 }
 
 // By gives the route that packets take which are bound to a device, false if there is none; ours
@@ -140,7 +154,7 @@ func (r *Routes) Around(p netip.Prefix) (Route, bool) {
 func (r *Routes) By(destination netip.Addr, ifindex int) (Route, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.table.lookup(destination.Unmap(), func(e *entry) bool {
+	return r.table.lookup(r.order, destination.Unmap(), func(e *entry) bool {
 		return e.route.IfIndex == ifindex && !e.route.NHRP && !e.route.Unreachable
 	})
 }
@@ -150,7 +164,7 @@ func (r *Routes) By(destination netip.Addr, ifindex int) (Route, bool) {
 func (r *Routes) Inside(p netip.Prefix) []netip.Prefix {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.table.inside(p.Masked())
+	return r.table.inside(r.order, p.Masked())
 }
 
 // Err says why the routes could not be read again, nil if they could: what is

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -35,13 +36,14 @@ type Route struct {
 // the same prefix on that device, so that no packet finds neither. A route that
 // stands already is no error.
 func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
-	return h.installRoute(prefix, nextHop, ifindex, unix.RT_TABLE_MAIN)
+	return h.installRoute(prefix, nextHop, ifindex, h.table.id())
 }
 
 // InstallRouteFirst is InstallRoute into the table local, which the kernel asks before the
-// main one, and which routing daemons do not look at.
+// main one, and which routing daemons do not look at. Before another table (In) there is none: it
+// is InstallRoute then.
 func (h *Host) InstallRouteFirst(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
-	return h.installRoute(prefix, nextHop, ifindex, unix.RT_TABLE_LOCAL)
+	return h.installRoute(prefix, nextHop, ifindex, h.table.first())
 }
 
 func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, table int) error {
@@ -95,19 +97,19 @@ func (h *Host) RemoveRoute(prefix netip.Prefix, ifindex int) error {
 // traffic does not follow the default route while the tunnel is away: protocol
 // 54, metric 4278190134, behind every other.
 func (h *Host) InstallUnreachable(prefix netip.Prefix) error {
-	if err := h.nl.RouteReplace(unreachable(prefix)); err != nil {
+	if err := h.nl.RouteReplace(h.unreachable(prefix)); err != nil {
 		return fmt.Errorf("kernel: install unreachable %s: %w", prefix, err)
 	}
 	return nil
 }
 
 // RemoveUnreachable undoes InstallUnreachable; none is no error.
-func (h *Host) RemoveUnreachable(prefix netip.Prefix) error { return h.delete(*unreachable(prefix)) }
+func (h *Host) RemoveUnreachable(prefix netip.Prefix) error { return h.delete(*h.unreachable(prefix)) }
 
-func unreachable(prefix netip.Prefix) *netlink.Route {
+func (h *Host) unreachable(prefix netip.Prefix) *netlink.Route {
 	return &netlink.Route{
 		Family: familyOf(prefix.Addr()), Dst: ipNet(prefix.Masked()), Type: unix.RTN_UNREACHABLE,
-		Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Priority: unreachableMetric,
+		Protocol: Protocol, Table: h.table.id(), Priority: unreachableMetric,
 	}
 }
 
@@ -143,20 +145,12 @@ func (h *Host) SweepRoutes(ifindex int, keep func(Route) bool) error {
 
 // ours lists our routes on the device, of one prefix or, if it is not valid, of all.
 func (h *Host) ours(ifindex int, prefix netip.Prefix) ([]netlink.Route, error) {
-	var out []netlink.Route
-	for _, table := range []int{unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL} {
-		filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex, Table: table}
-		all, err := h.dump(filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range all {
-			if !prefix.IsValid() || prefixOf(r.Dst) == prefix {
-				out = append(out, r)
-			}
-		}
+	filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex} // of all tables
+	all, err := h.dump(filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return slices.DeleteFunc(all, func(r netlink.Route) bool { return prefix.IsValid() && prefixOf(r.Dst) != prefix }), nil
 }
 
 // dump lists routes of both families, again where a change broke into the listing.

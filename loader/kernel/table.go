@@ -16,7 +16,7 @@ type place struct {
 	prefix netip.Prefix
 }
 
-// routeTable holds the entries of the three tables. The zero value is empty.
+// routeTable holds the entries of several tables. The zero value is empty.
 // It is searched length by length: a look-up in a hash for each length that
 // there is, in a place where packets do not pass.
 type routeTable struct {
@@ -87,8 +87,8 @@ func (t *routeTable) remove(e entry) bool {
 
 // lookup gives the route that the kernel would take among those that keep
 // admits.
-func (t *routeTable) lookup(destination netip.Addr, keep func(*entry) bool) (Route, bool) {
-	for _, table := range []int{unix.RT_TABLE_LOCAL, unix.RT_TABLE_MAIN, unix.RT_TABLE_DEFAULT} {
+func (t *routeTable) lookup(order []int, destination netip.Addr, keep func(*entry) bool) (Route, bool) {
+	for _, table := range order {
 		e := t.longest(table, destination, keep)
 		if e == nil || e.kind == unix.RTN_THROW {
 			continue
@@ -118,11 +118,15 @@ func (t *routeTable) longest(table int, destination netip.Addr, keep func(*entry
 	return nil
 }
 
-// inside gives the prefixes of main and default below p, each once.
-func (t *routeTable) inside(p netip.Prefix) []netip.Prefix {
+// inside gives the prefixes of the tables below p, each once; our own addresses are not among them.
+func (t *routeTable) inside(order []int, p netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
-	for at := range t.entries {
-		if at.table != unix.RT_TABLE_LOCAL && at.prefix.Bits() > p.Bits() && p.Contains(at.prefix.Addr()) {
+	for at, list := range t.entries {
+		if at.table == unix.RT_TABLE_LOCAL || !slices.Contains(order, at.table) || at.prefix.Bits() <= p.Bits() || !p.Contains(at.prefix.Addr()) {
+			continue
+		}
+		// The table of a VRF has its addresses too.
+		if slices.ContainsFunc(list, func(e entry) bool { return !e.route.Local }) {
 			out = append(out, at.prefix)
 		}
 	}

@@ -33,6 +33,8 @@ type TunnelSpec struct {
 	MTU        int            // octets of an inner packet
 	TxQueueLen int            // packets that wait for the reader; 0: 10000
 	Queues     []*os.File     // those that a holder kept; none: one is opened
+	VRF        string         // that the device is in; "": none
+	Table      int            // that what comes by the device asks first; 0: none
 }
 
 // Device is a tunnel device that is up, with its queues. They keep the carrier
@@ -64,7 +66,7 @@ func (h *Host) ensureTunnel(spec TunnelSpec) (*Device, error) {
 	queues := spec.ours()
 	adopted, err := h.checkName(spec.Name, len(queues))
 	if err == nil {
-		err = h.checkAddresses(spec.Name, spec.Addresses)
+		err = h.checkAddresses(spec)
 	}
 	if err == nil && len(queues) == 0 {
 		var queue *os.File
@@ -139,9 +141,12 @@ func asTunnel(link netlink.Link) (*netlink.Tuntap, error) {
 	return tun, nil
 }
 
-// checkAddresses refuses addresses that another device has; each link has link-local ones
-// of its own.
-func (h *Host) checkAddresses(name string, addresses []netip.Prefix) error {
+// checkAddresses refuses addresses that another device of the VRF has; each link has link-local
+// ones of its own. Who has a table of its own may share its address with others.
+func (h *Host) checkAddresses(spec TunnelSpec) error {
+	if spec.Table != 0 {
+		return nil
+	}
 	all, err := h.nl.AddrList(nil, unix.AF_UNSPEC)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
@@ -149,17 +154,17 @@ func (h *Host) checkAddresses(name string, addresses []netip.Prefix) error {
 	for _, a := range all {
 		ip, _ := netip.AddrFromSlice(a.IP)
 		ip = ip.Unmap()
-		if ip.IsLinkLocalUnicast() && ip.Is6() || !slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == ip }) {
+		if ip.IsLinkLocalUnicast() && ip.Is6() || !slices.ContainsFunc(spec.Addresses, func(p netip.Prefix) bool { return p.Addr() == ip }) {
 			continue
 		}
-		if other := h.DeviceName(a.LinkIndex); other != name {
-			return fmt.Errorf("device %s: %w: %s belongs to %s", name, ErrAddressInUse, ip, other)
+		if other := h.DeviceName(a.LinkIndex); other != spec.Name && h.InVRF(a.LinkIndex, spec.VRF) {
+			return fmt.Errorf("device %s: %w: %s belongs to %s", spec.Name, ErrAddressInUse, ip, other)
 		}
 	}
 	return nil
 }
 
-// RemoveTunnel deletes the tunnel device, and with it its addresses and routes.
+// RemoveTunnel deletes the tunnel device, and with it its addresses, routes and rules.
 // One that is not there is no error; a device of another kind stays, with
 // ErrNameTaken.
 func (h *Host) RemoveTunnel(name string) error {
@@ -167,12 +172,15 @@ func (h *Host) RemoveTunnel(name string) error {
 	if err != nil {
 		var none netlink.LinkNotFoundError
 		if errors.As(err, &none) {
-			return nil
+			return h.removeRules(name)
 		}
 		return fmt.Errorf("kernel: device %s: %w", name, err)
 	}
 	if _, err := asTunnel(link); err != nil {
 		return fmt.Errorf("kernel: remove %w", err)
+	}
+	if err := h.removeRules(name); err != nil {
+		return err
 	}
 	if err := h.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("kernel: delete device %s: %w", name, err)

@@ -98,7 +98,7 @@ func (h *Host) resolve(spec UnderlaySpec) (Underlay, error) {
 	if a.EncapType == "ether" || a.EncapType == "loopback" {
 		u.L2 = 14
 	}
-	if err := h.resolveVRF(&u, a.MasterIndex, spec.VRF); err != nil {
+	if err := h.resolveVRF(&u, link, spec.VRF); err != nil {
 		return u, err
 	}
 	return u, h.pickAddresses(&u, link, spec)
@@ -130,15 +130,13 @@ func (h *Host) pickAddresses(u *Underlay, link netlink.Link, spec UnderlaySpec) 
 }
 
 // resolveVRF finds the VRF of the device, which must be the one that is asked for.
-func (h *Host) resolveVRF(u *Underlay, master int, want string) error {
-	if master != 0 {
-		link, err := h.nl.LinkByIndex(master)
-		if err != nil {
-			return fmt.Errorf("its master: %w", err)
-		}
-		if vrf, ok := link.(*netlink.Vrf); ok {
-			u.VRF, u.Table = vrf.Name, int(vrf.Table)
-		}
+func (h *Host) resolveVRF(u *Underlay, link netlink.Link, want string) error {
+	vrf, err := h.vrfOf(link)
+	if err != nil {
+		return err
+	}
+	if vrf != nil {
+		u.VRF, u.Table = vrf.Name, int(vrf.Table)
 	}
 	if want != "" && want != u.VRF {
 		return fmt.Errorf("is not in the VRF %s: put it there (ip link set %s master %s)", want, u.Device, want)

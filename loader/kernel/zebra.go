@@ -4,8 +4,7 @@ package kernel
 
 import (
 	"net/netip"
-
-	"golang.org/x/sys/unix"
+	"slices"
 )
 
 // Protocols of the routes that FRR's zebra installs (zebra/rt_netlink.h): its own, those of its
@@ -27,12 +26,9 @@ func ofZebra(protocol uint8) bool {
 func (r *Routes) Zebra(p netip.Prefix) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for _, e := range r.table.entries[place{unix.RT_TABLE_MAIN, p.Masked()}] {
-		if ofZebra(e.protocol) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.order, func(table int) bool {
+		return slices.ContainsFunc(r.table.entries[place{table, p.Masked()}], func(e entry) bool { return ofZebra(e.protocol) })
+	})
 }
 
 // ZebraBy says whether FRR has any route by a device. Then it may have more that cannot be seen:

@@ -65,7 +65,7 @@ func newWire(t *testing.T, change ...func(*Config)) *wire {
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })
 	w := &wire{tables: plane.Tables, tunnel: device.Index, far: map[netip.Addr]*underlay.Conn{}, nhrp: make(chan string, 1)}
-	check(t, plane.AttachTunnel(device.Index))
+	check(t, plane.AttachTunnel(device.Index, false))
 	check(t, plane.AttachUnderlay(out.Index))
 	check(t, w.tables.SetTunnel(tables.Tunnel{IfIndex: device.Index, UnderlayIfIndex: out.Index, Local: local, Key: key, HasKey: true, MTU: 1400}))
 	conn := must(underlay.Open(underlay.Config{Local: local, Device: "w0"}))(t)

@@ -69,7 +69,7 @@ func newSite(t *testing.T, device, address, inside string, change func(*Config))
 	plane := must(loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"}))(t)
 	t.Cleanup(func() { _ = plane.Close() })
 	s.tables = plane.Tables
-	check(t, plane.AttachTunnel(s.device.Index))
+	check(t, plane.AttachTunnel(s.device.Index, false))
 	check(t, plane.AttachUnderlay(out.Index))
 	check(t, s.tables.SetTunnel(tables.Tunnel{IfIndex: s.device.Index, UnderlayIfIndex: out.Index, Local: s.at.Addr(), Key: key, HasKey: true, MTU: 1400, Protected: true}))
 	s.database = esp.NewDatabase(rand.Reader, nil)

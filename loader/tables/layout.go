@@ -36,6 +36,7 @@ const (
 	flagRedirect  = 1 << 1
 	flagProtected = 1 << 2
 	flagMSSClamp  = 1 << 3
+	flagVRF       = 1 << 4
 
 	flagPeerUp = 1 << 0
 )

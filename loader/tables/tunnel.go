@@ -22,6 +22,7 @@ type Tunnel struct {
 	Redirect        bool       // raise redirect events
 	Protected       bool       // data leaves by Go and ESP
 	MSSClamp        bool       // clamp TCP's MSS to the MTU
+	VRF             bool       // the device is in a VRF; see loader.Plane.AttachTunnel
 	Mark            uint32     // of outer packets
 	MTU             int        // of the tunnel device
 	Fallback        PeerID     // takes what is unresolved of inner IPv4; 0: nobody; read only, see SetFallback
@@ -54,7 +55,7 @@ func (u Tunnel) value() tunnelValue {
 	for _, f := range []struct {
 		set  bool
 		flag uint32
-	}{{u.HasKey, flagKey}, {u.Redirect, flagRedirect}, {u.Protected, flagProtected}, {u.MSSClamp, flagMSSClamp}} {
+	}{{u.HasKey, flagKey}, {u.Redirect, flagRedirect}, {u.Protected, flagProtected}, {u.MSSClamp, flagMSSClamp}, {u.VRF, flagVRF}} {
 		if f.set {
 			v.Flags |= f.flag
 		}
@@ -72,7 +73,7 @@ func (v tunnelValue) tunnel() Tunnel {
 	u := Tunnel{
 		IfIndex: int(v.IfIndex), UnderlayIfIndex: int(v.UnderlayIfIndex), Local: fromAddress(v.Local), Local6: fromAddress(v.Local6),
 		Key: v.Key, HasKey: v.Flags&flagKey != 0, Redirect: v.Flags&flagRedirect != 0,
-		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0,
+		Protected: v.Flags&flagProtected != 0, MSSClamp: v.Flags&flagMSSClamp != 0, VRF: v.Flags&flagVRF != 0,
 		Mark: v.Mark, MTU: int(v.MTU), Fallback: PeerID(v.FallbackPeer), UnderlayTable: int(v.UnderlayTable),
 		Fallback6: PeerID(v.Fallback6Peer),
 	}

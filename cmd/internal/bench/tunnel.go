@@ -66,7 +66,7 @@ func (t *tunnel) make(underlay string, address netip.Prefix) (err error) {
 	if err := t.plane.AttachUnderlay(wire.Index); err != nil {
 		return err
 	}
-	return t.plane.AttachTunnel(t.device.Index)
+	return t.plane.AttachTunnel(t.device.Index, false)
 }
 
 // peer makes an endpoint the next hop of an overlay address.

@@ -42,7 +42,9 @@ type Tunnel struct {
 	Key            uint32         // GRE key, host order; meaningful with HasKey
 	HasKey         bool
 	Underlay       Underlay
-	MTU            int // of the tunnel device; 0: from the underlay's
+	VRF            string // that the device is in; "": none
+	Table          int    // where its routes stand; 0: the VRF's, or the main one
+	MTU            int    // of the tunnel device; 0: from the underlay's
 	Authentication string
 	Networks       []netip.Prefix
 	Guard          []netip.Prefix // what else only this tunnel may lead to

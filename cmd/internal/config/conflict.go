@@ -155,8 +155,11 @@ func (d *document) checkPair(path string, t, before *Tunnel) {
 			"give each tunnel on an underlay device its own key")
 	}
 	for _, p := range t.Addresses {
-		if cloud := before.overlaps(p); cloud.IsValid() && t.Underlay.VRF == before.Underlay.VRF {
-			d.failValue(path+".address", fmt.Sprintf("%v overlaps %v of tunnel %s", p.Masked(), cloud, before.Name), "give each tunnel its own network")
+		if cloud := before.overlaps(p); cloud.IsValid() && !t.Apart(before) {
+			d.failValue(path+".address", fmt.Sprintf("%v overlaps %v of tunnel %s", p.Masked(), cloud, before.Name), "give each tunnel its own network, or its own vrf or table")
+		} else if own := before.Address(p.Addr()); cloud.IsValid() && t.VRF == before.VRF && own.Addr() != p.Addr() {
+			// Tables share the table of what is local.
+			d.failValue(path+".address", fmt.Sprintf("%v, and tunnel %s with the same network has %v: each would be taken for local in the other", p.Addr(), before.Name, own.Addr()), "give both tunnels the same address, or use vrf in place of table")
 		}
 	}
 	if t.Name == before.Underlay.Device && before.Name == t.Underlay.Device {

@@ -9,9 +9,9 @@ import (
 
 // outerPackets refuses prefixes that only the tunnel leads to and that hold a server's underlay
 // address: what stands under them would keep the outer packets from it. A default route is none
-// that anything stands under; a VRF or a mark has routes of its own.
+// that anything stands under; a VRF, a mark or a table has routes of its own.
 func (t *table) outerPackets(u Tunnel) {
-	if !u.Protected || u.Underlay.VRF != "" || u.Underlay.Mark != 0 {
+	if !u.Protected || u.Underlay.VRF != "" || u.Underlay.Mark != 0 || u.VRF != "" || u.Table != 0 {
 		return
 	}
 	for _, server := range u.NHS {

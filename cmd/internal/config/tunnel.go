@@ -62,6 +62,7 @@ func readTunnel(name string, t *table, ipsec IPsec, keys bool) Tunnel {
 		u.Key, u.HasKey = uint32(key), true
 	}
 	u.Underlay = t.underlay()
+	u.VRF, u.Table = t.apart()
 	if mtu, ok := t.number("mtu", minMTU, maxMTU); ok {
 		u.MTU = int(mtu)
 		if u.Address(netip.IPv6Unspecified()).IsValid() && mtu < minMTU6 {

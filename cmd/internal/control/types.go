@@ -27,6 +27,8 @@ type Tunnel struct {
 	NBMA       netip.Addr     `json:"nbma,omitzero"`  // our underlay address of IPv4; absent: there is none
 	NBMA6      netip.Addr     `json:"nbma6,omitzero"` // that of IPv6
 	Underlay   Underlay       `json:"underlay"`
+	VRF        string         `json:"vrf,omitempty"`   // that the device is in
+	Table      int            `json:"table,omitempty"` // of its routes; absent: the main one
 	Key        *uint32        `json:"key,omitempty"`
 	Protection string         `json:"protection"`
 	MTU        int            `json:"mtu"`

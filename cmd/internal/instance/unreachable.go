@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"dmvpn/loader/kernel"
@@ -22,15 +24,39 @@ const unreachableLimit = 65536
 
 // Unreachable are the unreachable routes that an instance stands under what it protects.
 // They outlive a crash and a teardown, and with it the instance's folder: the file beside
-// it has a prefix on each line. It is safe for concurrent use.
+// it has a prefix on each line, and its table if that is not the main one. It is safe for
+// concurrent use.
 type Unreachable struct {
 	path string
 	host *kernel.Host
 
 	mu     sync.Mutex
-	stood  map[netip.Prefix]bool
-	lifted map[netip.Prefix]bool // of this run, for good
+	stood  map[Place]bool
+	lifted map[Place]bool // of this run, for good
 }
+
+// Place is where an unreachable route stands.
+type Place struct {
+	Table  int // 0: the main one
+	Prefix netip.Prefix
+}
+
+func (p Place) String() string {
+	if p.Table == 0 {
+		return p.Prefix.String()
+	}
+	return fmt.Sprintf("%s table %d", p.Prefix, p.Table)
+}
+
+func parsePlace(line string) (p Place, err error) {
+	prefix, table, other := strings.Cut(line, " table ")
+	if p.Prefix, err = netip.ParsePrefix(prefix); err == nil && other {
+		p.Table, err = strconv.Atoi(table)
+	}
+	return p, err
+}
+
+func (p Place) host(h *kernel.Host) *kernel.Host { return h.In(kernel.Table{ID: p.Table}) }
 
 // OpenUnreachable stands again what the instance stood before. The caller holds the lock.
 func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
@@ -38,12 +64,12 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Unreachable{path: p.Unreachable, host: h, stood: map[netip.Prefix]bool{}, lifted: map[netip.Prefix]bool{}}
-	for _, prefix := range before {
-		if err := h.InstallUnreachable(prefix); err != nil {
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]bool{}, lifted: map[Place]bool{}}
+	for _, p := range before {
+		if err := p.host(h).InstallUnreachable(p.Prefix); err != nil {
 			return nil, err
 		}
-		u.stood[prefix] = true
+		u.stood[p] = true
 	}
 	if len(before) == 0 {
 		return u, nil
@@ -52,10 +78,10 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 }
 
 // rewrite takes an unfinished line off the file: what comes next would be added to it.
-func (u *Unreachable) rewrite(stood []netip.Prefix) error {
+func (u *Unreachable) rewrite(stood []Place) error {
 	var text bytes.Buffer
-	for _, prefix := range stood {
-		fmt.Fprintln(&text, prefix)
+	for _, p := range stood {
+		fmt.Fprintln(&text, p)
 	}
 	err := os.WriteFile(u.path+".new", text.Bytes(), 0o640)
 	if err == nil {
@@ -67,44 +93,44 @@ func (u *Unreachable) rewrite(stood []netip.Prefix) error {
 	return nil
 }
 
-// Stand stands a route under the prefix, unless one under a wider prefix does already, or it
-// was lifted.
-func (u *Unreachable) Stand(prefix netip.Prefix) error {
-	prefix = prefix.Masked()
+// Stand stands a route under the prefix, unless one of its table under a wider prefix does
+// already, or it was lifted.
+func (u *Unreachable) Stand(p Place) error {
+	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.lifted[prefix] || u.covered(prefix) {
+	if u.lifted[p] || u.covered(p) {
 		return nil
 	}
 	if len(u.stood) >= unreachableLimit {
 		return fmt.Errorf("unreachable routes: %d stand already: `dmvpn teardown --release` lifts them, the next start stands those that are needed", unreachableLimit)
 	}
 	// Remembered first: what stands can always be released.
-	if err := appendLine(u.path, prefix.String()); err != nil {
+	if err := appendLine(u.path, p.String()); err != nil {
 		return fmt.Errorf("remember the unreachable routes: %w", err)
 	}
-	if err := u.host.InstallUnreachable(prefix); err != nil {
+	if err := p.host(u.host).InstallUnreachable(p.Prefix); err != nil {
 		return err
 	}
-	u.stood[prefix] = true
+	u.stood[p] = true
 	return nil
 }
 
 // Lift removes the routes that are in the way, says which, and keeps them from standing again
 // as long as this run lasts.
-func (u *Unreachable) Lift(inTheWay func(netip.Prefix) bool) (lifted []netip.Prefix, err error) {
+func (u *Unreachable) Lift(inTheWay func(Place) bool) (lifted []Place, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for prefix := range u.stood {
-		if !inTheWay(prefix) {
+	for p := range u.stood {
+		if !inTheWay(p) {
 			continue
 		}
-		if err := u.host.RemoveUnreachable(prefix); err != nil {
+		if err := p.host(u.host).RemoveUnreachable(p.Prefix); err != nil {
 			return lifted, err
 		}
-		delete(u.stood, prefix)
-		u.lifted[prefix] = true
-		lifted = append(lifted, prefix)
+		delete(u.stood, p)
+		u.lifted[p] = true
+		lifted = append(lifted, p)
 	}
 	if len(lifted) == 0 {
 		return nil, nil
@@ -112,9 +138,9 @@ func (u *Unreachable) Lift(inTheWay func(netip.Prefix) bool) (lifted []netip.Pre
 	return lifted, u.rewrite(slices.Collect(maps.Keys(u.stood)))
 }
 
-func (u *Unreachable) covered(prefix netip.Prefix) bool {
-	for bits := prefix.Bits(); bits >= 0; bits-- {
-		if wider, err := prefix.Addr().Prefix(bits); err == nil && u.stood[wider] {
+func (u *Unreachable) covered(p Place) bool {
+	for bits := p.Prefix.Bits(); bits >= 0; bits-- {
+		if wider, err := p.Prefix.Addr().Prefix(bits); err == nil && u.stood[Place{p.Table, wider}] {
 			return true
 		}
 	}
@@ -160,10 +186,10 @@ func Release(p Paths) error {
 		if err != nil {
 			return err
 		}
-		stood = slices.DeleteFunc(stood, func(q netip.Prefix) bool { return slices.Contains(theirs, q) })
+		stood = slices.DeleteFunc(stood, func(q Place) bool { return slices.Contains(theirs, q) })
 	}
-	for _, prefix := range stood {
-		if err := h.RemoveUnreachable(prefix); err != nil {
+	for _, p := range stood {
+		if err := p.host(h).RemoveUnreachable(p.Prefix); err != nil {
 			return fmt.Errorf("release: %w", err)
 		}
 	}
@@ -172,7 +198,7 @@ func Release(p Paths) error {
 
 // readUnreachable reads the file, but for a last line that a crash left unfinished: its
 // route was not stood yet.
-func readUnreachable(path string) (stood []netip.Prefix, err error) {
+func readUnreachable(path string) (stood []Place, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -182,11 +208,11 @@ func readUnreachable(path string) (stood []netip.Prefix, err error) {
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	for line := range bytes.Lines(text) {
-		prefix, err := netip.ParsePrefix(string(bytes.TrimSpace(line)))
+		p, err := parsePlace(string(bytes.TrimSpace(line)))
 		if err != nil {
-			return nil, fmt.Errorf("unreachable routes of before: %s: %w; `ip route show proto 54` lists them: remove those of ours, then the file", path, err)
+			return nil, fmt.Errorf("unreachable routes of before: %s: %w; `ip route show table all proto 54` lists them: remove those of ours, then the file", path, err)
 		}
-		stood = append(stood, prefix)
+		stood = append(stood, p)
 	}
 	return stood, nil
 }

@@ -22,6 +22,13 @@ func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
 	defer h.Close()
 	dir := t.TempDir()
 	one, two := PathsOf(dir, "one"), PathsOf(dir, "two")
+	place := func(s string) Place {
+		p, err := parsePlace(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
 	stand := func(p Paths, prefixes ...string) {
 		t.Helper()
 		u, err := OpenUnreachable(p, h)
@@ -29,14 +36,14 @@ func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range prefixes {
-			if err := u.Stand(netip.MustParsePrefix(s)); err != nil {
+			if err := u.Stand(place(s)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	standing := func(want ...string) {
 		t.Helper()
-		out := netnstest.Run(t, "ip route show type unreachable")
+		out := netnstest.Run(t, "ip route show table all type unreachable")
 		for _, p := range want {
 			if !strings.Contains(out, "unreachable "+p+" ") {
 				t.Errorf("%s is not there: %s", p, out)
@@ -64,22 +71,22 @@ func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Stand(netip.MustParsePrefix("128.0.0.0/1")); err != nil {
+	if err := u.Stand(place("128.0.0.0/1")); err != nil {
 		t.Fatal(err)
 	}
 	standing("10.0.0.0/24", "10.10.1.0/24", "128.0.0.0/1")
 	for range 2 { // what was lifted stays away, also after the next start
-		if _, err := u.Lift(func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr("192.0.2.1")) }); err != nil {
+		if _, err := u.Lift(func(p Place) bool { return p.Table == 0 && p.Prefix.Contains(netip.MustParseAddr("192.0.2.1")) }); err != nil {
 			t.Fatal(err)
 		}
 		standing("10.0.0.0/24", "10.10.1.0/24")
-		if err := u.Stand(netip.MustParsePrefix("128.0.0.0/1")); err != nil {
+		if err := u.Stand(place("128.0.0.0/1")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stand(one, "10.10.2.0/24")
+	stand(one, "10.10.2.0/24", "10.20.0.0/16 table 101")
 	stand(two, "10.10.2.0/24", "10.20.0.0/16")
-	standing("10.0.0.0/24", "10.10.1.0/24", "10.10.2.0/24", "10.20.0.0/16")
+	standing("10.0.0.0/24", "10.10.1.0/24", "10.10.2.0/24", "10.20.0.0/16", "10.20.0.0/16 table 101")
 	for range 2 {
 		if err := Release(one); err != nil {
 			t.Fatal(err)

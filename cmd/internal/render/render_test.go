@@ -34,12 +34,12 @@ var (
 	tunnels = []control.Tunnel{
 		{
 			Name: "dmvpn0", IfIndex: 7, Address: pfx("10.0.0.11/24"), NBMA: addr("198.51.100.11"), Key: &key,
-			Underlay: control.Underlay{Device: "eth0", Mark: 0x20, VRF: "wan"}, Protection: "none", MTU: 1400,
+			Underlay: control.Underlay{Device: "eth0", Mark: 0x20, VRF: "wan"}, VRF: "red", Table: 10, Protection: "none", MTU: 1400,
 			Shortcut: true, Carrier: true, Attach: "tcx", Peers: 2, Shortcuts: 1, NHS: 1, NHSUp: 1,
 			Queues: []control.Queue{{Sent: 1234, Received: 99}, {Sent: 5}}, Overflows: 7,
 		},
 		{
-			Name: "dmvpn1", IfIndex: 8, Address: pfx("10.1.0.1/16"), Underlay: control.Underlay{Device: "ppp0"},
+			Name: "dmvpn1", IfIndex: 8, Address: pfx("10.1.0.1/16"), Underlay: control.Underlay{Device: "ppp0"}, Table: 101,
 			Protection: "none", MTU: 1400, Redirect: true, Registered: 2, Peers: 2,
 			Problems: []string{"the underlay device ppp0 has no address: nothing is sent until it has one"},
 		},

@@ -48,7 +48,13 @@ func tunnelTitle(t control.Tunnel) string {
 	for _, p := range addressesOf(t) {
 		addresses = append(addresses, p.String())
 	}
-	return fmt.Sprintf("%s: %s, %s, %s", t.Name, role, strings.Join(addresses, " and "), carrier)
+	text := fmt.Sprintf("%s: %s, %s, %s", t.Name, role, strings.Join(addresses, " and "), carrier)
+	if t.VRF != "" {
+		text += ", in VRF " + t.VRF
+	} else if t.Table != 0 {
+		text += fmt.Sprintf(", routes in table %d", t.Table)
+	}
+	return text
 }
 
 // addressesOf are the tunnel's, one of each family.
