@@ -81,6 +81,7 @@ install: build
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn" README.md LICENSE packaging/*.toml
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs" docs/*.md docs/*.svg
 	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs/examples/routing" docs/examples/routing/*
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/doc/dmvpn/docs/examples/vrf" docs/examples/vrf/*
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	for unit in dmvpnd dmvpn-guard; do \
 	    sed 's|@sbindir@|$(PREFIX)/sbin|; s|@docdir@|$(PREFIX)/share/doc/dmvpn|' packaging/$$unit.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service" || exit; done

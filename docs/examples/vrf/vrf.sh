@@ -1,0 +1,16 @@
+#!/bin/sh
+# The VRFs of a router with one uplink, eth0, and two customers. GATEWAY is the uplink's.
+set -e
+modprobe vrf
+vrf() {
+    ip link add "$1" type vrf table "$2"
+    ip link set "$1" up
+    ip route add table "$2" unreachable default metric 4278198272
+}
+vrf wan 10
+vrf red 101
+vrf blue 102
+ip link set eth0 master wan
+ip link set lan master red
+ip link set lan-blue master blue
+ip route add table 10 default via "$GATEWAY"
