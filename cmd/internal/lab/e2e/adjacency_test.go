@@ -39,6 +39,15 @@ func aRestartKeepsTheAdjacencies(t *testing.T, m mode) {
 			return nil
 		})
 	}
+	for n := range f { // BGP may have been faster
+		until(t, c, 3*patience, func() error {
+			out := f.typed(t, n, "show ip ospf neighbor")
+			if want := map[bool]int{true: len(c.Spokes), false: 1}[n == 0]; strings.Count(out, "Full/") != want {
+				return fmt.Errorf("node %d: %d neighbours of OSPF are to be full: %s", n, want, out)
+			}
+			return nil
+		})
+	}
 	for _, node := range []string{"hub", "spoke1"} {
 		for _, end := range []struct {
 			how string
