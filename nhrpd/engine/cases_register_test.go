@@ -182,6 +182,43 @@ func TestCasesOfRegistration(t *testing.T) {
 			b.silent()
 			want(t, "stands", b.n.Bound[addr(s1Protocol)].NBMA, addr("198.51.100.99"))
 		}},
+		{"RG-14: a registration that its client's purge has overtaken does not bind; others' small ids do", func(t *testing.T) {
+			for _, x := range []struct {
+				name  string
+				id    uint32 // of the registration; the purge's is 3
+				after time.Duration
+				ours  bool
+				binds bool
+			}{
+				{"sent before", 2, time.Second, true, false},
+				{"sent before, and the ids went round", 0xffff_fff0, time.Second, true, false},
+				{"after a minute nothing is on its way any more", 2, 61 * time.Second, true, true},
+				{"the next one", 4, time.Second, true, true},
+				{"of one that has lost its state", 0x7000_0000, time.Second, true, true},
+				{"of another kind, begun anew", 1, time.Second, false, true},
+				{"of another kind, with the purge's id", 3, time.Second, false, true},
+			} {
+				b := hub(t)
+				register := func(id uint32) {
+					p := registration(s1Protocol, s1NBMA)
+					p.RequestID = id
+					if x.ours && p.SetPrivate(wire.Private{Probe: wire.ProbeRequester}) != nil {
+						t.Fatal("no extension of ours")
+					}
+					b.from(s1NBMA, p)
+				}
+				register(1)
+				want(t, x.name+": at first", b.n.Bound[addr(s1Protocol)].NBMA, addr(s1NBMA))
+				p := purgeOf(s1Protocol, s1NBMA, hubProtocol, s1Protocol+"/32")
+				p.RequestID = 3
+				b.from(s1NBMA, p)
+				want(t, x.name+": purged", b.n.Bound[addr(s1Protocol)].NBMA.IsValid(), false)
+				b.n.Start(b.n.Kill())
+				b.run(x.after)
+				register(x.id)
+				want(t, x.name, b.n.Bound[addr(s1Protocol)].NBMA.IsValid(), x.binds)
+			}
+		}},
 		{"CM-04: prefix lengths 0, 32 and 0xFF are the same host", func(t *testing.T) {
 			b := hub(t)
 			for _, length := range []uint8{0, 32, 0xFF} {

@@ -32,6 +32,7 @@ type exported struct {
 	Negatives []*negative
 	Requests  []*request
 	Told      []*told
+	Left      []*left `json:",omitempty"`
 	Purges    []*purge
 	Accepted  []*acceptance
 	Uses      []*use
@@ -88,6 +89,9 @@ func (m *Machine) Export() []byte {
 	}
 	for _, t := range m.told.All() {
 		e.Told = append(e.Told, t)
+	}
+	for _, l := range m.left.All() {
+		e.Left = append(e.Left, l)
 	}
 	for _, q := range m.purges.All() {
 		e.Purges = append(e.Purges, q)

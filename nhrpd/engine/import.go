@@ -69,7 +69,7 @@ func (m *Machine) SkipIDs() {
 // check refuses state that no machine has written.
 func (e *exported) check() error {
 	if slices.Contains(e.Servers, nil) || slices.Contains(e.Bindings, nil) || slices.Contains(e.Shortcuts, nil) ||
-		slices.Contains(e.Negatives, nil) || slices.Contains(e.Requests, nil) || slices.Contains(e.Told, nil) ||
+		slices.Contains(e.Negatives, nil) || slices.Contains(e.Requests, nil) || slices.Contains(e.Told, nil) || slices.Contains(e.Left, nil) ||
 		slices.Contains(e.Purges, nil) || slices.Contains(e.Accepted, nil) || slices.Contains(e.Uses, nil) || slices.Contains(e.Paths, nil) || slices.Contains(e.Rated, nil) {
 		return fmt.Errorf("nhrp: state: an empty entry")
 	}
@@ -151,6 +151,9 @@ func (m *Machine) importEntries(e *exported) {
 			a.Told++
 			m.accepted.Put(t.To.Key(), a, m.acceptedUntil(a))
 		}
+	}
+	for _, l := range e.Left {
+		m.left.Put(l.Protocol, l, l.Until)
 	}
 	for _, q := range e.Purges {
 		m.purges.Put(q.ID, q, q.Next)

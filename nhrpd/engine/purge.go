@@ -59,6 +59,9 @@ func (m *Machine) purgeBindings(in Packet, p *wire.Packet, c wire.CIE, prefix ne
 	for _, b := range slices.Clone(m.clients[p.SourceProtocol]) {
 		inside := b.Prefix.Bits() >= prefix.Bits() && prefix.Contains(b.Prefix.Addr())
 		if inside && b.To.Is(in.From) && names(c, b.To, b.Claimed) {
+			if b.host() {
+				m.leaves(b.Protocol, p.RequestID)
+			}
 			m.removeBinding(b, "purged by the client")
 		}
 	}

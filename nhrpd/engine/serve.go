@@ -37,7 +37,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	// An id a little below the last one is a delayed packet of the past: what
 	// came later stands.
 	old, known := m.bindings.Get(host(p.SourceProtocol))
-	if behind := oldID(p, old, known); behind && !old.To.Is(in.From) {
+	if behind := oldID(p, old, known); behind && !old.To.Is(in.From) || m.sentBefore(p) {
 		m.drop("old-registration")
 		return
 	}

@@ -140,6 +140,7 @@ type tables struct {
 	requests  *cache.Map[uint32, *request]
 	asked     map[netip.Addr]uint32 // the request for a destination
 	told      *cache.Map[netip.Addr, *told]
+	left      *cache.Map[netip.Addr, *left]
 	purges    *cache.Map[uint32, *purge]
 	accepted  *cache.Map[Endpoint, *acceptance] // by Key
 	uses      *cache.Map[Endpoint, *use]        // by Key
@@ -164,6 +165,7 @@ func newTables() tables {
 		requests:   cache.NewMap[uint32, *request](cmp.Compare[uint32]),
 		asked:      make(map[netip.Addr]uint32),
 		told:       cache.NewMap[netip.Addr, *told](netip.Addr.Compare),
+		left:       cache.NewMap[netip.Addr, *left](netip.Addr.Compare),
 		purges:     cache.NewMap[uint32, *purge](cmp.Compare[uint32]),
 		accepted:   cache.NewMap[Endpoint, *acceptance](compareEndpoints),
 		uses:       cache.NewMap[Endpoint, *use](compareEndpoints),
