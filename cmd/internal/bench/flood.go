@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"dmvpn/cmd/internal/lab"
@@ -47,14 +49,14 @@ type arena struct {
 }
 
 // floodTable measures what bogus packets cost, and what they leave of TCP's rate, in turns.
-func floodTable(rounds, cpu int, d time.Duration, t tools, v *verdicts) (err error) {
+func floodTable(rounds int, kinds string, cpu int, d time.Duration, t tools, v *verdicts) (err error) {
 	l, err := newLab()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	ctx := context.Background()
-	a, err := newArena(ctx, l, t)
+	a, err := newArena(ctx, l, kinds, t)
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,11 @@ func floodTable(rounds, cpu int, d time.Duration, t tools, v *verdicts) (err err
 	return a.report(before, after, v)
 }
 
-func newArena(ctx context.Context, l *lab.Lab, t tools) (*arena, error) {
+func newArena(ctx context.Context, l *lab.Lab, kinds string, t tools) (*arena, error) {
+	wanted := slices.DeleteFunc(floods(), func(f *flood) bool { return !f.among(kinds) })
+	if len(wanted) == 0 {
+		return nil, fmt.Errorf("no kind of bogus packets is named like one of %q", kinds)
+	}
 	c := newCourse(l, "flood")
 	if err := l.Err(); err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func newArena(ctx context.Context, l *lab.Lab, t tools) (*arena, error) {
 		return nil, err
 	}
 	a.device = wan.Attrs().Index
-	for _, f := range floods() {
+	for _, f := range wanted {
 		bogus := f.Bogus
 		a.kinds = append(a.kinds, f)
 		for n := range uint32(floodBurst) {
@@ -124,6 +130,11 @@ func floods() (all []*flood) {
 	raw.Name, raw.Reason = raw.Name+", raw ESP", ""
 	raw.Frame = func(genuine []byte, n uint32) []byte { return lab.WithoutUDP(lab.Bogi[0].Frame(genuine, n)) }
 	return append(all, &flood{Bogus: merged, merges: true}, &flood{Bogus: raw})
+}
+
+// among says whether the name has one of the words, between which are commas.
+func (f *flood) among(kinds string) bool {
+	return slices.ContainsFunc(strings.Split(kinds, ","), func(word string) bool { return strings.Contains(f.Name, word) })
 }
 
 func (a *arena) close() {

@@ -32,6 +32,7 @@ func main() {
 	sas := flag.Int("sas", 10000, "IKE SAs of which the memory is measured")
 	tunnels := flag.Int("tunnels", 5, "how often each encrypted tunnel has its turn; 0: none")
 	floods := flag.Int("floods", 5, "how often each kind of bogus packets has its turn; 0: none")
+	kinds := flag.String("kinds", "", "of the floods only those whose names contain one of these words, with commas between them; empty: all")
 	turn := flag.Duration("turn", 3*time.Second, "length of a turn of an encrypted tunnel")
 	var t tools
 	flag.StringVar(&t.dmvpnd, "dmvpnd", beside("dmvpnd"), "our daemon")
@@ -51,7 +52,7 @@ func main() {
 		err = tunnelTable(*tunnels, *turn, t, &v)
 	}
 	if err == nil && *floods > 0 && (*only == "" || *only == "floods") {
-		err = floodTable(*floods, *cpu, *turn, t, &v)
+		err = floodTable(*floods, *kinds, *cpu, *turn, t, &v)
 	}
 	if err == nil && *handshakes > 0 && (*only == "" || *only == "ike") {
 		err = ikeTable(*rounds, *handshakes, *sas)

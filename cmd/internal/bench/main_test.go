@@ -58,8 +58,22 @@ func TestEverySealIsProved(t *testing.T) {
 
 // TestEveryFloodIsProved floods in small.
 func TestEveryFloodIsProved(t *testing.T) {
-	if err := floodTable(1, runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}, new(verdicts)); err != nil {
+	if err := floodTable(1, "", runtime.NumCPU()-1, 200*time.Millisecond, tools{dmvpnd: ours(t)}, new(verdicts)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestKindsOfFloodsAreChosenByWords(t *testing.T) {
+	for kinds, want := range map[string]int{"": 7, "replayed": 1, "replayed,damaged": 2, "cut off": 2, "merged": 1, "none such": 0} {
+		got := 0
+		for _, f := range floods() {
+			if f.among(kinds) {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%q chooses %d kinds, want %d", kinds, got, want)
+		}
 	}
 }
 
