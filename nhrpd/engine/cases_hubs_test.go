@@ -104,6 +104,22 @@ func TestCasesOfSeveralHubs(t *testing.T) {
 			x.Run(2 * time.Second)
 			x.uses("after the fallback time", 1, 1)
 		}},
+		{"HU-03: who is asked by way of one that is not used again yet answers", func(t *testing.T) {
+			x := newClustered(t, func(c *engine.Config) { one(c); c.Fallback = time.Hour })
+			s2 := x.s1.Config
+			s2.Address, s2.Networks, s2.NHS = prefix(s2Protocol+"/24"), []netip.Prefix{prefix("10.10.2.0/24")}, s2.NHS[:1]
+			other := x.Add("S2", s2NBMA, s2)
+			x.away[1] = true
+			x.Run(4 * time.Minute) // until nothing that it knew of the first counts
+			x.away[1] = false
+			back := func() bool { return x.s1.Machine.Snapshot(x.Now).Servers[0].State == engine.Waiting }
+			want(t, "it answers", x.RunUntil(65*time.Second, back), true)
+			x.Run(65 * time.Second)
+			other.Input(engine.Miss{NextHop: addr(s1Protocol)})
+			x.Run(time.Second)
+			want(t, "by", x.s1.Fallback, addr("10.0.0.2"))
+			want(t, "S2 has S1 at", other.Bound[addr(s1Protocol)].NBMA, addr(s1NBMA))
+		}},
 		{"HU-03: one that fails within the fallback time begins it anew", func(t *testing.T) {
 			x := newClustered(t, one)
 			x.away[1] = true

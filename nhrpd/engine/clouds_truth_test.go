@@ -184,6 +184,18 @@ func (x *clouded) registered(hub, n *nhrptest.Node) bool {
 	return k != nil && fresh(k.own) && fresh(k.networks) && fresh(k.answer)
 }
 
+// alone says whether a hub below another is not registered with it, as far as the wire let it.
+func (x *clouded) alone(hub *nhrptest.Node) bool {
+	for _, c := range hub.Config.NHS {
+		above := slices.IndexFunc(x.hubs, func(h *nhrptest.Node) bool { return h.NBMA.String() == c.NBMA })
+		k := x.known[between{x.hubs[above], hub}]
+		if k == nil || x.Now.Sub(k.own) >= x.holding-wireSlack || x.Now.Sub(k.answer) >= x.holding-wireSlack {
+			return true
+		}
+	}
+	return false
+}
+
 // half says whether a living hub has a spoke that does not know it yet, or not its networks.
 func (x *clouded) half(hub, n *nhrptest.Node) bool {
 	k := x.known[between{hub, n}]
@@ -200,7 +212,7 @@ func (x *clouded) excused(f flow) bool {
 	if x.firm[f] {
 		return false
 	}
-	if slices.ContainsFunc(x.hubs, in) {
+	if slices.ContainsFunc(x.hubs, in) || slices.ContainsFunc(x.hubs, x.alone) {
 		return true
 	}
 	for _, n := range []*nhrptest.Node{f.a, f.b} {

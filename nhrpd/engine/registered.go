@@ -77,6 +77,7 @@ func (m *Machine) ownRegistered(s *server, r *registration, in Packet, p *wire.P
 		// It is asked a few times whether it still answers.
 		r.Next = min(r.Next, s.Returns, m.now+max(m.cfg.Fallback/4, firstPause))
 		// Others may use it before we do: it has our networks, and what it sends us is accepted.
+		s.Bound = in.From
 		m.admit(in.From, protocol, r.Until, false, "it has us registered")
 		m.registerNetworks(s, false)
 		return

@@ -134,10 +134,11 @@ func (m *Machine) hopEndpoint(hop netip.Addr) (Endpoint, bool) {
 	return Endpoint{}, false
 }
 
-// fromServer says that an endpoint is one of our next hop servers.
+// fromServer says that an endpoint is one of our next hop servers. One that has us registered
+// counts although we do not use it, or not yet again: others may reach us by it.
 func (m *Machine) fromServer(e Endpoint) bool {
 	for _, s := range m.servers {
-		if s.Up && s.Bound.Is(e) {
+		if (s.Up || m.now < s.own().Until) && s.Bound.Is(e) {
 			return true
 		}
 	}
