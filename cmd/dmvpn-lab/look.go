@@ -58,18 +58,12 @@ func (s *story) seen(ctx context.Context, f *sniff) error {
 // passing counts what is as long as the packets of a stream on a node's underlay in a
 // second.
 func (s *story) passing(ctx context.Context, node *lab.Node, size int) (int, error) {
-	c, err := node.Capture(cloud.Underlay, func(f lab.Frame) bool { return len(f.Data) > size && isESP(f.Data) })
+	c, err := node.Capture(cloud.Underlay, func(f lab.Frame) bool { return len(f.Data) > size && lab.IsESPInUDP(f.Data) })
 	if err != nil {
 		return 0, err
 	}
 	time.Sleep(time.Second)
 	return len(c.Close()), ctx.Err()
-}
-
-// isESP says whether a frame is ESP in UDP: IKE has four octets of zero there.
-func isESP(frame []byte) bool {
-	const protocol, payload = 14 + 9, 14 + 20 + 8
-	return frame[protocol] == 17 && string(frame[payload:payload+4]) != "\x00\x00\x00\x00"
 }
 
 // counts are a node's NHRP counters.

@@ -66,11 +66,10 @@ func WithoutUDP(frame []byte) []byte {
 	return b
 }
 
-// IsESP says whether a frame is one datagram with ESP in UDP, sent to an address.
+// IsESP says whether a frame is one datagram of IPv4 with ESP in UDP, sent to an address.
 func IsESP(frame []byte, to netip.Addr) bool {
-	return len(frame) > atESP+8 && binary.BigEndian.Uint16(frame[12:]) == 0x0800 && frame[atIP] == 0x45 && frame[atIP+9] == 17 &&
-		to == netip.AddrFrom4([4]byte(frame[atIP+16:atUDP])) && binary.BigEndian.Uint32(frame[atESP:]) != 0 &&
-		int(binary.BigEndian.Uint16(frame[atUDP+4:])) == len(frame)-atUDP
+	return IsESPInUDP(frame) && len(frame) > atESP+8 && binary.BigEndian.Uint16(frame[12:]) == 0x0800 &&
+		to == netip.AddrFrom4([4]byte(frame[atIP+16:atUDP])) && int(binary.BigEndian.Uint16(frame[atUDP+4:])) == len(frame)-atUDP
 }
 
 // resend gives a copy with the lengths of what there is, and without a UDP checksum.
@@ -87,12 +86,5 @@ func resend(frame []byte) []byte {
 func head(b []byte) {
 	binary.BigEndian.PutUint16(b[atIP+2:], uint16(len(b)-atIP))
 	clear(b[atIP+10 : atIP+12])
-	sum := uint32(0)
-	for at := atIP; at < atUDP; at += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[at:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(b[atIP+10:], ^uint16(sum))
+	binary.BigEndian.PutUint16(b[atIP+10:], ^Sum(b[atIP:atUDP], 0))
 }

@@ -139,6 +139,7 @@ func TestKernelRoutesAreRedistributedAndOursAreNot(t *testing.T) {
 	f := frr(t, c, "frr-ibgp-hub.conf", "frr-ibgp-spoke.conf", "bgpd")
 	check(t, f[1].Load(t.Context(), example(t, "frr-redistribute-kernel.conf", 1)))
 	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
+	learns(t, c, "spoke2", cloud.Network(1), cloud.HubTunnel())
 	ping(t, c.Hosts[0], 2)
 	short(t, c, 1, 2)
 	_, err := c.Spokes[0].Run(t.Context(), "ip", "route", "add", "10.10.77.0/24", "via", cloud.Host(1).String())

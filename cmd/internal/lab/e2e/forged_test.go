@@ -47,31 +47,9 @@ func (f forged) packets(id uint16, fragment int) (all [][]byte) {
 		if at+len(part) < len(gre) {
 			flags |= more
 		}
-		all = append(all, ipv4(f.from, f.to, 47, id, flags, f.options, part))
+		all = append(all, lab.IPv4{From: f.from, To: f.to, Protocol: 47, ID: id, Fragment: flags, Options: f.options}.Packet(part))
 	}
 	return all
-}
-
-// ipv4 makes a packet; a raw socket fills in length and checksum of an outer one.
-func ipv4(from, to netip.Addr, protocol byte, id, flags uint16, options, payload []byte) []byte {
-	h := make([]byte, 20, 20+len(options)+len(payload))
-	h[0] = 0x40 | byte(5+len(options)/4)
-	binary.BigEndian.PutUint16(h[2:], uint16(20+len(options)+len(payload)))
-	binary.BigEndian.PutUint16(h[4:], id)
-	binary.BigEndian.PutUint16(h[6:], flags)
-	h[8], h[9] = 64, protocol
-	copy(h[12:], from.AsSlice())
-	copy(h[16:], to.AsSlice())
-	h = append(h, options...)
-	var sum uint32
-	for i := 0; i < len(h); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(h[i:]))
-	}
-	for sum > 0xFFFF {
-		sum = sum>>16 + sum&0xFFFF
-	}
-	binary.BigEndian.PutUint16(h[10:], ^uint16(sum))
-	return append(h, payload...)
 }
 
 // datagram is UDP with the marker, without a checksum.
@@ -81,7 +59,7 @@ func datagram(from, to netip.Addr) []byte {
 	binary.BigEndian.PutUint16(h, 4444)
 	binary.BigEndian.PutUint16(h[2:], 4000)
 	binary.BigEndian.PutUint16(h[4:], uint16(8+len(payload)))
-	return ipv4(from, to, 17, 7, 0, nil, append(h, payload...))
+	return lab.IPv4{From: from, To: to, Protocol: 17, ID: 7}.Packet(append(h, payload...))
 }
 
 // TestGREInClearFromOutsideIsDropped, whatever it looks like, at hub and spoke, and counted;

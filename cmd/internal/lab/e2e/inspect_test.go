@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -76,11 +77,7 @@ func stranger(t *testing.T, c *cloud.Cloud) {
 	t.Helper()
 	const keyPresent, ipv4 = 0x20, 0x0800
 	gre := binary.BigEndian.AppendUint32([]byte{keyPresent, 0, ipv4 >> 8, ipv4 & 0xff}, 42)
-	inner := []byte{
-		0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, // UDP, no checksum
-		10, 10, 9, 9, 10, 10, 0, 10,
-		0, 9, 0, 9, 0, 8, 0, 0,
-	}
+	inner := lab.IPv4{From: addr([4]byte{10, 10, 9, 9}), To: cloud.Host(0), Protocol: 17}.Packet([]byte{0, 9, 0, 9, 0, 8, 0, 0}) // UDP, no checksum
 	check(t, c.Internet.Do(func() error {
 		s, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE)
 		if err != nil {

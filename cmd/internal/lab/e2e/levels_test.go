@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -54,17 +53,7 @@ func TestRegionsReachEachOtherDirectly(t *testing.T) {
 		check(t, err)
 		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.Network(2)) })
 		until(t, c, patience, func() error { return inState(c, t, "spoke1", cloud.Network(2), control.ShortcutInUse, "") })
-		directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
-		until(t, c, patience, func() error {
-			path, err := c.Hosts[0].Trace(ctx, cloud.Host(2))
-			if err == nil && len(path) != len(directly) {
-				err = fmt.Errorf("%d hops", len(path))
-			}
-			return err
-		})
-		if hops := by(t, c.Hosts[0], cloud.Host(2)); !slices.Equal(hops, directly) {
-			t.Errorf("path %v, expected %v", hops, directly)
-		}
+		leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
 		check(t, stream.Run(ctx, time.Second))
 		spotless(t, "while the way changed", stream.Stop())
 		for _, hub := range []string{"hub", "hub2", "hub3"} {

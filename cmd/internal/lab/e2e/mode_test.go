@@ -24,6 +24,13 @@ func (m mode) String() string {
 func modes(t *testing.T, test func(t *testing.T, m mode)) {
 	t.Helper()
 	t.Parallel()
+	modesAlone(t, test)
+}
+
+// modesAlone does so while no other test runs: how long something takes is what it is about, and
+// those that come and go hold up the kernel's changes of routes.
+func modesAlone(t *testing.T, test func(t *testing.T, m mode)) {
+	t.Helper()
 	for _, m := range []mode{{}, {encrypted: true}} {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()

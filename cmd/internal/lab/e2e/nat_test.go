@@ -101,9 +101,7 @@ func TestWithoutADirectWayTheHubStays(t *testing.T) {
 			until(t, c, patience, func() error { return byHub(c, t, 1, 2, x.silent[0]) })
 			until(t, c, patience, func() error { return byHub(c, t, 2, 1, x.silent[1]) })
 			check(t, there.Run(t.Context(), time.Second))
-			if path := by(t, c.Hosts[0], cloud.Host(2)); len(path) != 4 {
-				t.Errorf("the path is %v", path)
-			}
+			until(t, c, patience, func() error { return hops(t, c, 1, 2, byTheHub) })
 			spotless(t, "by the hub", there.Stop())
 			spotless(t, "by the hub, back", back.Stop())
 		})

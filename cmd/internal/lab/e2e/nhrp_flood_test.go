@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 	"dmvpn/cmd/internal/lab/member"
 	"dmvpn/nhrpd/wire"
@@ -257,14 +258,6 @@ func octets(t *testing.T, p *wire.Packet) []byte {
 func fromNowhere(t *testing.T, n int) []byte {
 	from := netip.AddrFrom4([4]byte{198, 19, byte(n >> 8), byte(n)})
 	nhrp := octets(t, asking(n, 1, from, cloud.Host(2)))
-	const header, gre = 20, 8
-	b := make([]byte, header+gre, header+gre+len(nhrp))
-	b[0], b[8], b[9] = 0x45, 64, 47
-	binary.BigEndian.PutUint16(b[2:], uint16(cap(b)))
-	copy(b[12:], from.AsSlice())
-	copy(b[16:], cloud.HubNBMA().AsSlice())
-	binary.BigEndian.PutUint16(b[header:], 0x2000) // with a key
-	binary.BigEndian.PutUint16(b[header+2:], 0x2001)
-	binary.BigEndian.PutUint32(b[header+4:], 42)
-	return append(b, nhrp...)
+	gre := binary.BigEndian.AppendUint32([]byte{0x20, 0, 0x20, 0x01}, 42) // with a key
+	return lab.IPv4{From: from, To: cloud.HubNBMA(), Protocol: 47}.Packet(append(gre, nhrp...))
 }

@@ -59,7 +59,7 @@ func survived(t *testing.T, r, whole lab.Report) {
 //	host1 → spoke1 ══ ✂ ══ spoke2 → host2
 //	           ╚═══ hub ═══╝
 func TestADeadPathIsLeft(t *testing.T) {
-	modes(t, func(t *testing.T, m mode) {
+	modesAlone(t, func(t *testing.T, m mode) {
 		var cut atomic.Bool
 		c := m.build(t, cloud.Options{Spokes: 2, Wire: func(node string, w *lab.Wire) {
 			if node == "spoke1" {
@@ -100,7 +100,7 @@ func TestADeadPathIsLeft(t *testing.T) {
 //	host1 → spoke1 ══ ✂ hub ═══ spoke2 → host2
 //	           ╚═══ spoke3 ═══╝
 func TestADeadHubIsLeft(t *testing.T) {
-	modes(t, func(t *testing.T, m mode) {
+	modesAlone(t, func(t *testing.T, m mode) {
 		no, yes := false, true
 		var cut atomic.Bool
 		c := m.build(t, cloud.Options{Spokes: 3, Wire: func(node string, w *lab.Wire) {

@@ -3,12 +3,10 @@
 package e2e
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,14 +51,7 @@ func watched(t *testing.T, outside *cloud.Outside) {
 // isESP says whether a frame is ESP in UDP with a packet in it.
 func isESP(f lab.Frame) bool {
 	const least = 14 + 40 + 8 + 8 + 180
-	if len(f.Data) < least {
-		return false
-	}
-	protocol := f.Data[14+9]
-	if outerHeader(f) == 40 {
-		protocol = f.Data[14+6]
-	}
-	return protocol == 17 && binary.BigEndian.Uint32(f.Data[14+outerHeader(f)+8:]) != 0
+	return len(f.Data) >= least && lab.IsESPInUDP(f.Data)
 }
 
 // TestTheWayGetsShorterEncrypted: phase 3 under IPsec. The stream that runs meanwhile
@@ -68,20 +59,9 @@ func isESP(f lab.Frame) bool {
 func TestTheWayGetsShorterEncrypted(t *testing.T) {
 	t.Parallel()
 	c := guarded(t, cloud.Options{Spokes: 3})
-	ctx := t.Context()
 	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
 	check(t, err)
-	directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
-	until(t, c, patience, func() error {
-		path, err := c.Hosts[0].Trace(ctx, cloud.Host(2))
-		if err == nil && len(path) != len(directly) {
-			err = fmt.Errorf("%d hops", len(path))
-		}
-		return err
-	})
-	if hops := by(t, c.Hosts[0], cloud.Host(2)); !slices.Equal(hops, directly) {
-		t.Errorf("path %v, expected %v", hops, directly)
-	}
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
 	atHub, err := c.Hub.Capture(cloud.Underlay, isESP)
 	check(t, err)
 	time.Sleep(500 * time.Millisecond)

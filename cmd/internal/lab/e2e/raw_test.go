@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -14,21 +12,8 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
-// isRawESP says whether a frame is ESP without UDP.
-func isRawESP(f lab.Frame) bool {
-	if outerHeader(f) == 40 {
-		return len(f.Data) >= 14+40+8 && f.Data[14+6] == 50
-	}
-	return len(f.Data) >= 14+20+8 && binary.BigEndian.Uint16(f.Data[12:]) == 0x0800 && f.Data[14+9] == 50
-}
-
-// isESPInUDP says whether a frame is ESP in UDP, which a keepalive is not.
-func isESPInUDP(f lab.Frame) bool {
-	const ip, udp = 14, 14 + 20
-	return len(f.Data) >= udp+8+8 && f.Data[ip+9] == 17 &&
-		(binary.BigEndian.Uint16(f.Data[udp:]) == 4500 || binary.BigEndian.Uint16(f.Data[udp+2:]) == 4500) &&
-		binary.BigEndian.Uint32(f.Data[udp+8:]) != 0
-}
+func isRawESP(f lab.Frame) bool   { return lab.IsRawESP(f.Data) }
+func isESPInUDP(f lab.Frame) bool { return lab.IsESPInUDP(f.Data) }
 
 // without fails the test if such frames cross an underlay wire before it ends.
 func without(t *testing.T, c *cloud.Cloud, what string, is func(lab.Frame) bool) {
@@ -90,14 +75,7 @@ func TestESPByItself(t *testing.T) {
 			talk, err := net.HubHost.Talk(net.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001))
 			check(t, err)
 			until(t, net, patience, func() error { return net.Direct(ctx, "spoke1", cloud.Network(2)) })
-			directly := []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
-			until(t, net, patience, func() error {
-				path, err := net.Hosts[0].Trace(ctx, cloud.Host(2))
-				if err == nil && len(path) != len(directly) {
-					err = fmt.Errorf("%d hops", len(path))
-				}
-				return err
-			})
+			leads(t, net, net.Hosts[0], cloud.Host(2), directly()...)
 			atSpoke, err := net.Spokes[1].Capture(cloud.Underlay, c.is)
 			check(t, err)
 			time.Sleep(500 * time.Millisecond)

@@ -249,11 +249,11 @@ func checkFrame(frame []byte) (tcp bool, fault string) {
 	if len(frame) > most {
 		return false, fmt.Sprintf("frame of %d octets", len(frame))
 	}
-	if sum(outer[:ipv4], 0) != 0xffff {
+	if lab.Sum(outer[:ipv4], 0) != 0xffff {
 		return false, "outer IP checksum"
 	}
 	size, header := int(binary.BigEndian.Uint16(inner[2:])), int(inner[0]&15)*4
-	if inner[0]>>4 != 4 || size > len(inner) || header > size || sum(inner[:header], 0) != 0xffff {
+	if inner[0]>>4 != 4 || size > len(inner) || header > size || lab.Sum(inner[:header], 0) != 0xffff {
 		return false, "inner IP header"
 	}
 	protocol, body := inner[9], inner[header:size]
@@ -264,23 +264,8 @@ func checkFrame(frame []byte) (tcp bool, fault string) {
 	for i := 12; i < 20; i += 2 {
 		pseudo += uint32(binary.BigEndian.Uint16(inner[i:]))
 	}
-	if sum(body, pseudo) != 0xffff {
+	if lab.Sum(body, pseudo) != 0xffff {
 		return true, "TCP checksum"
 	}
 	return true, ""
-}
-
-// sum is the Internet checksum's sum (RFC 1071), 0xffff over what is right.
-func sum(b []byte, start uint32) uint16 {
-	total := start
-	for ; len(b) > 1; b = b[2:] {
-		total += uint32(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		total += uint32(b[0]) << 8
-	}
-	for total > 0xffff {
-		total = total>>16 + total&0xffff
-	}
-	return uint16(total)
 }

@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,19 +56,14 @@ func theDefaultRouteThroughTheTunnel(t *testing.T, m mode) {
 	if _, err := c.Hosts[0].Ping(outside, 0, patience); err != nil {
 		t.Fatal(err)
 	}
-	want := []netip.Addr{cloud.Gateway(1), cloud.HubTunnel(), outside}
-	if hops := by(t, c.Hosts[0], outside); !slices.Equal(hops, want) {
-		t.Errorf("path %v, expected %v", hops, want)
-	}
+	leads(t, c, c.Hosts[0], outside, cloud.Gateway(1), cloud.HubTunnel(), outside)
 	tunnel, err := c.Tunnel(ctx, "spoke1", cloud.Device)
 	check(t, err)
 	if len(tunnel.Problems) > 0 {
 		t.Errorf("problems %q", tunnel.Problems)
 	}
 	shortcut(t, c, 1, 2)
-	if hops := by(t, c.Hosts[0], cloud.Host(2)); len(hops) != 3 {
-		t.Errorf("path %v, expected the direct one", hops)
-	}
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
 }
 
 // TestRoutingRecursionIsReported: the only way to the hub becomes the tunnel
