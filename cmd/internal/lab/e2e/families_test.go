@@ -92,12 +92,7 @@ func theStory(t *testing.T, m mode, f families) {
 			until(t, c, patience, func() error { return linkLocals(c) })
 		}
 	}
-	atHub, err := c.Hub.Capture(cloud.Underlay, m.isData)
-	check(t, err)
-	time.Sleep(500 * time.Millisecond)
-	if n := len(atHub.Close()); n > 0 {
-		t.Errorf("%d packets went by the hub though there is a shortcut", n)
-	}
+	notByTheHub(t, c, m.isData)
 	shown(t, c, f)
 	for version, s := range streams {
 		spotless(t, fmt.Sprintf("IPv%d while the way changed", version), s.Stop())

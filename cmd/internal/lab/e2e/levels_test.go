@@ -64,6 +64,15 @@ func TestRegionsReachEachOtherDirectly(t *testing.T) {
 	})
 }
 
+// knowsAll waits until a hub has the routes of all spokes: it answers a registration before, and what
+// it has no route to follows its default route, unless a guard is configured.
+func knowsAll(t *testing.T, c *cloud.Cloud, hub int) {
+	t.Helper()
+	for n := range c.Spokes {
+		until(t, c, patience, func() error { return c.Routed(cloud.HubName(hub), cloud.Network(n+1)) })
+	}
+}
+
 // TestOneConnectionOfACluster: the second hub waits, takes over when the first one dies, and gives back
 // after the fallback time.
 //
@@ -91,6 +100,7 @@ func TestOneConnectionOfACluster(t *testing.T) {
 				until(t, c, 2*time.Minute, func() error { return serversOf(t, c, s.Name, states...) })
 				until(t, c, patience, func() error { return routedBy(c, s.Name, hub) })
 			}
+			knowsAll(t, c, hub)
 		}
 		all(1, control.NHSUp, control.NHSWaiting)
 		reach := func() error {
@@ -104,6 +114,7 @@ func TestOneConnectionOfACluster(t *testing.T) {
 		for _, s := range c.Spokes {
 			until(t, c, patience, func() error { return routedBy(c, s.Name, 2) })
 		}
+		knowsAll(t, c, 2)
 		until(t, c, patience, reach)
 		check(t, c.Start("hub"))
 		check(t, c.Ready(ctx, "hub"))
