@@ -177,6 +177,9 @@ func (t *tunnel) underlayIs(kind kernel.EventKind, now kernel.Underlay) {
 	} else {
 		t.problem("ike", "")
 	}
+	if t.secure != nil {
+		t.secure.askAgain()
+	}
 	switch {
 	case now.Index == 0:
 		t.problem("address", fmt.Sprintf("the underlay device %s is gone: nothing is sent until it is back", now.Device))

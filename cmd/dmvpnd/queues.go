@@ -71,15 +71,9 @@ func (t *tunnel) openQueues() error {
 		spread = q.want
 	}
 	t.steer(spread)
-	taken := !carrier(t.config.Name) // one more queue gives it back
 	for len(q.device.Queues) < q.want {
 		if _, err := q.device.OpenQueue(); err != nil {
 			return err
-		}
-		if taken && q.held > 0 {
-			if err := q.device.SetCarrier(false); err != nil {
-				return err
-			}
 		}
 	}
 	for _, f := range q.device.Queues {

@@ -39,6 +39,18 @@ func (s *secure) ask(e *end) {
 	}
 }
 
+// askAgain asks for those whom there was no address of ours to ask from. Who was asked for stays so
+// while an address is away: it may be back in a moment.
+func (s *secure) askAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := range s.all {
+		if e.asked == nil {
+			s.ask(e)
+		}
+	}
+}
+
 // sameWish says whether two wishes are one to IKE; our address it follows by itself.
 func sameWish(a, b ikev2.Want) bool {
 	return a.Host == b.Host && a.Port == b.Port && a.Identity == b.Identity

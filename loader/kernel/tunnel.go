@@ -204,7 +204,7 @@ func (d *Device) SetCarrier(up bool) error {
 }
 
 // OpenQueue opens one more queue. Where packets wait is the kernel's choice, by flow, unless it
-// was told (loader.Plane.Steer). The device has its carrier then. It must run in the namespace of the device.
+// was told (loader.Plane.Steer). The carrier stays as it is. It must run in the namespace of the device.
 func (d *Device) OpenQueue() (*os.File, error) {
 	q, err := openQueue(d.Name)
 	if err != nil {

@@ -202,6 +202,17 @@ func TestTheCarrierIsTakenAndGivenBack(t *testing.T) {
 	has("given back", true)
 	set(d, true)
 	has("given twice", true)
+	for _, up := range []bool{true, false} {
+		set(d, up)
+		if _, err := d.OpenQueue(); err != nil {
+			t.Fatal(err)
+		}
+		has("with one more queue", up)
+		if err := d.CloseQueue(); err != nil {
+			t.Fatal(err)
+		}
+		has("with one less", up)
+	}
 }
 
 func dup(f *os.File) (*os.File, error) {

@@ -11,11 +11,13 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
-// TestTheCarrierFollowsTheHub: spoke1 has if-state = "nhrp", spoke2 has not.
+// TestTheCarrierFollowsTheHub: spoke1 has if-state = "nhrp", spoke2 has not. Restarts of spoke1 change how
+// many queues its device has.
 func TestTheCarrierFollowsTheHub(t *testing.T) { modes(t, theCarrierFollowsTheHub) }
 
 func theCarrierFollowsTheHub(t *testing.T, m mode) {
 	c := m.build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		s.Queues = 2
 		u := &s.Tunnels[0]
 		u.Keys = []string{`probe-idle = "1s"`}
 		if node == "spoke1" {
@@ -68,6 +70,7 @@ func theCarrierFollowsTheHub(t *testing.T, m mode) {
 
 	// A restart, by a crash, is none of its business.
 	check(t, c.Kill(ctx, "spoke1"))
+	c.Settings("spoke1").Queues = 3
 	check(t, c.Start("spoke1"))
 	check(t, c.Ready(ctx, "spoke1"))
 	until(t, c, patience, func() error { return c.Registered(ctx, "spoke1") })
@@ -82,6 +85,7 @@ func theCarrierFollowsTheHub(t *testing.T, m mode) {
 
 	// Without a hub it stays away, across restarts.
 	check(t, c.Stop(ctx, "spoke1"))
+	c.Settings("spoke1").Queues = 4
 	check(t, has("spoke1", false))
 	check(t, c.Start("spoke1"))
 	check(t, c.Ready(ctx, "spoke1"))
