@@ -73,6 +73,36 @@ func twoFamiliesOfOneHub(t *testing.T, m mode) {
 	}
 }
 
+// TestAFamilyThatComesLater: spoke1 has no IPv6 when its daemon starts, by which it is to find the
+// hub and spoke2. With the address it does, without a restart.
+func TestAFamilyThatComesLater(t *testing.T) { modes(t, aFamilyThatComesLater) }
+
+func aFamilyThatComesLater(t *testing.T, m mode) {
+	c := m.build(t, cloud.Options{Spokes: 2, Over: func(node string) []int {
+		return map[string][]int{"hub": {4, 6}, "spoke1": {6, 4}, "spoke2": {6}}[node]
+	}, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].Addresses = []string{cloud.NBMAOf(4, 1).String(), cloud.NBMAOf(6, 1).String()}
+		}
+	}})
+	ctx, late := t.Context(), cloud.NBMAOf(6, 1)
+	check(t, c.Spokes[0].DeleteAddress(cloud.Underlay, late.String()+"/64"))
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.Registered(ctx, "spoke2") })
+	if c.Registered(ctx, "spoke1") == nil {
+		t.Fatal("spoke1 is registered without an address of the hub's family")
+	}
+	check(t, c.Spokes[0].AddAddress(cloud.Underlay, late.String()+"/64"))
+	check(t, c.Spokes[0].AddRoute(cloud.InternetOf(late).String(), "::/0"))
+	until(t, c, 5*patience, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error {
+		if err := pinged(c.Hosts[0], 4, 2); err != nil {
+			return err
+		}
+		return hops(t, c, 1, 2, shortWay)
+	})
+}
+
 // TestESPByItselfOverIPv6: phase 3 with raw ESP, in either mode.
 func TestESPByItselfOverIPv6(t *testing.T) {
 	t.Parallel()
@@ -122,7 +152,8 @@ func TestGREInClearOverIPv6(t *testing.T) {
 		t.Run(fmt.Sprintf("protected %t", protected), func(t *testing.T) {
 			t.Parallel()
 			c := up(t, cloud.Options{Spokes: 1, Over: overIPv6, Protected: protected})
-			inner := lab.IPv4{From: cloud.Host(1), To: cloud.Host(0), Protocol: 17}.Packet([]byte{0, 9, 17, 92, 0, 8, 0, 0})
+			inner := []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 10, 1, 10, 10, 10, 0, 10, 0, 9, 17, 92, 0, 8, 0, 0}
+			inner = slices.Concat(inner[:10], checksum(inner), inner[12:])
 			gre := slices.Concat([]byte{0x20, 0, 8, 0, 0, 0, 0, 42}, inner)
 			const fragment, options = 44, 60
 			part := func(offset int, more byte, b []byte) []byte {
@@ -167,6 +198,15 @@ func TestGREInClearOverIPv6(t *testing.T) {
 func packet6(_ *cloud.Cloud, next byte, body []byte) []byte {
 	b := []byte{0x60, 0, 0, 0, byte(len(body) >> 8), byte(len(body)), next, 64}
 	return slices.Concat(b, cloud.NBMAOf(6, 1).AsSlice(), cloud.NBMAOf(6, 0).AsSlice(), body)
+}
+
+// checksum is that of an IPv4 header of 20 octets whose field is 0.
+func checksum(b []byte) []byte {
+	sum := uint32(0)
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	return binary.BigEndian.AppendUint16(nil, ^uint16(sum>>16+sum))
 }
 
 // dropsAtHub is the hub's count of a reason.
