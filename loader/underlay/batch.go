@@ -28,6 +28,7 @@ type Batch struct {
 
 	conn     *datagrams
 	receive  func(fd uintptr) bool // a method value, made once
+	take     func() bool
 	messages []mmsghdr
 	vectors  []unix.Iovec
 	names    []name
@@ -78,24 +79,47 @@ func NewBatch(n int) *Batch {
 // dropped; all are counted. It allocates nothing. An error ends the socket;
 // after Close it wraps os.ErrClosed. But after os.ErrDeadlineExceeded it may be
 // called again.
-func (d *datagrams) ReadBatch(b *Batch) error {
-	b.Datagrams, b.Hints, b.conn = b.Datagrams[:0], b.Hints[:0], d
-	for len(b.Datagrams)+len(b.Hints) == 0 {
-		b.read, b.err = 0, nil
-		err := pollerError(d.descriptor.Read(b.receive))
-		if err == nil {
-			err = b.err
-		}
-		if err != nil {
-			return fmt.Errorf("underlay: read %s socket on %s: %w", d.name, d.local, err)
-		}
-		b.split()
+func (d *datagrams) ReadBatch(b *Batch) error { return d.ReadBatches(b, once) }
+
+func once() bool { return false }
+
+// ReadBatches does what ReadBatch does again and again, and calls take for each batch,
+// until that gives false. It is what to read with: it knows when the socket is empty without
+// asking the kernel once more.
+func (d *datagrams) ReadBatches(b *Batch, take func() bool) error {
+	b.empty()
+	b.conn, b.take, b.err = d, take, nil
+	err := pollerError(d.descriptor.Read(b.receive))
+	if err == nil {
+		err = b.err
+	}
+	if err != nil {
+		return fmt.Errorf("underlay: read %s socket on %s: %w", d.name, d.local, err)
 	}
 	return nil
 }
 
-// receiveFrom is what the runtime's poller calls; false waits.
+// empty forgets what was in the batch.
+func (b *Batch) empty() { b.Datagrams, b.Hints, b.read = b.Datagrams[:0], b.Hints[:0], 0 }
+
+// receiveFrom is what the runtime's poller calls; false waits. What comes between a look at
+// the socket and the wait is not missed: the poller keeps it in mind until it is called anew.
 func (b *Batch) receiveFrom(fd uintptr) bool {
+	for {
+		more := b.fill(fd)
+		b.split()
+		if len(b.Datagrams)+len(b.Hints) > 0 && !b.take() || b.err != nil {
+			return true
+		}
+		b.empty()
+		if !more && !b.conn.queued.Load() {
+			return false
+		}
+	}
+}
+
+// fill reads what the batch has room for; more says that there may be more.
+func (b *Batch) fill(fd uintptr) (more bool) {
 	if b.conn.queued.Swap(false) {
 		b.drain(fd)
 	}
@@ -111,11 +135,11 @@ func (b *Batch) receiveFrom(fd uintptr) bool {
 		switch errno {
 		case 0:
 			b.read = int(n)
-			return true
+			return b.read == len(b.messages)
 		case unix.EINTR:
 		case unix.EAGAIN:
 			b.drain(fd)
-			return len(b.Hints) > 0
+			return false
 		default:
 			// An ICMP message about something that was sent: that is in the queue.
 			b.drain(fd)

@@ -176,7 +176,7 @@ func (p *pair) close() (err error) {
 
 // conn is what is read.
 type conn interface {
-	ReadBatch(*underlay.Batch) error
+	ReadBatches(b *underlay.Batch, take func() bool) error
 	Local() netip.AddrPort
 }
 
@@ -188,17 +188,15 @@ func (s *sockets) read(c conn, n, worker int) {
 	if s.esp != nil {
 		packets = s.esp(worker)
 	}
-	for {
-		if err := c.ReadBatch(b); err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				s.failed(fmt.Errorf("ike: socket on %s: %w", c.Local(), err))
-			}
-			return
-		}
+	take := func() bool {
 		s.distribute(b.Datagrams, packets)
 		for _, h := range b.Hints {
 			s.take(h)
 		}
+		return true
+	}
+	if err := c.ReadBatches(b, take); !errors.Is(err, os.ErrClosed) {
+		s.failed(fmt.Errorf("ike: socket on %s: %w", c.Local(), err))
 	}
 }
 
