@@ -28,12 +28,12 @@ struct tunnel {
 	__u32 ifindex;          /* tunnel device */
 	__u32 underlay_ifindex; /* where outer packets leave */
 	__u32 key;
-	__u32 flags;          /* enum tunnel_flag */
-	__u32 mark;           /* of outer packets */
-	__u32 mtu;            /* of the tunnel device */
-	__u32 fallback_peer;  /* peer id of the NHS that takes what is unresolved; 0 none */
-	__u32 underlay_table; /* FIB table (VRF) of the underlay; 0 main rules */
-	__u32 fallback6_peer; /* fallback_peer of inner IPv6 */
+	__u32 flags;           /* enum tunnel_flag */
+	__u32 mark;            /* of outer packets */
+	__u32 mtu;             /* of the tunnel device */
+	__u32 fallback_peer;   /* peer id of the NHS that takes what is unresolved; 0 none */
+	__u32 underlay_table;  /* FIB table (VRF) of the underlay; 0 main rules */
+	__u32 fallback6_peer;  /* fallback_peer of inner IPv6 */
 	__be32 broadcast;      /* of the tunnel's network, RFC 919; 0 none */
 	struct ip_addr local6; /* outer source of IPv6; zeros: none */
 };

@@ -20,7 +20,7 @@ var programs cloud.Programs
 
 // Most of a test's time is waiting for timers: more run at once than there are CPUs. Those that
 // take all CPUs for themselves are not parallel, and run before the others.
-const testsAtOnce = 12
+const testsAtOnce = 6
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -55,7 +55,7 @@ func routedBy(c *cloud.Cloud, node string, hub int) error {
 //	        ╱ ╲    ╱ ╲
 //	spoke1 ══ spoke2   spoke3, which makes no shortcuts
 func TestAHubOfTwoFails(t *testing.T) {
-	modes(t, func(t *testing.T, m mode) {
+	modesAlone(t, func(t *testing.T, m mode) {
 		var cut atomic.Bool
 		no := false
 		c := m.up(t, cloud.Options{Spokes: 3, MoreHubs: 1,
@@ -82,6 +82,8 @@ func TestAHubOfTwoFails(t *testing.T) {
 			}
 		}
 		all(1, control.NHSUp, control.NHSUp)
+		knowsAll(t, c, 1)
+		knowsAll(t, c, 2)
 		until(t, c, patience, func() error { // encrypted, the first packets wait for their SA
 			_, err := c.Hosts[0].Ping(cloud.Host(2), 0, time.Second)
 			return err
@@ -93,6 +95,7 @@ func TestAHubOfTwoFails(t *testing.T) {
 			_, err := c.Hosts[2].Ping(cloud.Host(1), 0, time.Second)
 			return err
 		})
+		port := uint16(4000)
 		for _, failure := range []struct {
 			name       string
 			fail, back func()
@@ -113,9 +116,10 @@ func TestAHubOfTwoFails(t *testing.T) {
 				check(t, c.Ready(ctx, "hub"))
 			}},
 		} {
-			direct, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+			port += 2
+			direct, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), port), 1000, 200)
 			check(t, err)
-			byHub, err := c.Hosts[2].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001), 1000, 200)
+			byHub, err := c.Hosts[2].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), port+1), 1000, 200)
 			check(t, err)
 			check(t, byHub.Run(ctx, time.Second))
 			failure.fail()
@@ -134,9 +138,9 @@ func TestAHubOfTwoFails(t *testing.T) {
 			}
 			spotless(t, failure.name+": the shortcut", direct.Stop())
 
-			direct, err = c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+			direct, err = c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), port), 1000, 200)
 			check(t, err)
-			byHub, err = c.Hosts[2].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001), 1000, 200)
+			byHub, err = c.Hosts[2].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), port+1), 1000, 200)
 			check(t, err)
 			failure.back()
 			all(1, control.NHSUp, control.NHSUp)
