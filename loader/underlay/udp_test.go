@@ -4,6 +4,7 @@ package underlay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -303,6 +304,43 @@ func TestUDPSocketsThatCannotBeNameTheRemedy(t *testing.T) {
 		if _, err := OpenUDP(c); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), c.Local.String()) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// TestNothingIsMissedBetweenBatches: what arrives while a batch is taken, when the reader has
+// seen the socket empty, is given next.
+func TestNothingIsMissedBetweenBatches(t *testing.T) {
+	netnstest.Enter(t)
+	near, far := udp(t, UDPConfig{Local: at("127.0.0.1:500")}), udp(t, UDPConfig{Local: at("127.0.0.2:500")})
+	const all = 5000
+	sent, received := 0, 0
+	send := func(n int) {
+		for range n {
+			if err := near.Send(netip.AddrPort{}, far.Local(), false, binary.BigEndian.AppendUint32(nil, uint32(sent))); err != nil {
+				t.Fatal(err)
+			}
+			sent++
+		}
+	}
+	if err := far.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := NewBatch(4)
+	send(1)
+	err := far.ReadBatches(b, func() bool {
+		for _, d := range b.Datagrams {
+			if n := binary.BigEndian.Uint32(d.Data); int(n) != received {
+				t.Fatalf("number %d after %d others", n, received)
+			}
+			received++
+		}
+		if received == sent {
+			send(1 + received%9) // less than a batch, one, and more
+		}
+		return received < all
+	})
+	if err != nil || received < all {
+		t.Errorf("%d of %d: %v", received, sent, err)
 	}
 }
 
