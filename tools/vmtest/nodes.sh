@@ -81,9 +81,11 @@ of() {
     in_node "$1" cat /sys/class/net/dmvpn0/carrier_down_count
 }
 
-# frr NODE starts zebra and nhrpd on NODE.
+# frr NODE [LINE...] starts zebra and nhrpd on NODE; LINEs take the place of what its NHRP
+# has otherwise.
 frr() {
     local n=$1 d=$L/$1/etc/frr other
+    shift
     gre_up "$n"
     # "onlink": the device has a /32, as FRR wants it.
     if [ "$n" = hub ]; then
@@ -103,13 +105,16 @@ frr() {
         [ "$n" != hub ] || echo "nhrp nflog-group 1"
         echo "interface gre1"
         echo " ip nhrp network-id 1"
-        echo " ip nhrp holdtime 30"
-        echo " ip nhrp registration no-unique"
-        case $n in
-        hub) echo " ip nhrp redirect" ;;
-        spoke1) printf ' ip nhrp shortcut\n ip nhrp nhs %s nbma %s\n' "$(overlay hub)" "$(nbma hub)" ;;
-        spoke2) printf ' ip nhrp shortcut\n ip nhrp nhs dynamic nbma %s\n' "$(nbma hub)" ;;
-        esac
+        if [ $# -gt 0 ]; then
+            printf ' ip nhrp %s\n' "$@"
+        else
+            printf ' ip nhrp %s\n' "holdtime 30" "registration no-unique"
+            case $n in
+            hub) echo " ip nhrp redirect" ;;
+            spoke1) printf ' ip nhrp %s\n' shortcut "nhs $(overlay hub) nbma $(nbma hub)" ;;
+            spoke2) printf ' ip nhrp %s\n' shortcut "nhs dynamic nbma $(nbma hub)" ;;
+            esac
+        fi
         echo " tunnel source eth0"
     } >"$d/nhrpd.conf"
     : >"$d/vtysh.conf"

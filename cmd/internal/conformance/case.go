@@ -17,7 +17,7 @@ type Case struct {
 
 	stations int  // addresses that it takes at once, 1 if 0
 	alone    bool // it would disturb others, or be disturbed
-	last     bool // against a client: the client does not come back to this NHS soon
+	last     bool // against a client: the client does not come back to this NHS soon, or not at all
 	run      func(*trial)
 }
 

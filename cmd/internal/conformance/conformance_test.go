@@ -6,15 +6,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -45,16 +41,7 @@ func tester(t *testing.T, c *cloud.Cloud) *lab.Node {
 	if err := c.Err(); err != nil {
 		t.Fatal(err)
 	}
-	lo, err := n.Net.LinkByName("lo")
-	if err == nil {
-		_, local, _ := net.ParseCIDR("198.51.100.0/25")
-		err = n.Net.RouteAdd(&netlink.Route{
-			Dst: local, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
-		})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	local(t, n, "198.51.100.0/25")
 	return n
 }
 

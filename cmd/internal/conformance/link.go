@@ -37,6 +37,7 @@ type received struct {
 type link struct {
 	target netip.Addr
 	key    int64
+	only   bool
 
 	mu    sync.Mutex
 	ends  map[netip.Addr]*net.IPConn
@@ -46,10 +47,11 @@ type link struct {
 	wait  sync.WaitGroup
 }
 
-// open opens the sockets of all addresses, or of none.
-func open(target netip.Addr, key int64, local []netip.Addr) (*link, error) {
+// open opens the sockets of all addresses, or of none. With only, they hear the target and nobody
+// else: a raw socket hears all until it has its address.
+func open(target netip.Addr, key int64, local []netip.Addr, only bool) (*link, error) {
 	l := &link{
-		target: target, key: key, ends: map[netip.Addr]*net.IPConn{}, inbox: map[netip.Addr]chan received{},
+		target: target, key: key, only: only, ends: map[netip.Addr]*net.IPConn{}, inbox: map[netip.Addr]chan received{},
 		by: map[uint32]chan received{}, done: make(chan struct{}),
 	}
 	for _, a := range local {
@@ -96,10 +98,15 @@ func (l *link) deaf(a netip.Addr) {
 // expect takes the packets with a request id, wherever they come to.
 func (l *link) expect(id uint32) (chan received, func()) {
 	c := make(chan received, 16)
+	return c, l.redirect(id, c)
+}
+
+// redirect is expect for somebody's own inbox.
+func (l *link) redirect(id uint32, c chan received) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.by[id] = c
-	return c, func() {
+	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.by, id)
@@ -120,6 +127,9 @@ func (l *link) read(a netip.Addr, c *net.IPConn) {
 		}
 		source, _ := netip.AddrFromSlice(from.IP)
 		r := received{At: time.Now(), From: source.Unmap(), To: a}
+		if l.only && r.From != l.target {
+			continue
+		}
 		if r.parse(append([]byte(nil), b[:n]...), l.key) {
 			l.deliver(r)
 		}

@@ -25,6 +25,7 @@ const (
 	offSource      = 20
 	offDestination = 21
 	offFlags       = 22
+	offID          = 24
 	fixedHeader    = 20
 )
 

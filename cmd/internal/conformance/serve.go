@@ -19,6 +19,7 @@ type server struct {
 	routed netip.Prefix // what the client routes to it, invalid if none is named
 	silent bool         // registrations of its own address are left to the case
 	next   uint32       // of the destinations in routed
+	asked  uint32       // of the spokes in it that asked
 	client netip.Addr   // its overlay address, once it has registered
 	last   *wire.Packet // its latest registration
 }
@@ -34,6 +35,9 @@ func (v *server) listen(r *received) {
 	}
 	if ofHost(p) {
 		v.client, v.last = p.SourceProtocol, p
+	}
+	if other, twice := v.s.registered.LoadOrStore(p.RequestID, v.NBMA); twice && other != v.NBMA {
+		v.s.shared.Store(&p.RequestID)
 	}
 	if !v.silent || !ofHost(p) {
 		v.send(v.registered(p, 0))
@@ -108,11 +112,7 @@ func (s *suite) runClient(ctx context.Context, done func(Result)) ([]Result, err
 			mu.Unlock()
 			for i, ok := take(); ok; i, ok = take() {
 				t := &trial{s: s, c: &cases[i], server: v, stations: strangers}
-				how := end{Inconclusive, fmt.Sprintf("the client has not registered within %v", comeback)}
-				if v.silent = false; v.waits(comeback) {
-					how = t.try()
-				}
-				told.add(i, t.result(how))
+				told.add(i, t.result(t.against(v)))
 			}
 		})
 	}
@@ -122,6 +122,21 @@ func (s *suite) runClient(ctx context.Context, done func(Result)) ([]Result, err
 			s.o.Target, servers[0].NBMA, comeback/6, s.o.Key)
 	}
 	return told.results, ctx.Err()
+}
+
+// against runs a case of a client that is registered, alone if it has to be.
+func (t *trial) against(v *server) end {
+	if t.c.alone {
+		t.s.exclus.Lock()
+		defer t.s.exclus.Unlock()
+	} else {
+		t.s.exclus.RLock()
+		defer t.s.exclus.RUnlock()
+	}
+	if v.silent = false; !v.waits(comeback) {
+		return end{Inconclusive, fmt.Sprintf("the client has not registered within %v", comeback)}
+	}
+	return t.try()
 }
 
 // servers are the NHSs at our first addresses, as many as the client has routes to, and
@@ -152,121 +167,4 @@ func (s *suite) servers() (servers []*server, strangers []*station) {
 func (v *server) waits(patience time.Duration) bool {
 	v.other = nil
 	return v.wait(patience, isRegistration) != nil
-}
-
-func isRegistration(r *received) bool {
-	return r.Packet != nil && r.Packet.Type == wire.RegistrationRequest && ofHost(r.Packet)
-}
-
-func isRequest(destination netip.Addr) func(*received) bool {
-	return func(r *received) bool {
-		return r.Packet != nil && r.Packet.Type == wire.ResolutionRequest && r.Packet.DestinationProtocol == destination
-	}
-}
-
-// unanswered gives the client's next registration, and leaves it to the case.
-func (t *trial) unanswered() *wire.Packet {
-	t.server.silent, t.server.other = true, nil
-	r := t.server.wait(2*time.Minute, isRegistration)
-	if r == nil {
-		t.skip("the client does not renew its registration within 2 minutes: its holding time is too long for this")
-	}
-	return r.Packet
-}
-
-// destination is an address that the client routes to the server, and has not been told of.
-func (t *trial) destination() netip.Addr {
-	v := t.server
-	if !v.routed.IsValid() {
-		t.skip("nothing is named that the client routes to the server (--routed)")
-	}
-	v.next++
-	return nth(v.routed, v.next, v.routed.Addr().BitLen())
-}
-
-// own is an address that is the client's, or behind it.
-func (t *trial) own() netip.Addr {
-	if t.s.o.Behind.IsValid() {
-		return nth(t.s.o.Behind, 10, t.s.o.Behind.Addr().BitLen())
-	}
-	return t.server.client
-}
-
-// indication is a Traffic Indication for a packet from the client's site.
-func (t *trial) indication(st *station, source, destination netip.Addr) *wire.Packet {
-	p := st.plain(wire.TrafficIndication, source)
-	p.RequestID = 0
-	p.Contents = datagram(source, destination, protocolUDP, []byte("round"))
-	return p
-}
-
-// question tells the client of a shorter way to a destination, and gives the Resolution
-// Request that comes of it; nil if none does.
-func (t *trial) question(destination netip.Addr) *wire.Packet {
-	for range 6 {
-		t.server.send(t.indication(t.server.station, t.own(), destination))
-		if r := t.server.wait(time.Second, isRequest(destination)); r != nil {
-			return r.Packet
-		}
-	}
-	return nil
-}
-
-// asked is question for cases that take one.
-func (t *trial) asked(destination netip.Addr) *wire.Packet {
-	p := t.question(destination)
-	if p == nil {
-		t.skip("told of a shorter way, it does not ask: shortcut is off, or the packet is not its own")
-	}
-	return p
-}
-
-// none fails if a Resolution Request for the destination comes.
-func (t *trial) none(destination netip.Addr, what string) {
-	if r := t.server.wait(t.s.o.Wait, isRequest(destination)); r != nil {
-		t.fail("%s: it asks for %v", what, destination)
-	}
-}
-
-// refuse is the reply to a Resolution Request that has no answer.
-func (v *server) refuse(request *wire.Packet, code wire.Code) *wire.Packet {
-	p := v.answers(request, 0)
-	p.CIEs = []wire.CIE{{Code: code}}
-	return p
-}
-
-// stranger is one of our stations that is not the client's server.
-func (t *trial) stranger() *station {
-	if len(t.stations) == 0 {
-		t.skip("it takes an address in --local beyond those of --routed")
-	}
-	return t.stations[0]
-}
-
-// spoke is a request of another spoke for what is the client's, as the server passes it on.
-func (t *trial) spoke(destination netip.Addr) *wire.Packet {
-	p := t.server.resolution(destination)
-	p.SourceNBMA, p.SourceProtocol = t.s.elsewhere(), t.s.nobody()
-	p.HopCount--
-	return p
-}
-
-// pauses gives the times between the packets of a kind that the client sends, the first of
-// which is there already.
-func (t *trial) pauses(first time.Time, like func(*received) bool, n int, patience time.Duration) []time.Duration {
-	var list []time.Duration
-	for len(list) < n {
-		r := t.server.wait(patience, like)
-		if r == nil {
-			break
-		}
-		list = append(list, r.At.Sub(first))
-		first = r.At
-	}
-	return list
-}
-
-// grows says whether pauses get longer: what else may end the one or other does not matter.
-func grows(list []time.Duration) bool {
-	return list[len(list)-1] > list[0]*17/10
 }

@@ -156,7 +156,6 @@ func (st *station) answer(sent []byte, patience time.Duration) *received {
 
 // about says whether it is a reply to, or an Error Indication about, a packet.
 func (r *received) about(sent []byte) bool {
-	const offID = 24
 	if r.Protocol != wire.GREProtocol {
 		return false
 	}
@@ -164,7 +163,8 @@ func (r *received) about(sent []byte) bool {
 	p := r.Packet
 	switch {
 	case p == nil:
-		return true
+		b := r.Payload
+		return len(b) < offID+4 || len(id) < 4 || wire.Type(b[offType]) == wire.ErrorIndication || string(b[offID:offID+4]) == string(id)
 	case p.Type == wire.ErrorIndication:
 		return len(p.Contents) < offID+4 || len(id) < 4 || string(p.Contents[offID:offID+4]) == string(id)
 	case p.Type == wire.ResolutionReply || p.Type == wire.RegistrationReply || p.Type == wire.PurgeReply:

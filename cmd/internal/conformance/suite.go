@@ -24,7 +24,8 @@ type suite struct {
 	errors  atomic.Bool // the target has sent an Error Indication
 	dmvpn   atomic.Bool // it knows our own extension
 
-	registered sync.Map // by a client, id to the server that it was sent to
+	registered sync.Map               // by a client, id to the server that it was sent to
+	shared     atomic.Pointer[uint32] // an id that was sent to two
 
 	mu     sync.Mutex
 	freed  *sync.Cond
@@ -117,7 +118,7 @@ func Run(ctx context.Context, o Options, done func(Result)) ([]Result, error) {
 		return nil, err
 	}
 	locals := o.locals()
-	l, err := open(o.Target, o.Key, locals)
+	l, err := open(o.Target, o.Key, locals, o.Role == NHC)
 	if err != nil {
 		return nil, err
 	}

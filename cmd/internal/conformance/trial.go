@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -70,6 +71,9 @@ const (
 // ask sends a packet, and gives the reply or the Error Indication that comes of it. There is
 // none if the target, asked again, has answered the control station after each.
 func (t *trial) ask(st *station, b []byte) *received {
+	if t.server != nil && len(b) >= offID+4 { // a client may answer the one who asks, not the one who passed it on
+		defer t.s.link.redirect(binary.BigEndian.Uint32(b[offID:]), st.inbox)()
+	}
 	for try := range tries {
 		if try > 0 && t.s.errors.Load() {
 			time.Sleep(errorPause)
