@@ -37,8 +37,8 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 		m.lastID = e.LastID
 		return nil
 	}
-	elapsed := max(now.Round(0).Sub(e.Wall), 0)
-	m.now = e.Clock + elapsed
+	elapsed := min(max(now.Round(0).Sub(e.Wall), 0), longestClock/2)
+	m.now = min(e.Clock+elapsed, longestClock)
 	m.epoch = now.Add(-m.now)
 	m.started, m.stopped, m.again = true, e.Stopped, true
 	m.local, m.lastID, m.fallback, m.late = newLocals(e.Local, e.Local6), e.LastID, e.Fallback, e.Late
@@ -66,8 +66,15 @@ func (m *Machine) SkipIDs() {
 	}
 }
 
+// longestClock is the most that a machine takes up: its clock has room for twice as much, and
+// for every timer after it.
+const longestClock = 100 * 365 * 24 * time.Hour
+
 // check refuses state that no machine has written.
 func (e *exported) check() error {
+	if e.Clock < 0 || e.Clock > 2*longestClock {
+		return fmt.Errorf("nhrp: state: a clock of %v", e.Clock)
+	}
 	if slices.Contains(e.Servers, nil) || slices.Contains(e.Bindings, nil) || slices.Contains(e.Shortcuts, nil) ||
 		slices.Contains(e.Negatives, nil) || slices.Contains(e.Requests, nil) || slices.Contains(e.Told, nil) || slices.Contains(e.Left, nil) ||
 		slices.Contains(e.Purges, nil) || slices.Contains(e.Accepted, nil) || slices.Contains(e.Uses, nil) || slices.Contains(e.Paths, nil) || slices.Contains(e.Rated, nil) {
