@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -60,23 +61,13 @@ func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
 			check(t, err)
 			toSpoke, err := c.HubHost.Talk(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4002))
 			check(t, err)
-			moreBlocks := func() {
-				t.Helper()
-				a, b := toHub.Blocks(), toSpoke.Blocks()
-				until(t, c, 3*patience, func() error {
-					if toHub.Blocks() < a+20 || toSpoke.Blocks() < b+20 {
-						return fmt.Errorf("%d blocks to the hub, %d to the spoke", toHub.Blocks()-a, toSpoke.Blocks()-b)
-					}
-					return nil
-				})
-			}
-			moreBlocks()
+			moreBlocks(t, c, toHub, toSpoke)
 			for node, nbma := range ends {
 				_, err := c.Internet.Run(ctx, "sh", "-ec", fmt.Sprintf("ip route replace %s/24 dev %s proto kernel scope link src %s mtu %d",
 					netip.PrefixFrom(nbma, 24).Masked().Addr(), node, addr(gatewayOf(nbma)), path))
 				check(t, err)
 			}
-			moreBlocks()
+			moreBlocks(t, c, toHub, toSpoke)
 			for _, node := range []string{"spoke1", "hub"} {
 				until(t, c, patience, func() error {
 					return c.Ask(ctx, node, func(ctx context.Context, client *control.Client) error {
@@ -100,4 +91,16 @@ func TestAPathThatGetsNarrowUnderESP(t *testing.T) {
 			}
 		})
 	}
+}
+
+// moreBlocks waits until TCP has carried 20 blocks more each way.
+func moreBlocks(t *testing.T, c *cloud.Cloud, toHub, toSpoke *lab.Talk) {
+	t.Helper()
+	a, b := toHub.Blocks(), toSpoke.Blocks()
+	until(t, c, 3*patience, func() error {
+		if toHub.Blocks() < a+20 || toSpoke.Blocks() < b+20 {
+			return fmt.Errorf("%d blocks to the hub, %d to the spoke", toHub.Blocks()-a, toSpoke.Blocks()-b)
+		}
+		return nil
+	})
 }

@@ -125,16 +125,7 @@ func narrowBehindNAT66(t *testing.T, c *cloud.Cloud) {
 	check(t, err)
 	toSpoke, err := c.HubHost.Talk(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4102))
 	check(t, err)
-	more := func() {
-		t.Helper()
-		a, b := toHub.Blocks(), toSpoke.Blocks()
-		until(t, c, 3*patience, func() error {
-			if toHub.Blocks() < a+20 || toSpoke.Blocks() < b+20 {
-				return fmt.Errorf("%d blocks to the hub, %d to the spoke", toHub.Blocks()-a, toSpoke.Blocks()-b)
-			}
-			return nil
-		})
-	}
+	more := func() { t.Helper(); moreBlocks(t, c, toHub, toSpoke) }
 	more()
 	for device, nbma := range map[string]netip.Addr{"hub": cloud.NBMAOf(6, 0), "nat1": cloud.NATAddressOf(6, 1)} {
 		_, err := c.Internet.Run(ctx, "ip", "route", "replace", netip.PrefixFrom(nbma, 64).Masked().String(), "dev", device,
