@@ -66,8 +66,8 @@ func floodTable(rounds int, kinds string, cpu int, d time.Duration, t tools, v *
 		return err
 	}
 	fmt.Printf("Bogus ESP, %d a second, at one end of an encrypted tunnel, %d rounds of %v a turn\n\n", floodRate, rounds, d)
-	for range rounds {
-		if err := a.round(ctx, cpu, d); err != nil {
+	for n := range rounds {
+		if err := a.round(ctx, n, cpu, d); err != nil {
 			return err
 		}
 	}
@@ -162,8 +162,9 @@ func (a *arena) genuine(ctx context.Context) ([]byte, error) {
 	return frames[len(frames)-1].Data, nil
 }
 
-// round measures each kind once: by itself, and beside TCP.
-func (a *arena) round(ctx context.Context, cpu int, d time.Duration) error {
+// round measures each kind once: by itself, and beside TCP. What it is compared with comes
+// first in every other round, for a machine that becomes slower or faster meanwhile.
+func (a *arena) round(ctx context.Context, n, cpu int, d time.Duration) error {
 	for _, f := range a.kinds {
 		before, err := a.drops(ctx)
 		if err != nil {
@@ -184,16 +185,16 @@ func (a *arena) round(ctx context.Context, cpu int, d time.Duration) error {
 		f.perPacket = append(f.perPacket, used.Seconds()*1e6/float64(perTurn(d)))
 	}
 	for _, f := range a.kinds {
-		alone, err := a.beside(ctx, f, true, d)
-		if err != nil {
-			return err
+		var rate [2]float64 // alone, under it
+		for k := range 2 {
+			under := (n + k) % 2
+			var err error
+			if rate[under], err = a.beside(ctx, f, under == 0, d); err != nil {
+				return err
+			}
 		}
-		under, err := a.beside(ctx, f, false, d)
-		if err != nil {
-			return err
-		}
-		a.alone = append(a.alone, alone)
-		f.kept = append(f.kept, under/alone)
+		a.alone = append(a.alone, rate[0])
+		f.kept = append(f.kept, rate[1]/rate[0])
 	}
 	return nil
 }

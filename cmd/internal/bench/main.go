@@ -31,7 +31,7 @@ func main() {
 	handshakes := flag.Int("handshakes", 200, "IKE handshakes a turn; 0: none")
 	sas := flag.Int("sas", 10000, "IKE SAs of which the memory is measured")
 	tunnels := flag.Int("tunnels", 5, "how often each encrypted tunnel has its turn; 0: none")
-	floods := flag.Int("floods", 5, "how often each kind of bogus packets has its turn; 0: none")
+	floods := flag.Int("floods", 9, "how often each kind of bogus packets has its turn; 0: none")
 	kinds := flag.String("kinds", "", "of the floods only those whose names contain one of these words, with commas between them; empty: all")
 	turn := flag.Duration("turn", 3*time.Second, "length of a turn of an encrypted tunnel")
 	var t tools
