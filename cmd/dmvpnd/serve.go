@@ -92,22 +92,6 @@ func (d *daemon) launch() {
 	})
 }
 
-// reload takes up what can change while running.
-func (d *daemon) reload() {
-	c, err := config.Load(d.config.File)
-	if err != nil {
-		d.log.Error().Err(err).Msg("SIGHUP: the configuration is wrong, the running one stays")
-		return
-	}
-	setLevel(c.Daemon.LogLevel)
-	if err := d.renewCredentials(c); err != nil {
-		d.log.Error().Err(err).Msg("SIGHUP: the credentials are wrong, the running ones stay")
-		return
-	}
-	d.log.Info().Str("log-level", c.Daemon.LogLevel).
-		Msg("SIGHUP: log-level, keys, certificates and revocation lists are read again; everything else takes effect with a restart")
-}
-
 // quiesce ends the loops, with their state saved. The data plane goes on.
 func (d *daemon) quiesce() error {
 	notify(systemd.SdNotifyStopping)
