@@ -83,6 +83,7 @@ func (m *Machine) forwardReply(in Packet, p *wire.Packet) {
 			m.complain(in.From, "answer to %v dropped: the next hop %v is not the responder's", p.SourceProtocol, p.CIEs[0].Protocol)
 			return
 		}
+		m.confine(in, q)
 		m.addNAT(in, q, p.CIEs[0].Protocol, p.CIEs[0].NBMA)
 	}
 	m.transit(in, q, to, wire.ExtensionReverseTransit)

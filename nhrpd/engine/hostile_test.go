@@ -154,6 +154,43 @@ func TestHostileNHRP(t *testing.T) {
 			want(t, "the question stands", len(s.Requests), 1)
 			want(t, "to S2", x.S1.Installed[prefix("10.10.2.0/24")], addr(s2Protocol))
 		}},
+		{"RP-15: an answer for more than what its sender has, by the hub and straight", func(t *testing.T) {
+			x := newAttack(t)
+			own := registration(evilProtocol, evilNBMA, network("10.10.3.0/24"), network("10.10.4.0/24"), network("10.10.5.0/24"), network("10.10.6.0/24"))
+			own.RequestID = 100
+			x.H.Input(engine.Packet{From: x.from("M"), Data: x.packet(own)})
+			var request *wire.Packet
+			x.Seen = func(from *nhrptest.Node, _ engine.Endpoint, p *wire.Packet) {
+				if p.Type == wire.ResolutionRequest && from == x.S1 {
+					request = p.Clone()
+				}
+			}
+			for i, bits := range []uint8{8, 16, 22, 24} {
+				destination := fmt.Sprintf("10.10.%d.5", 3+i)
+				x.S1.Input(engine.Packet{From: x.from("H"), Data: x.packet(indication("10.10.1.5", destination, destination))})
+				if request == nil || request.DestinationProtocol != addr(destination) {
+					t.Fatal("no request")
+				}
+				stolen := reply(request, wire.ResolutionReply, evilProtocol, evilNBMA, owner(bits, s2Protocol, evilNBMA))
+				wide := reply(request, wire.ResolutionReply, evilProtocol, evilNBMA, owner(bits, evilProtocol, evilNBMA))
+				to := x.H
+				if i%2 == 1 {
+					to = x.S1
+				}
+				for _, p := range []*wire.Packet{stolen, wide} {
+					to.Input(engine.Packet{From: x.from("M"), Data: x.packet(p)})
+					x.Run(100 * time.Millisecond)
+					paths(t, x.Cloud, "S1 S2", "S2 S1")
+				}
+				for _, s := range x.S1.Machine.Snapshot(x.Now).Shortcuts {
+					if s.To.Identity == "M" && s.Prefix.Bits() < 24 {
+						t.Errorf("/%d: S1 takes M to %v", bits, s.Prefix)
+					}
+				}
+			}
+			want(t, "to S2", x.S1.Installed[prefix("10.10.2.0/24")], addr(s2Protocol))
+			want(t, "S2 is where it was", x.S1.Bound[addr(s2Protocol)].NBMA, addr(s2NBMA))
+		}},
 		{"TI-07: a flood of redirects", func(t *testing.T) {
 			x := newAttack(t)
 			var flood [][]byte

@@ -177,6 +177,12 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		m.drop("reply-from-elsewhere")
 		return
 	}
+	unvouched := in.From.Identity != "" && !m.fromServer(in.From)
+	if unvouched && !c.Code.NAK() && m.isAnothers(answered(p, c), in.From) {
+		m.drop("answer-of-others")
+		m.complain(in.From, "answer dropped: the next hop %v is another's", answered(p, c))
+		return
+	}
 	if m.refusesExtension(in, p) {
 		return
 	}
@@ -186,6 +192,9 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 		return
 	}
 	list := m.alternatives(in, p, c, to)
+	if unvouched {
+		m.unvouched(in.From, q.Destination, list)
+	}
 	valid := slices.DeleteFunc(slices.Clone(list), func(a alternative) bool { return slices.Contains(q.Void, a.NextHop) })
 	if len(valid) > 0 || len(list) == 0 {
 		m.takeAnswer(q, valid)
