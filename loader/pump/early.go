@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// mostEarly is how many octets of packets wait for their associations; what is more waits in
-	// the queues.
+	// mostEarly is how many octets of packets wait for their associations, and mostOfOne for one of
+	// them; what is more is dropped. Nobody waits in a queue behind a peer that does not come back.
 	mostEarly = 16 << 20
+	mostOfOne = mostEarly / 8
 	// earlyPause is from when there is an association until what has waited leaves by it: the
 	// peer may still be about to install it, and they are many.
 	earlyPause = 100 * time.Millisecond
@@ -28,8 +29,8 @@ type early struct {
 	over atomic.Bool
 
 	mu      sync.Mutex
-	changed *sync.Cond // octets became less, or it is over
 	octets  int
+	of      map[tables.PeerID]int // octets of packets
 	packets map[tables.PeerID][]earlyPacket
 	next    map[tables.PeerID]*esp.Association // in the pause
 	timer   *time.Timer
@@ -42,8 +43,7 @@ type earlyPacket struct {
 
 // begin lets packets wait for so long from now on.
 func (e *early) begin(p *Pump, patience time.Duration) {
-	e.changed = sync.NewCond(&e.mu)
-	e.packets, e.next = map[tables.PeerID][]earlyPacket{}, map[tables.PeerID]*esp.Association{}
+	e.packets, e.next, e.of = map[tables.PeerID][]earlyPacket{}, map[tables.PeerID]*esp.Association{}, map[tables.PeerID]int{}
 	e.over.Store(patience == 0)
 	if patience > 0 {
 		e.timer = time.AfterFunc(patience, p.GiveUp)
@@ -51,20 +51,22 @@ func (e *early) begin(p *Pump, patience time.Duration) {
 }
 
 // keep takes a copy of a packet for a peer without an association. If it has one by now, that is
-// given; if it is too late to wait, false.
+// given; if it is too late to wait, or too much waits, false.
 func (e *early) keep(p *Pump, id tables.PeerID, v vnet, packet inner) (a *esp.Association, kept bool) {
 	if e.over.Load() {
 		return nil, false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for e.octets > 0 && e.octets+len(packet.b) > mostEarly && !e.over.Load() {
-		e.changed.Wait()
-	}
 	if a = p.secured.find(id); a != nil || e.over.Load() {
 		return a, false
 	}
-	e.octets += len(packet.b)
+	n := len(packet.b)
+	if e.octets+n > mostEarly || e.of[id]+n > mostOfOne {
+		return nil, false
+	}
+	e.octets += n
+	e.of[id] += n
 	e.packets[id] = append(e.packets[id], earlyPacket{v, bytes.Clone(packet.b)})
 	return nil, true
 }
@@ -115,11 +117,9 @@ func (e *early) leave(p *Pump, id tables.PeerID) {
 // take gives what waits for a peer. e.mu is held.
 func (e *early) take(id tables.PeerID) []earlyPacket {
 	all := e.packets[id]
+	e.octets -= e.of[id]
 	delete(e.packets, id)
-	for _, one := range all {
-		e.octets -= len(one.data)
-	}
-	e.changed.Broadcast()
+	delete(e.of, id)
 	return all
 }
 
@@ -140,5 +140,4 @@ func (p *Pump) GiveUp() {
 			p.config.Tables.CountDrop(id, tables.DropNoSA, len(one.data))
 		}
 	}
-	e.changed.Broadcast()
 }

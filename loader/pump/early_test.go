@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"dmvpn/loader/esp"
 	"dmvpn/loader/netnstest"
+	"dmvpn/loader/tables"
 )
 
 // What is there before its peer's association leaves by it, before what comes later; when the
@@ -63,5 +65,37 @@ func TestPacketsWaitForAnAssociation(t *testing.T) {
 	send(1)
 	if n, err := server.Read(buf); err != nil || binary.BigEndian.Uint32(buf) != number-1 {
 		t.Errorf("the last: %x, %v", buf[:n], err)
+	}
+}
+
+// Whoever has many packets that wait takes no place from the others, and holds nobody up: what is
+// too much is not kept.
+func TestNobodyWaitsBehindAPeerThatStaysAway(t *testing.T) {
+	p := &Pump{}
+	p.secured.peer = map[tables.PeerID]*esp.Association{}
+	p.early.begin(p, time.Hour)
+	packet := inner{b: make([]byte, 64<<10)}
+	kept := func(id tables.PeerID) bool { _, kept := p.early.keep(p, id, vnet{}, packet); return kept }
+	fill := func(id tables.PeerID) (octets int) {
+		for kept(id) {
+			octets += len(packet.b)
+		}
+		return octets
+	}
+	if n := fill(1); n != mostOfOne {
+		t.Errorf("%d octets wait for one peer", n)
+	}
+	all, others := mostOfOne, tables.PeerID(2)
+	for ; kept(others); others++ {
+		all += len(packet.b) + fill(others)
+	}
+	if all != mostEarly || others < 8 {
+		t.Errorf("%d octets wait for %d peers", all, others-1)
+	}
+	p.early.mu.Lock()
+	p.early.take(1)
+	p.early.mu.Unlock()
+	if n := fill(others); n != mostOfOne {
+		t.Errorf("%d octets have the room of those that left", n)
 	}
 }
