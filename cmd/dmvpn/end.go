@@ -68,7 +68,7 @@ func (t *target) teardown(ctx context.Context) error {
 func (t *target) teardownAlone(away error) error {
 	owner, err := instance.ReadOwner(t.paths())
 	if err != nil {
-		owner, err = instance.Owner{}, nil
+		owner = instance.Owner{}
 	}
 	o := loader.Options{BPFFS: owner.BPFFS, Instance: t.instance}
 	if t.bpffs != "" {
@@ -78,24 +78,24 @@ func (t *target) teardownAlone(away error) error {
 		o.BPFFS = config.DefaultBPFFS
 	}
 	release := t.release && instance.StandsUnreachable(t.paths())
-	if t.leftSomething(o) {
-		err = t.remove(o)
-	} else if !release {
-		err = fmt.Errorf("there is nothing to take down: no pins at %s/dmvpn/%s, and %w", o.BPFFS, t.instance, away)
+	if !t.leftSomething(o) && !release {
+		return fmt.Errorf("there is nothing to take down: no pins at %s/dmvpn/%s, and %w", o.BPFFS, t.instance, away)
 	}
-	if err == nil && release {
-		err = instance.Release(t.paths())
-	}
-	return err
+	return t.remove(o, release)
 }
 
-// remove takes down what is left, with the lock that keeps a daemon from starting meanwhile.
-func (t *target) remove(o loader.Options) error {
+// remove takes down what is left, with the lock that keeps a daemon from starting meanwhile: it
+// would miss the unreachable routes that are lifted under it.
+func (t *target) remove(o loader.Options, release bool) error {
 	lock, err := instance.Take(t.runDir, t.instance, instance.Owner{PID: os.Getpid(), BPFFS: o.BPFFS})
 	if err != nil {
 		return err
 	}
-	if err := instance.Teardown(t.paths(), o); err != nil {
+	err = instance.Teardown(t.paths(), o)
+	if err == nil && release {
+		err = instance.Release(t.paths())
+	}
+	if err != nil {
 		return errors.Join(err, lock.Unlock())
 	}
 	return lock.Remove()
