@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -154,6 +155,80 @@ func TestGREInClearFromOutsideIsDropped(t *testing.T) {
 	for _, capture := range sent {
 		if frames := capture.Close(); len(frames) > 0 {
 			t.Errorf("%d packets left in clear", len(frames))
+		}
+	}
+}
+
+// TestGREInClearWhileTheDaemonIsAway: nor does any come in while the hub's daemon is dead, stopped, or
+// torn down with everything that it had; what the program sees whole is counted meanwhile.
+func TestGREInClearWhileTheDaemonIsAway(t *testing.T) {
+	t.Parallel()
+	const times, ip = 5, 0x0800
+	c := build(t, cloud.Options{Spokes: 1, Protected: true})
+	ctx := t.Context()
+	check(t, c.StartAll(ctx))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	ping(t, c.Hosts[0], 0)
+	var inside []*lab.Capture
+	for _, where := range []struct {
+		node   *lab.Node
+		device string
+	}{{c.Hub, cloud.LAN}, {c.HubHost, "eth0"}} {
+		capture, err := where.node.Capture(where.device, func(f lab.Frame) bool { return bytes.Contains(f.Data, []byte(marker)) })
+		check(t, err)
+		inside = append(inside, capture)
+	}
+	from := forged{from: cloud.NBMA(1), to: cloud.HubNBMA(), protocol: ip, key: true, inner: datagram(cloud.Host(1), cloud.Host(0))}
+	options := from
+	options.options = []byte{1, 1, 1, 1}
+	for _, away := range []struct {
+		name string
+		end  func() error
+		last bool
+	}{
+		{"killed", func() error { return c.Kill(ctx, "hub") }, false},
+		{"stopped", func() error { return c.Stop(ctx, "hub") }, false},
+		{"torn down", func() error { return c.Teardown(ctx, "hub") }, true},
+	} {
+		before := dropped(t, c, "hub")["cleartext"]
+		check(t, away.end())
+		came, err := c.Hub.Capture(cloud.Underlay, func(f lab.Frame) bool {
+			_, _, gre := lab.GRE(f.Data)
+			return gre && !f.Outgoing
+		})
+		check(t, err)
+		for i := range times {
+			id := uint16(100 + 3*i)
+			check(t, c.Internet.Forge(slices.Concat(from.packets(id, 0), options.packets(id+1, 0), from.packets(id+2, 200))...))
+		}
+		until(t, c, patience, func() error {
+			if n := len(came.Frames()); n < 4*times { // those in fragments are two at least
+				return fmt.Errorf("%s: %d frames have come to the hub", away.name, n)
+			}
+			return nil
+		})
+		came.Close()
+		for _, capture := range inside {
+			_, err := capture.Settle(patience)
+			check(t, err)
+			if frames := capture.Frames(); len(frames) > 0 {
+				t.Fatalf("%s: %d packets in clear came in, the first % x", away.name, len(frames), frames[0].Data)
+			}
+		}
+		check(t, c.Start("hub"))
+		check(t, c.Ready(ctx, "hub"))
+		if n := dropped(t, c, "hub")["cleartext"] - before; !away.last && n < times {
+			t.Errorf("%s: %d of %d packets are counted", away.name, n, times)
+		}
+		until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+		until(t, c, patience, func() error {
+			_, err := c.Hosts[0].Ping(cloud.Host(0), 0, time.Second)
+			return err
+		})
+	}
+	for _, capture := range inside {
+		if frames := capture.Close(); len(frames) > 0 {
+			t.Errorf("%d packets in clear came in, the first % x", len(frames), frames[0].Data)
 		}
 	}
 }
