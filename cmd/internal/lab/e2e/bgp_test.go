@@ -81,7 +81,7 @@ func TestBGPSummarises(t *testing.T) { modes(t, bgpSummarises) }
 
 func bgpSummarises(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
-	frr(t, c, "frr-ebgp-hub.conf", "frr-ebgp-spoke.conf", "bgpd")
+	f := frr(t, c, "frr-ebgp-hub.conf", "frr-ebgp-spoke.conf", "bgpd")
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
 		learns(t, c, c.Spokes[n-1].Name, netip.MustParsePrefix("10.10.0.0/16"), cloud.HubTunnel())
@@ -90,10 +90,15 @@ func bgpSummarises(t *testing.T, m mode) {
 	short(t, c, 1, 2)
 	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
 	settled(t, c, "spoke1", cloud.Network(2))
+	all := f.witnesses("bgpd")
+	restarts(t, c, 0, 4, func(when string) { faithful(t, when, all) })
+	short(t, c, 1, 2)
 	check(t, c.Spokes[1].SetUp(cloud.LAN, false))
 	loses(t, c, "spoke1", cloud.Network(2))
+	forgets(t, c, "hub", cloud.Network(2)) // by the session of before
 	check(t, c.Spokes[1].SetUp(cloud.LAN, true))
 	learns(t, c, "hub", cloud.Network(2), cloud.TunnelAddress(2))
+	faithful(t, "at the end", all)
 	short(t, c, 1, 2)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -16,15 +17,21 @@ import (
 // birds starts BIRD on hub and spokes with the examples HUB and SPOKE.
 func birds(t *testing.T, c *cloud.Cloud, hub, spoke string) []*routing.BIRD {
 	t.Helper()
+	return birdsAs(t, c, examples(t, hub, spoke))
+}
+
+// neighboursToo lets BIRD log its neighbours.
+const neighboursToo = "debug protocols { states, events };\n"
+
+// birdsAs starts BIRD on hub and spokes with each node's bird.conf; it logs its neighbours.
+func birdsAs(t *testing.T, c *cloud.Cloud, text func(n int) string) []*routing.BIRD {
+	t.Helper()
 	nodes := append([]*lab.Node{c.Hub}, c.Spokes...)
 	all, errs := make([]*routing.BIRD, len(nodes)), make([]error, len(nodes))
 	var starting sync.WaitGroup
 	for n, node := range nodes {
-		text := example(t, hub, 0)
-		if n > 0 {
-			text = example(t, spoke, n)
-		}
-		starting.Go(func() { all[n], errs[n] = routing.StartBIRD(t.Context(), node, text) })
+		config := neighboursToo + text(n)
+		starting.Go(func() { all[n], errs[n] = routing.StartBIRD(t.Context(), node, config) })
 	}
 	starting.Wait()
 	check(t, errors.Join(errs...))
@@ -48,6 +55,15 @@ func birdc(t *testing.T, b *routing.BIRD, command ...string) string {
 	return out
 }
 
+// withdraws takes a part of BIRD's configuration away.
+func withdraws(t *testing.T, b *routing.BIRD, config, part string) {
+	t.Helper()
+	if !strings.Contains(config, part) {
+		t.Fatalf("no %q in\n%s", part, config)
+	}
+	check(t, b.Load(t.Context(), neighboursToo+strings.Replace(config, part, "", 1)))
+}
+
 // TestBIRDCarriesThePrefixesByBGP: phase 3, iBGP, the hub reflects and names itself.
 func TestBIRDCarriesThePrefixesByBGP(t *testing.T) { modes(t, birdCarriesThePrefixesByBGP) }
 
@@ -55,9 +71,39 @@ func birdCarriesThePrefixesByBGP(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
 	b := birds(t, c, "bird-bgp-hub.conf", "bird-bgp-spoke.conf")
 	carriedByBIRD(t, c, b, "BIRD with `bird-bgp-hub.conf`:")
-	birdc(t, b[2], "disable", "hub")
+	all := birdWitnesses(b)
+	restarts(t, c, 0, 4, func(when string) { faithful(t, when, all) })
+	short(t, c, 1, 2)
+	// The sessions of before carry what is withdrawn.
+	withdraws(t, b[2], example(t, "bird-bgp-spoke.conf", 2), "export where net ~ [ 10.10.2.0/24 ];")
 	forgets(t, c, "spoke1", cloud.Network(2))
+	faithful(t, "at the end", all)
 	loses(t, c, "spoke1", cloud.Network(2))
+}
+
+// TestBIRDCarriesThePrefixesOfIPv6ByBGP: phase 3 with BFD, 300 ms × 10. The first thing to go is the site
+// of spoke2, as a whole; the others' route to it follows, and their shortcut.
+func TestBIRDCarriesThePrefixesOfIPv6ByBGP(t *testing.T) { modes(t, birdCarriesThePrefixesOfIPv6ByBGP) }
+
+func birdCarriesThePrefixesOfIPv6ByBGP(t *testing.T, m mode) {
+	c := carriedIn(t, m, 6, 2, "hub6.toml", "spoke6.toml")
+	b := birds(t, c, "bird-bgp6-bfd-hub.conf", "bird-bgp6-bfd-spoke.conf")
+	for n := 1; n <= 2; n++ {
+		learns6(t, c, "hub", n, n)
+		learns6(t, c, c.Spokes[n-1].Name, 0, 0)
+		learns6(t, c, c.Spokes[n-1].Name, 3-n, 0)
+	}
+	look(t, c, "BIRD with `bird-bgp6-bfd-hub.conf`:", typing{"birdc": b[1].Client()})
+	echoed(t, c, 1, 2)
+	shortIn(t, c, 6, 1, 2)
+	settled(t, c, "spoke1", cloud.NetworkOf(6, 2))
+	learns6(t, c, "spoke1", 2, 0)
+	check(t, c.Spokes[1].SetUp(cloud.Underlay, false))
+	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2))
+	loses(t, c, "spoke1", cloud.NetworkOf(6, 2))
+	if log := b[0].Daemon().Output(); !strings.Contains(log, "Session to fd00::12 changed state from Up to Down") {
+		t.Errorf("it was not BFD that said so:\n%s", log)
+	}
 }
 
 // TestBIRDCarriesThePrefixesByOSPF: phase 3, point-to-multipoint by unicast.
@@ -67,7 +113,14 @@ func birdCarriesThePrefixesByOSPF(t *testing.T, m mode) {
 	c := carried(t, m, 2, "hub.toml")
 	b := birds(t, c, "bird-ospf-hub.conf", "bird-ospf-spoke.conf")
 	carriedByBIRD(t, c, b, "BIRD with `bird-ospf-hub.conf`:")
-	birdc(t, b[1], "down") // it takes its routes along
+	all := birdWitnesses(b)
+	restarts(t, c, 0, 4, func(when string) {
+		greetedByBIRD(t, c, b, 8*time.Second) // of 12: hellos come every 3
+		faithful(t, when, all)
+	})
+	short(t, c, 1, 2)
+	withdraws(t, b[2], example(t, "bird-ospf-spoke.conf", 2), `interface "lan" { stub; };`)
+	faithful(t, "at the end", all)
 	forgets(t, c, "spoke1", cloud.Network(2))
 	loses(t, c, "spoke1", cloud.Network(2))
 }

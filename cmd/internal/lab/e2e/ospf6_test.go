@@ -5,9 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
-	"strconv"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab/cloud"
 )
@@ -28,39 +27,15 @@ func ospfv3Broadcast(t *testing.T, m mode) {
 	shortIn(t, c, 6, 2, 1)
 	settled(t, c, "spoke1", netip.PrefixFrom(cloud.TunnelOf(6, 2), 128))
 	look(t, c, "FRR with `frr-ospf6-broadcast-hub.conf`:", typing{"vtysh": f[1].Client()})
-	restarted(t, c, "hub", c.Kill)
-	greeted6(t, c, f)
-	restarted(t, c, "spoke1", c.Stop)
-	greeted6(t, c, f)
+	all := f.witnesses("ospf6d")
+	restarts(t, c, 2*time.Second, 6, func(when string) {
+		greeted6(t, c, f, 7*time.Second) // of 10: hellos come every 2
+		faithful(t, when, all)
+	})
 	echoed(t, c, 1, 2)
-	lost(t, f, "hub killed, spoke1 stopped", "ospf6d")
 	shortIn(t, c, 6, 1, 2)
 	f.typed(t, 2, "configure terminal", "interface lan", "no ipv6 ospf6 area 0.0.0.0")
 	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2))
-}
-
-// due6 is when ospf6d gives a neighbour up, in seconds, unless it says hello: 10 after the last one, as
-// the example has it.
-var due6 = regexp.MustCompile(`"deadTime":\s*"00:00:(\d+)"`)
-
-// greeted6 waits until every neighbour has said hello again since restarted, which takes 3 s at least.
-func greeted6(t *testing.T, c *cloud.Cloud, f suite) {
-	t.Helper()
-	for n := range f {
-		until(t, c, patience, func() error {
-			out := f.typed(t, n, "show ipv6 ospf6 neighbor json")
-			all := due6.FindAllStringSubmatch(out, -1)
-			for _, m := range all {
-				if left, err := strconv.Atoi(m[1]); err != nil || left < 7 {
-					return fmt.Errorf("node %d: no hello for a while: %s", n, out)
-				}
-			}
-			if len(all) == 0 || n == 0 && len(all) != len(c.Spokes) {
-				return fmt.Errorf("node %d: neighbours are missing: %s", n, out)
-			}
-			return nil
-		})
-	}
 }
 
 // TestBIRDCarriesThePrefixesByOSPFv3: phase 3, point-to-multipoint by unicast.
@@ -91,6 +66,12 @@ func birdCarriesThePrefixesByOSPFv3(t *testing.T, m mode) {
 		return err
 	})
 	learns(t, c, "spoke1", other, nextDoor(0))
+	all := birdWitnesses(b)
+	restarts(t, c, 0, 6, func(when string) {
+		greetedByBIRD(t, c, b, 8*time.Second) // of 12: hellos come every 3
+		faithful(t, when, all)
+	})
+	shortIn(t, c, 6, 1, 2)
 	birdc(t, b[1], "down") // it takes its routes along
 	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2))
 	loses(t, c, "spoke1", cloud.NetworkOf(6, 2))

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"dmvpn/cmd/internal/lab/cloud"
 )
@@ -39,19 +37,6 @@ func echoed(t *testing.T, c *cloud.Cloud, a, b int) {
 	until(t, c, patience, func() error { return pinged(c.Hosts[a-1], 6, b) })
 }
 
-// restarted lets a node's daemon be away for a while.
-func restarted(t *testing.T, c *cloud.Cloud, node string, end func(context.Context, string) error) {
-	t.Helper()
-	ctx := t.Context()
-	check(t, end(ctx, node))
-	time.Sleep(3 * time.Second) // hellos wait or are missed
-	check(t, c.Start(node))
-	check(t, c.Ready(ctx, node))
-	for _, s := range c.Spokes {
-		until(t, c, patience, func() error { return c.Registered(ctx, s.Name) })
-	}
-}
-
 // TestBGPCarriesThePrefixesOfIPv6: phase 3 with FRR, as bgp_test.go has it of IPv4.
 func TestBGPCarriesThePrefixesOfIPv6(t *testing.T) { modes(t, bgpCarriesThePrefixesOfIPv6) }
 
@@ -68,14 +53,15 @@ func bgpCarriesThePrefixesOfIPv6(t *testing.T, m mode) {
 	shortIn(t, c, 6, 1, 2)
 	shortIn(t, c, 6, 2, 1)
 	settled(t, c, "spoke1", cloud.NetworkOf(6, 2))
-	restarted(t, c, "spoke1", c.Kill)
+	all := f.witnesses("bgpd")
+	restarts(t, c, 0, 6, func(when string) { faithful(t, when, all) })
 	echoed(t, c, 1, 2)
-	lost(t, f, "spoke1 killed", "bgpd")
 	shortIn(t, c, 6, 1, 2)
 	// The route that the daemon installed stays beside the shortcut's, and ends it when it goes.
 	learns6(t, c, "spoke1", 2, 0)
 	f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv6 unicast", "no network fd10:0:2::/64")
-	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2))
+	forgets(t, c, "spoke1", cloud.NetworkOf(6, 2)) // by the session of before
+	faithful(t, "at the end", all)
 	loses(t, c, "spoke1", cloud.NetworkOf(6, 2))
 	loses(t, c, "spoke2", cloud.NetworkOf(6, 1)) // spoke1 says that it is over
 }

@@ -75,18 +75,31 @@ func carried(t *testing.T, m mode, spokes int, hub string) *cloud.Cloud {
 // carriedIn is carried by a version of IP.
 func carriedIn(t *testing.T, m mode, version, spokes int, hub, spoke string) *cloud.Cloud {
 	t.Helper()
-	c := m.build(t, cloud.Options{Spokes: spokes, Inside: []int{version}, Settings: func(node string, s *cloud.Settings) {
+	return carriedAs(t, m, []int{version}, spokes, examples(t, hub, spoke))
+}
+
+// examples gives each node's file: that of the hub, which is 0, and that of the spokes.
+func examples(t *testing.T, hub, spoke string) func(n int) string {
+	return func(n int) string {
+		t.Helper()
+		if n == 0 {
+			return example(t, hub, 0)
+		}
+		return example(t, spoke, n)
+	}
+}
+
+// carriedAs is carried by versions of IP, with each node's dmvpnd.toml.
+func carriedAs(t *testing.T, m mode, inside []int, spokes int, text func(n int) string) *cloud.Cloud {
+	t.Helper()
+	c := m.build(t, cloud.Options{Spokes: spokes, Inside: inside, Settings: func(node string, s *cloud.Settings) {
 		n := 0
 		_, _ = fmt.Sscanf(node, "spoke%d", &n)
-		text := example(t, spoke, n)
-		if n == 0 {
-			text = example(t, hub, 0)
-		}
 		if m.encrypted {
-			s.Text = strings.ReplaceAll(text, "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
+			s.Text = strings.ReplaceAll(text(n), "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
 		} else {
-			text = onlyEncrypted.ReplaceAllString(text, "")
-			s.Text = strings.Replace(text, "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
+			s.Text = onlyEncrypted.ReplaceAllString(text(n), "")
+			s.Text = strings.Replace(s.Text, "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
 		}
 		s.Text = "[daemon]\nlog-level = \"debug\"\n\n" + s.Text
 	}})
@@ -103,15 +116,18 @@ type suite []*routing.FRR
 // frr starts FRR on hub and spokes with the examples HUB and SPOKE.
 func frr(t *testing.T, c *cloud.Cloud, hub, spoke string, daemons ...string) suite {
 	t.Helper()
+	return frrAs(t, c, examples(t, hub, spoke), daemons...)
+}
+
+// frrAs starts FRR on hub and spokes with each node's frr.conf.
+func frrAs(t *testing.T, c *cloud.Cloud, text func(n int) string, daemons ...string) suite {
+	t.Helper()
 	nodes := append([]*lab.Node{c.Hub}, c.Spokes...)
 	all, errs := make(suite, len(nodes)), make([]error, len(nodes))
 	var starting sync.WaitGroup
 	for n, node := range nodes {
-		text := example(t, hub, 0)
-		if n > 0 {
-			text = example(t, spoke, n)
-		}
-		starting.Go(func() { all[n], errs[n] = routing.StartFRR(t.Context(), node, text, daemons...) })
+		config := text(n)
+		starting.Go(func() { all[n], errs[n] = routing.StartFRR(t.Context(), node, config, daemons...) })
 	}
 	starting.Wait()
 	check(t, errors.Join(errs...))

@@ -4,8 +4,10 @@ package routing
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"dmvpn/cmd/internal/lab"
 )
@@ -17,8 +19,8 @@ const birdProgram = "/usr/sbin/bird"
 type BIRD struct {
 	Node *lab.Node
 
-	socket  string
-	process *lab.Process
+	config, socket string
+	process        *lab.Process
 }
 
 // StartBIRD starts BIRD with a bird.conf.
@@ -30,16 +32,27 @@ func StartBIRD(ctx context.Context, n *lab.Node, config string) (*BIRD, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, "bird.conf")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	b := &BIRD{Node: n, config: filepath.Join(dir, "bird.conf"), socket: filepath.Join(dir, "bird.ctl")}
+	err := os.WriteFile(b.config, []byte(config), 0o644)
+	if err != nil {
 		return nil, err
 	}
-	b := &BIRD{Node: n, socket: filepath.Join(dir, "bird.ctl")}
-	var err error
-	if b.process, err = n.Launch("bird", birdProgram, "-d", "-c", file, "-s", b.socket, "-P", filepath.Join(dir, "bird.pid")); err != nil {
+	if b.process, err = n.Launch("bird", birdProgram, "-d", "-c", b.config, "-s", b.socket, "-P", filepath.Join(dir, "bird.pid")); err != nil {
 		return nil, err
 	}
 	return b, wait(ctx, b.process, b.socket)
+}
+
+// Load puts a bird.conf in the place of the one that runs; neighbours stay where it has them as before.
+func (b *BIRD) Load(ctx context.Context, config string) error {
+	if err := os.WriteFile(b.config, []byte(config), 0o644); err != nil {
+		return err
+	}
+	out, err := b.Birdc(ctx, "configure")
+	if err == nil && !strings.Contains(out, "Reconfigur") {
+		err = fmt.Errorf("node %s: bird does not take its configuration: %s", b.Node.Name, out)
+	}
+	return err
 }
 
 // Client are the options by which birdc finds the node's daemon.
