@@ -14,7 +14,8 @@ import (
 )
 
 // DataPlane is the peers and next hops of one tunnel. The loop alone calls it,
-// but for Traffic, which is safe for concurrent use.
+// but for Traffic, which is safe for concurrent use. What a method says is done is so when it returns:
+// the packet that tells a peer so leaves next.
 type DataPlane interface {
 	// Bind makes an endpoint the peer of a next hop.
 	Bind(engine.Bind) error
@@ -34,8 +35,8 @@ type DataPlane interface {
 	Admitted() map[engine.Endpoint][]netip.Addr
 }
 
-// Router is the routes of one tunnel. The lookups follow what Install did
-// within milliseconds.
+// Router is the routes of one tunnel. The kernel has acknowledged what Install and Remove did when they
+// return; the lookups follow within milliseconds.
 type Router interface {
 	engine.Routes
 	// Install installs PREFIX via NEXTHOP, replacing one of ours.

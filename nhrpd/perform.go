@@ -11,11 +11,22 @@ import (
 	"dmvpn/nhrpd/engine"
 )
 
-// handle gives the machine an input and carries out what it answers, in order.
+// handle gives the machine an input and carries out what it answers, in order: each step is done,
+// acknowledged by the kernel, before the next one. So what tells a peer that something stands
+// leaves when it does, or not at all: the machine answers for what was refused.
 func (s *Service) handle(ctx context.Context, now time.Time, input engine.Input) {
-	actions := s.machine.Handle(now, input)
-	for _, action := range actions {
-		s.perform(ctx, action)
+	var undone engine.Undone
+	for _, action := range s.machine.Handle(now, input) {
+		if send, ok := action.(engine.Send); ok && send.Confirms && len(undone.Actions) > 0 {
+			undone.Withheld = true
+			continue
+		}
+		if !s.perform(ctx, action) {
+			undone.Actions = append(undone.Actions, action)
+		}
+	}
+	if len(undone.Actions) > 0 {
+		s.handle(ctx, now, undone)
 	}
 	// A tick or a packet may change what is exported without an action to show
 	// for it: a renewed binding, a packet that began a retry. Probes are not worth it.
@@ -24,21 +35,21 @@ func (s *Service) handle(ctx context.Context, now time.Time, input engine.Input)
 	}
 }
 
-// perform carries out one action. One that fails is logged and counted; the
-// machine is told nothing: what matters is asked for again, or put back by
-// keepRoutes.
-func (s *Service) perform(ctx context.Context, action engine.Action) {
+// perform carries out one action. One that fails is logged and counted; false: it is a Bind or an
+// InstallRoute. Of others the machine is told nothing.
+func (s *Service) perform(ctx context.Context, action engine.Action) (done bool) {
+	done = true
 	switch a := action.(type) {
 	case engine.Send:
 		if err := s.config.Sender.Send(a.To, a.Data); err != nil {
 			s.counters.sendFailed.Add(1)
 			s.log.Debug().Err(err).Stringer("nbma", a.To.NBMA).Msg("NHRP packet not sent")
-			return
+			return done
 		}
 		s.counters.sent.Add(1)
 	case engine.Bind:
 		s.wanted.bind(a.NextHop, a.To)
-		s.result(s.config.DataPlane.Bind(a), "bind", a.Reason, a.To, func(e *zerolog.Event) {
+		done = s.result(s.config.DataPlane.Bind(a), "bind", a.Reason, a.To, func(e *zerolog.Event) {
 			e.Stringer("nexthop", a.NextHop)
 		})
 	case engine.Unbind:
@@ -58,7 +69,7 @@ func (s *Service) perform(ctx context.Context, action engine.Action) {
 		s.result(s.config.DataPlane.Dismiss(a.From), "dismiss", a.Reason, a.From, nil)
 	case engine.InstallRoute:
 		s.wanted.routes[a.Prefix] = a.NextHop
-		s.result(s.config.Router.Install(a.Prefix, a.NextHop), "install route", a.Reason, engine.Endpoint{}, func(e *zerolog.Event) {
+		done = s.result(s.config.Router.Install(a.Prefix, a.NextHop), "install route", a.Reason, engine.Endpoint{}, func(e *zerolog.Event) {
 			e.Stringer("prefix", a.Prefix).Stringer("nexthop", a.NextHop)
 		})
 	case engine.RemoveRoute:
@@ -80,10 +91,11 @@ func (s *Service) perform(ctx context.Context, action engine.Action) {
 		e := s.log.WithLevel(level(a.Level))
 		peer(e, a.Peer).Msg(a.Message)
 	}
+	return done
 }
 
-// result logs what became of an action: refused ones as warnings.
-func (s *Service) result(err error, what, reason string, at engine.Endpoint, more func(*zerolog.Event)) {
+// result logs what became of an action, refused ones as warnings, and says whether it was done.
+func (s *Service) result(err error, what, reason string, at engine.Endpoint, more func(*zerolog.Event)) bool {
 	e := s.log.Debug()
 	if err != nil {
 		s.counters.failed.Add(1)
@@ -91,7 +103,7 @@ func (s *Service) result(err error, what, reason string, at engine.Endpoint, mor
 		what += " failed"
 	}
 	if e == nil {
-		return
+		return err == nil
 	}
 	if more != nil {
 		more(e)
@@ -100,6 +112,7 @@ func (s *Service) result(err error, what, reason string, at engine.Endpoint, mor
 		e.Str("reason", reason)
 	}
 	peer(e, at).Msg(what)
+	return err == nil
 }
 
 func peer(e *zerolog.Event, at engine.Endpoint) *zerolog.Event {

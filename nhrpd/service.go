@@ -154,7 +154,7 @@ func (s *Service) Run(ctx context.Context, local, other netip.Addr) error {
 			}
 		case <-check.C:
 			soon = false
-			s.keepRoutes()
+			s.keepRoutes(ctx, time.Now())
 			check.Reset(checkEvery)
 		case <-reconcile.C:
 			s.reconcile()

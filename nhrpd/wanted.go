@@ -3,7 +3,9 @@
 package nhrpd
 
 import (
+	"context"
 	"net/netip"
+	"time"
 
 	"dmvpn/nhrpd/engine"
 )
@@ -41,8 +43,9 @@ func (w *wanted) dismiss(from engine.Endpoint) {
 }
 
 // keepRoutes puts back routes of ours that someone else took: a device that
-// went down and came up has lost them all.
-func (s *Service) keepRoutes() {
+// went down and came up has lost them all. Of those that it cannot put back the machine is told:
+// who registers them again is not to hear that they stand.
+func (s *Service) keepRoutes(ctx context.Context, now time.Time) {
 	if len(s.wanted.routes) == 0 {
 		return
 	}
@@ -51,6 +54,7 @@ func (s *Service) keepRoutes() {
 		s.log.Debug().Err(err).Msg("routes not read")
 		return
 	}
+	var undone engine.Undone
 	for prefix, nextHop := range s.wanted.routes {
 		if have[prefix] == nextHop {
 			continue
@@ -58,9 +62,13 @@ func (s *Service) keepRoutes() {
 		if err := s.config.Router.Install(prefix, nextHop); err != nil {
 			s.counters.failed.Add(1)
 			s.log.Debug().Err(err).Stringer("prefix", prefix).Msg("route not put back")
+			undone.Actions = append(undone.Actions, engine.InstallRoute{Prefix: prefix, NextHop: nextHop})
 			continue
 		}
 		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route put back: it was removed from outside, or a routing daemon has it now")
+	}
+	if len(undone.Actions) > 0 {
+		s.handle(ctx, now, undone)
 	}
 }
 

@@ -64,7 +64,7 @@ type Allowance struct {
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,
-// Secured, Unsecured, Stop.
+// Secured, Unsecured, Undone, Stop.
 type Input interface{ input() }
 
 type (
@@ -101,6 +101,12 @@ type (
 	// Unsecured says that an SA with the endpoint is gone. Where Env.Secured says that it was
 	// the last, packets to the endpoint go by the hub.
 	Unsecured struct{ To Endpoint }
+	// Undone says which Binds and InstallRoutes were not carried out, or do not stand any more. Withheld:
+	// they are of the last Handle, and its Send that confirms was not sent because of them.
+	Undone struct {
+		Actions  []Action
+		Withheld bool
+	}
 	// Stop asks for an orderly end: purge what was registered.
 	Stop struct{}
 )
@@ -114,6 +120,7 @@ func (LocalNBMA) input()     {}
 func (RoutesChanged) input() {}
 func (Secured) input()       {}
 func (Unsecured) input()     {}
+func (Undone) input()        {}
 func (Stop) input()          {}
 
 // Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,
@@ -125,6 +132,9 @@ type (
 	Send struct {
 		To   Endpoint
 		Data []byte
+		// Confirms says that the packet tells its receiver that what stands before it in the list
+		// is done. Where a Bind or an InstallRoute was not, it is withheld: Undone takes its place.
+		Confirms bool
 	}
 	// Bind makes the endpoint the peer of an overlay next hop: data to NextHop
 	// goes there, and GRE from there is accepted. MTU 0 is the tunnel's.

@@ -40,6 +40,9 @@ type Machine struct {
 
 	out     []Action
 	changed bool // by the last Handle
+
+	doubts     doubts
+	confirming *confirmation // of the last Handle; nil: none
 }
 
 // New makes a machine. Fields of cfg that are zero and have a default get it.
@@ -54,7 +57,7 @@ func New(cfg Config, env Env) *Machine {
 	orDefault(&cfg.Limits.PacketsPerPeer, defaultPacketsPerPeer)
 	orDefault(&cfg.Limits.Strangers, defaultStrangers)
 	cfg.HoldingTime = min(max(cfg.HoldingTime, time.Second), 0xFFFF*time.Second)
-	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer, cfg.Limits.Strangers), violations: cache.NewMap[violation, instant](compareViolations), counts: make(map[string]uint64)}
+	m := &Machine{cfg: cfg, env: env, tables: newTables(), limits: newRates(cfg.Limits.PacketsPerPeer, cfg.Limits.Strangers), violations: cache.NewMap[violation, instant](compareViolations), counts: make(map[string]uint64), doubts: newDoubts()}
 	m.lastID = uint32(env.Random())
 	for i, n := range cfg.NHS {
 		m.servers = append(m.servers, newServer(i, n, cfg.Networks))
@@ -83,7 +86,10 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.resume()
 	}
 	m.changed = m.worthSaving(input)
-	m.due()
+	if _, ok := input.(Undone); !ok {
+		m.confirming = nil
+		m.due()
+	}
 	switch in := input.(type) {
 	case Packet:
 		m.packet(in)
@@ -101,6 +107,8 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.secured(in.To)
 	case Unsecured:
 		m.unsecured(in.To)
+	case Undone:
+		m.undone(in)
 	case Stop:
 		m.stop()
 	case Tick:

@@ -48,10 +48,14 @@ func (p peering) bind(hop netip.Addr, reason string) Bind {
 func (m *Machine) settleHop(hop netip.Addr, reason string) {
 	want, wanted := m.wantHop(hop)
 	have, bound := m.bound[hop]
-	if wanted == bound && want == have {
+	if wanted == bound && want == have && !m.doubts.hops[hop] {
 		return
 	}
+	delete(m.doubts.hops, hop)
 	if !wanted {
+		if !bound {
+			return
+		}
 		delete(m.bound, hop)
 		m.do(Unbind{NextHop: hop, Reason: reason})
 		m.release(have.To)
@@ -86,11 +90,13 @@ func (m *Machine) settleRoute(p netip.Prefix, reason string) {
 	want, wanted := m.wantRoute(p)
 	have, installed := m.routes[p]
 	switch {
-	case wanted && (!installed || want != have):
+	case wanted && (!installed || want != have || m.doubts.routes[p]):
 		m.routes[p] = want
+		delete(m.doubts.routes, p)
 		m.do(InstallRoute{Prefix: p, NextHop: want, Reason: reason})
 	case !wanted && installed:
 		delete(m.routes, p)
+		delete(m.doubts.routes, p)
 		m.do(RemoveRoute{Prefix: p, Reason: reason})
 	}
 }

@@ -29,9 +29,6 @@ func (m *Machine) purgeRequest(in Packet, p *wire.Packet) {
 	if m.refusesExtension(in, p) || m.outgrows(in, p) {
 		return
 	}
-	if p.Flags&wire.FlagPurgeNoReply == 0 {
-		m.send(in.From, m.reply(p, wire.PurgeReply))
-	}
 	for _, c := range p.CIEs {
 		prefix := c.Prefix(c.Protocol)
 		if !prefix.IsValid() {
@@ -40,6 +37,9 @@ func (m *Machine) purgeRequest(in Packet, p *wire.Packet) {
 		m.purgeBindings(in, p, c, prefix)
 		m.purgeShortcuts(in, p, c, prefix)
 		m.purgeRequests(p.SourceProtocol, prefix)
+	}
+	if p.Flags&wire.FlagPurgeNoReply == 0 { // who has it may stop to accept what came by that way
+		m.send(in.From, m.reply(p, wire.PurgeReply))
 	}
 }
 

@@ -136,7 +136,7 @@ func (m *Machine) registrationRefused(s *server, r *registration, from Endpoint,
 	if code == wire.CodeInsufficientResources {
 		wait = pauseNoRoom
 	}
-	wait += instant(m.env.Random() % uint64(wait/4))
+	wait = m.later(wait)
 	s.Reason, r.Reason = code.String(), code.String()
 	r.Registered, r.Next = false, m.now+wait
 	m.report(Warn, from, "NHS %s refuses our registration of %v: %v; tried again in %v", s.Name, m.own(), code, wait.Round(time.Second))
@@ -146,8 +146,13 @@ func (m *Machine) registrationRefused(s *server, r *registration, from Endpoint,
 	m.tryAnother(s)
 }
 
+// later is a pause, or up to a quarter more.
+func (m *Machine) later(pause instant) instant {
+	return pause + instant(m.env.Random()%uint64(pause/4))
+}
+
 // networksRegistered takes the answer to a registration of prefixes, each of
-// which was judged alone.
+// which was judged alone. What the server had no room for is tried again soon.
 func (m *Machine) networksRegistered(s *server, r *registration, p *wire.Packet) {
 	r.Next, r.Refused, r.Reason = 0, nil, ""
 	r.Registered = true
@@ -164,6 +169,9 @@ func (m *Machine) networksRegistered(s *server, r *registration, p *wire.Packet)
 		}
 		r.Reason = c.Code.String()
 		r.Registered = false
+		if c.Code == wire.CodeInsufficientResources && r.Next == 0 {
+			r.Next = m.now + m.later(pauseNoRoom)
+		}
 	}
 	r.Until = s.own().Until
 }

@@ -87,7 +87,9 @@ func firstEntry(p *wire.Packet, kind wire.ExtensionType) (wire.CIE, bool) {
 
 // send authenticates a packet anew (RFC 2332, section 5.3.4: at every hop, in
 // its old place) and sends it.
-func (m *Machine) send(to Endpoint, p *wire.Packet) bool {
+func (m *Machine) send(to Endpoint, p *wire.Packet) bool { return m.transmit(to, p, false) }
+
+func (m *Machine) transmit(to Endpoint, p *wire.Packet, confirms bool) bool {
 	if !m.local.to(to.NBMA).IsValid() {
 		m.count("send-without-address")
 		return false
@@ -111,7 +113,7 @@ func (m *Machine) send(to Endpoint, p *wire.Packet) bool {
 	}
 	m.count(typeName(p.Type) + "-sent")
 	m.countCodes(p, "sent")
-	m.do(Send{To: to, Data: data})
+	m.do(Send{To: to, Data: data, Confirms: confirms})
 	return true
 }
 

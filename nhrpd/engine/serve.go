@@ -67,7 +67,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 	}
 	m.answerNAT(in, r)
 	m.announce(r, wire.ProbeReplier, asksForProbes(p))
-	m.send(in.From, r)
+	m.confirm(in.From, r)
 }
 
 // oldID says that a registration is older than what is stored.

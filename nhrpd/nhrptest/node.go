@@ -31,6 +31,7 @@ type Node struct {
 	Kernel   []Route
 	Allowed  func(identity string) (engine.Allowance, bool) // as engine.Env has it
 	Secured  func(engine.Endpoint) bool                     // as engine.Env has it
+	Refuse   func(engine.Action) bool                       // the kernel refuses a Bind or an InstallRoute; nil: none
 
 	// What the machine asked for.
 	Bound     map[netip.Addr]engine.Endpoint
@@ -128,10 +129,27 @@ func (n *Node) Input(in engine.Input) {
 	if n.world.Reimport {
 		n.reimport()
 	}
+	n.handle(in)
+}
+
+// handle is as nhrpd does it: what confirms does not leave where something was refused.
+func (n *Node) handle(in engine.Input) {
 	actions := n.Machine.Handle(n.world.Now, in)
 	n.next, n.wants = n.Machine.Next()
+	var undone engine.Undone
 	for _, a := range actions {
+		if s, ok := a.(engine.Send); ok && s.Confirms && len(undone.Actions) > 0 {
+			undone.Withheld = true
+			continue
+		}
+		if n.Refuse != nil && n.Refuse(a) {
+			undone.Actions = append(undone.Actions, a)
+			continue
+		}
 		n.perform(a)
+	}
+	if len(undone.Actions) > 0 {
+		n.handle(undone)
 	}
 }
 
