@@ -6,6 +6,7 @@ package kernel
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -25,6 +26,7 @@ type Host struct {
 	routes *netlink.Handle // strict: the kernel filters what it lists
 	ns     netns.NsHandle  // for subscriptions that are made later
 	table  Table           // of routes that are installed
+	placed *placed         // shared with what In gives
 }
 
 // Open takes the network namespace of the calling thread.
@@ -33,7 +35,7 @@ func Open() (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kernel: open the network namespace: %w", err)
 	}
-	h := &Host{ns: ns}
+	h := &Host{ns: ns, placed: &placed{by: map[int]map[netip.Prefix][]netlink.Route{}}}
 	for _, to := range []**netlink.Handle{&h.nl, &h.routes} {
 		if *to, err = netlink.NewHandle(unix.NETLINK_ROUTE); err == nil {
 			err = (*to).SetSocketTimeout(answerTimeout)

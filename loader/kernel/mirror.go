@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -37,13 +38,14 @@ type reflection struct {
 
 	mu    sync.RWMutex
 	table routeTable
-	err   error // of the last listing
+	err   error         // of the last listing
+	moved chan struct{} // closed, and another one, with each change
 }
 
 // MirrorRoutes reads the routes, and those of further tables, and follows them until Close. After
 // an overrun of the socket it reads them all again.
 func (h *Host) MirrorRoutes(further ...Table) (*Routes, error) {
-	r := &Routes{&reflection{host: h, tables: Table{}.order(), changed: make(chan struct{}, 1)}, Table{}.order()}
+	r := &Routes{&reflection{host: h, tables: Table{}.order(), changed: make(chan struct{}, 1), moved: make(chan struct{})}, Table{}.order()}
 	for _, t := range further {
 		r.tables = append(r.tables, t.id())
 	}
@@ -106,6 +108,10 @@ func (r *reflection) handle(messages []syscall.NetlinkMessage, err error) {
 		r.mu.Unlock()
 	}
 	if again || touched {
+		r.mu.Lock()
+		close(r.moved)
+		r.moved = make(chan struct{})
+		r.mu.Unlock()
 		select {
 		case r.changed <- struct{}{}:
 		default:
@@ -165,6 +171,40 @@ func (r *Routes) Inside(p netip.Prefix) []netip.Prefix {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.table.inside(r.order, p.Masked())
+}
+
+// Has says whether a route of ours to a prefix by a next hop is known.
+func (r *Routes) Has(p netip.Prefix, nextHop netip.Addr, ifindex int) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, table := range r.order {
+		for _, e := range r.table.entries[place{table, p}] {
+			if e.route.NHRP && e.route.NextHop == nextHop && e.route.IfIndex == ifindex {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Await waits until what is known is so, for most at the longest, and says whether it is. Of a change of
+// ours it takes no longer than netlink does: the kernel announces it before it acknowledges it.
+func (r *Routes) Await(most time.Duration, so func() bool) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	for {
+		r.mu.RLock()
+		moved := r.moved
+		r.mu.RUnlock()
+		if so() {
+			return true
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			return so()
+		}
+	}
 }
 
 // Err says why the routes could not be read again, nil if they could: what is

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -52,7 +51,9 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 		Family: familyOf(prefix.Addr()), Dst: ipNet(prefix), Gw: nextHop.AsSlice(), LinkIndex: ifindex,
 		Protocol: Protocol, Table: table, Flags: int(netlink.FLAG_ONLINK),
 	}
-	before, err := h.ours(ifindex, prefix)
+	h.placed.mu.Lock()
+	defer h.placed.mu.Unlock()
+	before, err := h.placedOf(ifindex, prefix)
 	if err != nil {
 		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
 	}
@@ -67,11 +68,12 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 	if err := add(route); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
 	}
+	h.note(prefix, *route)
 	for _, old := range before {
 		if gateway, ok := netip.AddrFromSlice(old.Gw); ok && (six || gateway.Unmap() == nextHop) && old.Table == table {
 			continue
 		}
-		if err := h.delete(old); err != nil {
+		if err := h.remove(prefix, old); err != nil {
 			return err
 		}
 	}
@@ -81,12 +83,15 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 // RemoveRoute removes ours of the prefix on the device; none is no error.
 // Routes of others stay.
 func (h *Host) RemoveRoute(prefix netip.Prefix, ifindex int) error {
-	routes, err := h.ours(ifindex, prefix.Masked())
+	prefix = prefix.Masked()
+	h.placed.mu.Lock()
+	defer h.placed.mu.Unlock()
+	routes, err := h.placedOf(ifindex, prefix)
 	if err != nil {
 		return fmt.Errorf("kernel: remove route %s: %w", prefix, err)
 	}
 	for _, r := range routes {
-		if err := h.delete(r); err != nil {
+		if err := h.remove(prefix, r); err != nil {
 			return err
 		}
 	}
@@ -115,7 +120,9 @@ func (h *Host) unreachable(prefix netip.Prefix) *netlink.Route {
 
 // OwnRoutes lists our routes on the device.
 func (h *Host) OwnRoutes(ifindex int) ([]Route, error) {
-	routes, err := h.ours(ifindex, netip.Prefix{})
+	h.placed.mu.Lock()
+	defer h.placed.mu.Unlock()
+	routes, err := h.list(ifindex)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: list our routes: %w", err)
 	}
@@ -129,28 +136,20 @@ func (h *Host) OwnRoutes(ifindex int) ([]Route, error) {
 // SweepRoutes removes our routes on the device but those to keep: what the
 // daemon before left and nobody wants.
 func (h *Host) SweepRoutes(ifindex int, keep func(Route) bool) error {
-	routes, err := h.ours(ifindex, netip.Prefix{})
+	h.placed.mu.Lock()
+	defer h.placed.mu.Unlock()
+	routes, err := h.list(ifindex)
 	if err != nil {
 		return fmt.Errorf("kernel: sweep our routes: %w", err)
 	}
 	for _, r := range routes {
 		if !keep(entryOf(r).route) {
-			if err := h.delete(r); err != nil {
+			if err := h.remove(entryOf(r).route.Prefix, r); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// ours lists our routes on the device, of one prefix or, if it is not valid, of all.
-func (h *Host) ours(ifindex int, prefix netip.Prefix) ([]netlink.Route, error) {
-	filter := &netlink.Route{Protocol: Protocol, LinkIndex: ifindex} // of all tables
-	all, err := h.dump(filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(all, func(r netlink.Route) bool { return prefix.IsValid() && prefixOf(r.Dst) != prefix }), nil
 }
 
 // dump lists routes of both families, again where a change broke into the listing.
