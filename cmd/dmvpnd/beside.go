@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
 	"dmvpn/loader/kernel"
 )
@@ -121,6 +122,19 @@ func (b *beside) install(p netip.Prefix, nextHop netip.Addr, ifindex int) error 
 		return b.settle(ifindex, p, h[0], h[1])
 	}
 	return b.settle(ifindex, p)
+}
+
+// standing gives the prefixes by which the kernel has a route of ours alone.
+func (b *beside) standing(p netip.Prefix) []netip.Prefix {
+	p = p.Masked()
+	if !b.halved[p] {
+		return []netip.Prefix{p}
+	}
+	h := halves(p)
+	return slices.DeleteFunc(h[:], func(q netip.Prefix) bool {
+		_, own := b.routes[q]
+		return own || b.zebra(q)
+	})
 }
 
 // remove removes a route, also one of the daemon before.

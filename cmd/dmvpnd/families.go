@@ -38,13 +38,17 @@ func stateName(tunnel string, own netip.Prefix) string {
 // makeFamilies makes an NHRP of each family that the tunnel has an address of.
 func (t *tunnel) makeFamilies(plane plane, secured func(engine.Endpoint) bool) {
 	d, shares := t.daemon, newShares()
+	var changed func()
+	if t.secure != nil {
+		changed = t.secure.sources.changed
+	}
 	host, mirror := d.host.In(t.table), d.mirror.In(t.table)
 	for _, own := range t.config.Addresses {
 		shares.carriers[index(own.Addr().Is6())].wanted = true
 		t.families = append(t.families, &family{own: own, service: nhrpd.New(nhrpd.Config{
 			Engine: machine(t.config, own, t.mtu), Random: random, Log: d.log,
 			DataPlane: &share{plane: plane, shares: shares, six: own.Addr().Is6()},
-			Router:    &router{host: host, mirror: mirror, tunnel: t.device.Index, six: own.Addr().Is6(), own: own, under: t.beneath(), beside: newBeside(host, mirror.Zebra, func() bool { return mirror.ZebraBy(t.device.Index) })},
+			Router:    &router{host: host, mirror: mirror, tunnel: t.device.Index, six: own.Addr().Is6(), own: own, under: t.beneath(), changed: changed, beside: newBeside(host, mirror.Zebra, func() bool { return mirror.ZebraBy(t.device.Index) })},
 			Sender:    t, State: d.state, StateName: stateName(t.config.Name, own),
 			Resolver: net.DefaultResolver, Allowed: t.authorizer.lookup(), Secured: secured,
 		})})

@@ -5,6 +5,7 @@ package main
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"dmvpn/loader/kernel"
 	"dmvpn/nhrpd/engine"
@@ -21,7 +22,12 @@ type router struct {
 	// goes there must not follow another route in clear when the prefix is withdrawn.
 	under  func(netip.Prefix) error
 	beside *beside
+	// changed forgets what was concluded from the routes before; nil: nothing is.
+	changed func()
 }
+
+// mirrorPatience is how long a route that stands may take to be known here.
+const mirrorPatience = 100 * time.Millisecond
 
 // beneath is a router's under: of a tunnel in clear nothing stands, nor what would cut its
 // outer packets off.
@@ -81,14 +87,24 @@ func (r *router) Inside(p netip.Prefix) []netip.Prefix {
 	})
 }
 
-// Install implements nhrpd.Router.
+// Install implements nhrpd.Router. What leads nowhere stands before the route does; and when it
+// returns the kernel has both, and who looks a route up here finds it.
 func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
 	if guarded := r.guarded(prefix); !everything(guarded) {
 		if err := r.under(guarded); err != nil {
 			return err
 		}
 	}
-	return r.beside.install(prefix, nextHop, r.tunnel)
+	if err := r.beside.install(prefix, nextHop, r.tunnel); err != nil {
+		return err
+	}
+	r.mirror.Await(mirrorPatience, func() bool {
+		return !slices.ContainsFunc(r.beside.standing(prefix), func(p netip.Prefix) bool { return !r.mirror.Has(p, nextHop, r.tunnel) })
+	})
+	if r.changed != nil {
+		r.changed()
+	}
+	return nil
 }
 
 // guarded is what an unreachable route is to stand under for a prefix that gets a route: the

@@ -89,7 +89,7 @@ func (s *secure) Bind(b engine.Bind) error {
 	if before != nil && before != e {
 		defer func() { s.tunnel.daemon.quietly("dismiss", s.tidy(before)) }()
 	}
-	if !e.up {
+	if !e.up && s.current(e) == nil {
 		return s.plain.Unbind(b.NextHop) // it goes by way of the hub, not to where it was
 	}
 	return s.effect(e, b.NextHop)

@@ -68,8 +68,16 @@ func (s *secure) leave(peer uint64) {
 func (s *secure) activated(peer uint64, a *esp.Association) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.peers[peer]; e != nil && e.id != 0 {
-		s.tunnel.currentPump().Secure(e.id, a)
+	e := s.peers[peer]
+	if e == nil || e.id == 0 {
+		return
+	}
+	s.tunnel.currentPump().Secure(e.id, a)
+	if a != nil || e.up {
+		return
+	}
+	for hop := range e.hops { // it was bound before it was up, and never is
+		s.tunnel.daemon.quietly("unbind", s.plain.Unbind(hop))
 	}
 }
 
@@ -123,13 +131,21 @@ func (s *secure) release(e *end) (err error) {
 func (s *secure) path(to engine.Endpoint) (*esp.Association, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Not only when it is up: a registration may be here before IKE has said so.
-	if e := s.find(to); e != nil && e.peer != 0 {
-		if a := s.tunnel.daemon.installer.database.Current(e.peer); a != nil {
+	if e := s.find(to); e != nil {
+		if a := s.current(e); a != nil {
 			return a, nil
 		}
 	}
 	return nil, errNoSA
+}
+
+// current is the association that an end's packets leave by, nil for none. There may be one before
+// IKE has said that the end is up: a registration that came by it is answered, and takes effect.
+func (s *secure) current(e *end) *esp.Association {
+	if e.peer == 0 || e.id == 0 {
+		return nil
+	}
+	return s.tunnel.daemon.installer.database.Current(e.peer)
 }
 
 // secured says whether there is an SA with an endpoint.
