@@ -64,8 +64,9 @@ func TestRegionsReachEachOtherDirectly(t *testing.T) {
 	})
 }
 
-// knowsAll waits until a hub has the routes of all spokes: it answers a registration before, and what
-// it has no route to follows its default route, unless a guard is configured.
+// knowsAll waits until a hub has the routes of all spokes. A server is up when it has answered for a spoke's own
+// address, and the LAN comes after that: until the hub has heard of it, packets to it follow the
+// hub's default route, unless a guard is configured.
 func knowsAll(t *testing.T, c *cloud.Cloud, hub int) {
 	t.Helper()
 	for n := range c.Spokes {
