@@ -3,10 +3,12 @@
 package nhrpd
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -131,6 +133,68 @@ func testedRows(t *testing.T, dir string) map[string]bool {
 		})
 	}
 	return found
+}
+
+// sharedRows are the ids of the list that implementations share; sharedList is the list itself, where it lies
+// beside the tree.
+const (
+	sharedRows = "testdata/nhrp-cases.txt"
+	sharedList = "../../shared/nhrp-cases.md"
+)
+
+var rowLine = regexp.MustCompile(`(?m)^\| ([A-Z]{2}-\d\d) \| ([^|]*) \|`)
+
+// TestThePageHasEverySharedRowAndMarksItsOwn: no row of the shared list is left out, and what is not in it says so.
+func TestThePageHasEverySharedRowAndMarksItsOwn(t *testing.T) {
+	shared := map[string]bool{}
+	for line := range strings.Lines(read(t, sharedRows)) {
+		if id := strings.TrimSpace(line); rowID.MatchString(id) {
+			shared[id] = true
+		} else if !strings.HasPrefix(line, "#") {
+			t.Errorf("%s: %q is no row's id", sharedRows, id)
+		}
+	}
+	for _, row := range rowLine.FindAllStringSubmatch(read(t, conformance), -1) {
+		id, own := row[1], strings.HasPrefix(row[2], "+ ")
+		if own == shared[id] {
+			t.Errorf("%s: marked as our own: %t, in the shared list: %t", id, own, shared[id])
+		}
+	}
+	if len(shared) != 200 {
+		t.Errorf("%s has %d rows, not 200", sharedRows, len(shared))
+	}
+	rows := conformanceRows(t)
+	for id := range shared {
+		if _, there := rows[id]; !there {
+			t.Errorf("%s is in the shared list, and not on the page", id)
+		}
+	}
+	t.Run("the copy of the ids is the list's", func(t *testing.T) {
+		list, err := os.ReadFile(sharedList)
+		if errors.Is(err, fs.ErrNotExist) {
+			t.Skipf("the list is not beside this tree: %v", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, row := range rowLine.FindAllStringSubmatch(string(list), -1) {
+			ids = append(ids, row[1])
+		}
+		slices.Sort(ids)
+		if copied := slices.Sorted(maps.Keys(shared)); !slices.Equal(ids, copied) {
+			t.Errorf("%s has %d ids, the list %d: %v, %v", sharedRows, len(copied), len(ids), copied, ids)
+		}
+	})
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // text is a string in the source, "" if the expression is another one.
