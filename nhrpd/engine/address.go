@@ -21,16 +21,17 @@ func validDestination(a netip.Addr) bool {
 }
 
 // inCloud says whether an address is a station's in the overlay: in its prefix,
-// and neither its network nor its broadcast address.
+// and neither its network nor its broadcast address, nor all its routers' (RFC 4291,
+// section 2.6.1), which a prefix for two stations does not have (RFC 6164).
 func (m *Machine) inCloud(a netip.Addr) bool {
 	cloud := m.cfg.Address
 	if !cloud.Contains(a) {
 		return false
 	}
-	if a.Is4() && cloud.Bits() < 31 {
-		return a != cloud.Masked().Addr() && a != last(cloud)
+	if cloud.Bits() >= a.BitLen()-1 {
+		return true
 	}
-	return true
+	return a != cloud.Masked().Addr() && (a.Is6() || a != last(cloud))
 }
 
 // last is the last address of a prefix.

@@ -131,8 +131,13 @@ func TestCasesOfIPv6Inside(t *testing.T) {
 				}
 			}
 		}},
+		{"SE-06: nobody is all routers of the overlay, and its last address is as good as any", func(t *testing.T) {
+			b := newBench(t, hubNBMA, six(nhrptest.HubConfig()))
+			want(t, "fd00::", b.ask(s1NBMA, registration6("fd00::", s1NBMA)).p.CIEs[0].Code, wire.CodeAdministrativelyProhibited)
+			want(t, "the last one", b.ask(s1NBMA, registration6("fd00::ffff:ffff:ffff:ffff", s1NBMA)).p.CIEs[0].Code, wire.CodeSuccess)
+		}},
 		{"RQ-12: what cannot be asked for is answered with 12", func(t *testing.T) {
-			for _, d := range []string{"ff02::1", "fe80::12", "::1", "::", "fd00::11"} {
+			for _, d := range []string{"ff02::1", "fe80::12", "::1", "::", "fd00::", "fd00::11"} {
 				b := newBench(t, hubNBMA, six(nhrptest.HubConfig()))
 				b.ask(s1NBMA, registration6("fd00::11", s1NBMA))
 				p := bare(wire.ResolutionRequest, s1Protocol, s1NBMA, s2Protocol)
