@@ -57,7 +57,7 @@ target could not be tried. docs/nhrp-conformance.md has the rows.`,
 	f.StringVar(&x.o.Auth, "auth", "", "NHRP authentication, Cisco's")
 	f.StringSliceVar(&x.local, "local", nil, "NBMA addresses of this host to play stations at, or prefixes of such")
 	f.StringVar(&x.clients, "clients", "", "part of the overlay that the stations take addresses of (default: its upper half)")
-	f.StringVar(&x.networks, "networks", "", "what the stations have behind them (default: 100.64.0.0/10)")
+	f.StringVar(&x.networks, "networks", "", "what the stations have behind them (default: 100.64.0.0/10 or 2001:db8:c000::/36)")
 	f.StringVar(&x.hides, "behind", "", "a network behind the target")
 	f.StringSliceVar(&x.routed, "routed", nil, "of a client: what it routes to the NHS, one for each address of --local")
 	f.DurationVar(&x.o.Wait, "wait", time.Second, "how long to wait for what should not come")

@@ -154,6 +154,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"--auth":           func(o *Options) { o.Auth = "ninechars" },
 		"--wait":           func(o *Options) { o.Wait = 0 },
 		"--clients":        func(o *Options) { o.Clients = netip.MustParsePrefix("10.1.0.0/24") },
+		"2001:db8::/48 is": func(o *Options) { o.Behind = netip.MustParsePrefix("2001:db8::/48") },
 	} {
 		o := good()
 		if change(&o); o.Check() == nil || !strings.Contains(o.Check().Error(), what) {

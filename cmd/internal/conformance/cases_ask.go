@@ -37,8 +37,11 @@ var resolving = []Case{
 	}},
 	{ID: "RQ-04", Section: "-", Level: Habit, Text: "an unanswered request is repeated with growing pauses", run: func(t *trial) {
 		d := t.destination()
-		t.asked(d)
-		list := t.pauses(time.Now(), isRequest(d), 3, 12*time.Second)
+		r := t.heardOf(d)
+		if r == nil {
+			t.skip(noQuestion)
+		}
+		list := t.pauses(r.At, isRequest(d), 3, 12*time.Second)
 		t.must(len(list) > 0, "it is not repeated")
 		t.must(len(list) == 1 || grows(list), "pauses of %v", list)
 	}},

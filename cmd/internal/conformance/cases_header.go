@@ -84,7 +84,7 @@ var headerCases = []Case{
 		}{
 			{"address family 3", func(b []byte) { b[offFamily+1] = 3 }},
 			{"address family 0x4000", func(b []byte) { b[offFamily], b[offFamily+1] = 0x40, 0 }},
-			{"an NBMA address of 16 octets", func(b []byte) { b[offNBMA] = 16 }},
+			{"an NBMA address of the other family's length", func(b []byte) { b[offNBMA] = 4 + 16 - b[offNBMA] }},
 			{"the top bit of the length", func(b []byte) { b[offNBMA] |= 0x80 }},
 			{"an NBMA address of 63 octets", func(b []byte) { b[offNBMA] = 63 }},
 		} {
@@ -122,7 +122,7 @@ var headerCases = []Case{
 	}},
 	{ID: "HD-10", Section: "5.2.0.1", Level: Must, Text: "the lengths of protocol addresses fit the protocol type", run: func(t *trial) {
 		st := t.client()
-		for _, n := range []byte{0, 3, 5, 16} {
+		for _, n := range []byte{0, 3, 5, byte(4 + 16 - st.Protocol.BitLen()/8)} {
 			t.unread(st, set(st.bytes(st.registration()), offSource, n), fmt.Sprintf("a source of %d octets", n))
 		}
 		t.unread(st, set(st.bytes(st.registration()), offDestination, 255), "a destination of 255 octets")

@@ -15,8 +15,8 @@ var redirectCases = []Case{
 		p := t.indicated(st, other)
 		t.must(p.ErrorCode == 0, "code %d", uint16(p.ErrorCode))
 		t.must(p.SourceProtocol == t.s.o.Server.Addr() && p.SourceNBMA == t.s.o.Target, "it is from %v at %v", p.SourceProtocol, p.SourceNBMA)
-		t.must(len(p.Contents) >= 20 && string(p.Contents[12:16]) == string(st.Protocol.AsSlice()) &&
-			string(p.Contents[16:20]) == string(other.Protocol.AsSlice()), "its contents are not the packet: % x", p.Contents[:min(20, len(p.Contents))])
+		from, to := ends(p.Contents)
+		t.must(from == st.Protocol && to == other.Protocol, "its contents are not the packet: % x", p.Contents[:min(headerIPv6, len(p.Contents))])
 		t.must(p.HopCount > 0, "hop count 0")
 		other.data(datagram(other.Protocol, st.Protocol, protocolUDP, []byte("odd")))
 		if r := t.told(other); r != nil && r.Packet == nil {
@@ -52,11 +52,12 @@ var redirectCases = []Case{
 		st, other := t.client(), t.client()
 		t.indicated(st, other) // it does tell
 		back := datagram(other.Protocol, st.Protocol, protocolUDP, []byte("there"))
-		unreachable := append([]byte{3, 1, 0, 0, 0, 0, 0, 0}, back...)
-		sum := wire.Checksum(unreachable)
-		unreachable[2], unreachable[3] = byte(sum>>8), byte(sum)
-		other.data(datagram(other.Protocol, netip.AddrFrom4([4]byte{224, 0, 0, 5}), protocolUDP, []byte("hello")))
-		other.data(datagram(other.Protocol, st.Protocol, protocolICMP, unreachable))
+		all := netip.MustParseAddr("224.0.0.5")
+		if other.Protocol.Is6() {
+			all = netip.MustParseAddr("ff02::5")
+		}
+		other.data(datagram(other.Protocol, all, protocolUDP, []byte("hello")))
+		other.data(unreachable(other.Protocol, st.Protocol, back))
 		t.settle()
 		t.must(other.wait(t.s.o.Wait, isIndication) == nil, "it tells of a shorter way")
 	}},
@@ -126,4 +127,5 @@ type contents struct {
 
 var oddContents = []contents{
 	{"empty", nil}, {"cut", []byte{0x45, 0, 0}}, {"of no version", make([]byte, 40)}, {"IPv6", append([]byte{0x60}, make([]byte, 39)...)},
+	{"IPv4", append([]byte{0x45}, make([]byte, 39)...)},
 }

@@ -20,13 +20,18 @@ func isRequest(destination netip.Addr) func(*received) bool {
 }
 
 // unanswered gives the client's next registration, and leaves it to the case.
-func (t *trial) unanswered() *wire.Packet {
-	t.server.silent, t.server.other = true, nil
-	r := t.server.wait(2*time.Minute, isRegistration)
+func (t *trial) unanswered() *wire.Packet { return t.left().Packet }
+
+// left is unanswered with when it came.
+func (t *trial) left() *received {
+	v := t.server
+	v.silent, v.other = true, nil
+	r := v.wait(2*time.Minute, v.fresh)
 	if r == nil {
 		t.skip("the client does not renew its registration within 2 minutes: its holding time is too long for this")
 	}
-	return r.Packet
+	v.other = nil // repeats of what was answered
+	return r
 }
 
 // destination is an address that the client routes to the server, and has not been told of.
@@ -59,10 +64,18 @@ func (t *trial) indication(st *station, source, destination netip.Addr) *wire.Pa
 // question tells the client of a shorter way to a destination, and gives the Resolution
 // Request that comes of it; nil if none does.
 func (t *trial) question(destination netip.Addr) *wire.Packet {
+	if r := t.heardOf(destination); r != nil {
+		return r.Packet
+	}
+	return nil
+}
+
+// heardOf is question with when it came.
+func (t *trial) heardOf(destination netip.Addr) *received {
 	for range 6 {
 		t.server.send(t.indication(t.server.station, t.own(), destination))
 		if r := t.server.wait(time.Second, isRequest(destination)); r != nil {
-			return r.Packet
+			return r
 		}
 	}
 	return nil

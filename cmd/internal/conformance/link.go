@@ -5,7 +5,6 @@ package conformance
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -17,7 +16,6 @@ import (
 // GRE: RFC 2784 with the key of RFC 2890.
 const (
 	greKeyed  = 0x2000
-	greIPv4   = 0x0800
 	greHeader = 4
 )
 
@@ -32,7 +30,7 @@ type received struct {
 	Err      error
 }
 
-// link is our side of the underlay: a raw GRE socket for each address, so that what is sent
+// link is our side of the underlay: a socket for each address, so that what is sent
 // has it as its source. It is safe for concurrent use.
 type link struct {
 	target netip.Addr
@@ -40,7 +38,7 @@ type link struct {
 	only   bool
 
 	mu    sync.Mutex
-	ends  map[netip.Addr]*net.IPConn
+	ends  map[netip.Addr]conn
 	inbox map[netip.Addr]chan received // of the station that has the address
 	by    map[uint32]chan received     // replies by request id, before all else
 	done  chan struct{}
@@ -49,20 +47,16 @@ type link struct {
 
 // open opens the sockets of all addresses, or of none. With only, they hear the target and nobody
 // else: a raw socket hears all until it has its address.
-func open(target netip.Addr, key int64, local []netip.Addr, only bool) (*link, error) {
+func open(at listen, target netip.Addr, key int64, local []netip.Addr, only bool) (*link, error) {
 	l := &link{
-		target: target, key: key, only: only, ends: map[netip.Addr]*net.IPConn{}, inbox: map[netip.Addr]chan received{},
+		target: target, key: key, only: only, ends: map[netip.Addr]conn{}, inbox: map[netip.Addr]chan received{},
 		by: map[uint32]chan received{}, done: make(chan struct{}),
 	}
 	for _, a := range local {
-		network := "ip4:47"
-		if a.Is6() {
-			network = "ip6:47"
-		}
-		c, err := net.ListenIP(network, &net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()})
+		c, err := at(a)
 		if err != nil {
 			l.close()
-			return nil, fmt.Errorf("raw GRE socket at %v: %w; --local takes addresses of this host (ip route add local PREFIX dev lo makes a prefix one), and it needs root", a, err)
+			return nil, err
 		}
 		l.ends[a] = c
 	}
@@ -113,7 +107,7 @@ func (l *link) redirect(id uint32, c chan received) (stop func()) {
 	}
 }
 
-func (l *link) read(a netip.Addr, c *net.IPConn) {
+func (l *link) read(a netip.Addr, c conn) {
 	b := make([]byte, 1<<16)
 	for {
 		n, from, err := c.ReadFromIP(b)

@@ -22,6 +22,8 @@ type server struct {
 	asked  uint32       // of the spokes in it that asked
 	client netip.Addr   // its overlay address, once it has registered
 	last   *wire.Packet // its latest registration
+
+	answered map[uint32]time.Time // registrations by id, and when last
 }
 
 // comeback is how long a client is waited for that has been refused.
@@ -42,6 +44,24 @@ func (v *server) listen(r *received) {
 	if !v.silent || !ofHost(p) {
 		v.send(v.registered(p, 0))
 	}
+}
+
+// send keeps in mind which registrations are answered.
+func (v *server) send(p *wire.Packet) {
+	if p.Type == wire.RegistrationReply {
+		v.answered[p.RequestID] = time.Now()
+	}
+	v.station.send(p)
+}
+
+// fresh says whether something is a registration that waits for its answer: no repeat that was sent before the
+// answer came.
+func (v *server) fresh(r *received) bool {
+	if !isRegistration(r) {
+		return false
+	}
+	at, answered := v.answered[r.Packet.RequestID]
+	return !answered || r.At.Sub(at) > v.s.o.Wait
 }
 
 // ofHost says that a registration is of the client's own address: its networks may come in
@@ -126,13 +146,7 @@ func (s *suite) runClient(ctx context.Context, done func(Result)) ([]Result, err
 
 // against runs a case of a client that is registered, alone if it has to be.
 func (t *trial) against(v *server) end {
-	if t.c.alone {
-		t.s.exclus.Lock()
-		defer t.s.exclus.Unlock()
-	} else {
-		t.s.exclus.RLock()
-		defer t.s.exclus.RUnlock()
-	}
+	defer t.s.turns.take(t.c.alone)()
 	if v.silent = false; !v.waits(comeback) {
 		return end{Inconclusive, fmt.Sprintf("the client has not registered within %v", comeback)}
 	}
@@ -153,7 +167,7 @@ func (s *suite) servers() (servers []*server, strangers []*station) {
 		}
 		st.Protocol = protocol
 		protocol = protocol.Next()
-		v := &server{station: st}
+		v := &server{station: st, answered: map[uint32]time.Time{}}
 		if len(s.o.Routed) > 0 {
 			v.routed = s.o.Routed[i]
 		}

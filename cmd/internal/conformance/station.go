@@ -114,7 +114,7 @@ func (st *station) send(p *wire.Packet) { st.raw(st.bytes(p)) }
 
 // data sends an IP packet through the tunnel.
 func (st *station) data(b []byte) {
-	if err := st.s.link.send(st.NBMA, st.s.o.Key, greIPv4, b); err != nil {
+	if err := st.s.link.send(st.NBMA, st.s.o.Key, wire.ProtocolOf(st.Protocol), b); err != nil {
 		panic(end{Inconclusive, err.Error()})
 	}
 }

@@ -27,13 +27,13 @@ type suite struct {
 	registered sync.Map               // by a client, id to the server that it was sent to
 	shared     atomic.Pointer[uint32] // an id that was sent to two
 
-	mu     sync.Mutex
-	freed  *sync.Cond
-	free   []netip.Addr // NBMA addresses that no case has, the longest unused first
-	spent  map[netip.Addr]bool
-	next   uint32       // overlay addresses and networks that were given out
-	exclus sync.RWMutex // held for writing by cases that run alone
-	stops  atomic.Int32 // how often the target stopped answering
+	mu    sync.Mutex
+	freed *sync.Cond
+	free  []netip.Addr // NBMA addresses that no case has, the longest unused first
+	spent map[netip.Addr]bool
+	next  uint32       // overlay addresses and networks that were given out
+	turns *turns       // of cases
+	stops atomic.Int32 // how often the target stopped answering
 }
 
 // mostAddresses bounds the sockets of a run.
@@ -61,6 +61,11 @@ func (o *Options) Check() error {
 	for _, p := range o.Local {
 		if p.Addr().Is4() != o.Target.Is4() {
 			return fmt.Errorf("--local %v is of another family than --target %v", p, o.Target)
+		}
+	}
+	for _, p := range append([]netip.Prefix{o.Clients, o.Networks, o.Behind}, o.Routed...) {
+		if p.IsValid() && p.Addr().Is4() != o.Server.Addr().Is4() {
+			return fmt.Errorf("%v is of another family than --server-address %v", p, o.Server)
 		}
 	}
 	o.AtOnce = max(o.AtOnce, 1)
@@ -114,16 +119,21 @@ func (o *Options) Chosen() []Case {
 // result as soon as all before it are there. The results are in the order of Cases. The error is for what keeps
 // all of them from being tried.
 func Run(ctx context.Context, o Options, done func(Result)) ([]Result, error) {
+	return run(ctx, o, rawGRE, done)
+}
+
+// run is Run on any wire.
+func run(ctx context.Context, o Options, at listen, done func(Result)) ([]Result, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	locals := o.locals()
-	l, err := open(o.Target, o.Key, locals, o.Role == NHC)
+	l, err := open(at, o.Target, o.Key, locals, o.Role == NHC)
 	if err != nil {
 		return nil, err
 	}
 	defer l.close()
-	s := &suite{o: o, link: l, free: locals, spent: map[netip.Addr]bool{}}
+	s := &suite{o: o, link: l, free: locals, spent: map[netip.Addr]bool{}, turns: newTurns()}
 	s.freed = sync.NewCond(&s.mu)
 	s.ids.Store(rand.Uint32() >> 1) // from nothing that an earlier run sent
 	if o.Role == NHC {
@@ -158,13 +168,7 @@ func (x *teller) add(i int, r Result) {
 
 // runCase gives a case its stations and takes its verdict.
 func (s *suite) runCase(c *Case) Result {
-	if c.alone {
-		s.exclus.Lock()
-		defer s.exclus.Unlock()
-	} else {
-		s.exclus.RLock()
-		defer s.exclus.RUnlock()
-	}
+	defer s.turns.take(c.alone)()
 	t := &trial{s: s, c: c}
 	if !s.take(t) {
 		return t.result(end{NotApplicable, fmt.Sprintf("it takes %d addresses in --local", c.stations)})

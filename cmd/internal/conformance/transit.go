@@ -85,6 +85,14 @@ func kinds(p *wire.Packet) []wire.ExtensionType {
 	return list
 }
 
+// full is how many octets of NHRP an underlay of 1500 hardly takes.
+func (s *suite) full() int {
+	if s.o.Target.Is6() {
+		return 1450
+	}
+	return 1470
+}
+
 // padded has a vendor's extension that brings the packet to so many octets.
 func (st *station) padded(p *wire.Packet, size int) *wire.Packet {
 	p = p.Clone()
