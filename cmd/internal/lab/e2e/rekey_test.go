@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dmvpn/cmd/internal/control"
+	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -146,4 +147,44 @@ func spis(ctx context.Context, c *cloud.Cloud, node string, child bool) (text st
 		return err
 	})
 	return text, err
+}
+
+// TestUseMakesKeysAnew: octets or packets, of both ways together, bring about the next keys while
+// traffic goes on.
+func TestUseMakesKeysAnew(t *testing.T) {
+	t.Parallel()
+	for name, line := range map[string]string{"octets": "child-bytes = 1048576", "packets": "child-packets = 10000"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const keys = 3
+			c := guarded(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+				if node == "spoke1" { // one end alone counts
+					s.Tunnels[0].IPsec.Lines = []string{line}
+				}
+			}})
+			there, err := c.Hosts[0].Stream(c.HubHost, netip.AddrPortFrom(cloud.Host(0), 4000), 1000, 200)
+			check(t, err)
+			back, err := c.HubHost.Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4000), 1000, 200)
+			check(t, err)
+			seen := map[string]bool{}
+			until(t, c, 3*patience, func() error {
+				now, err := spis(t.Context(), c, "spoke1", true)
+				if err != nil {
+					return err
+				}
+				if seen[now] = true; len(seen) <= keys {
+					return fmt.Errorf("%d keys so far", len(seen))
+				}
+				return nil
+			})
+			a, b := there.Stop(), back.Stop()
+			t.Logf("there %v, back %v", a, b)
+			// A busy machine may come to the hard limit before the next keys stand.
+			for _, r := range []lab.Report{a, b} {
+				if r.Duplicated > 0 || r.Lost() > r.Sent/20 {
+					t.Errorf("under the changes of keys: %v", r)
+				}
+			}
+		})
+	}
 }

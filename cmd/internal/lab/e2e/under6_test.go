@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -213,4 +214,39 @@ func dropsAtHub(t *testing.T, c *cloud.Cloud, reason string) (n uint64) {
 		}
 	}
 	return n
+}
+
+// TestAPrefixOfIPv6LeadsNowhereInClear: spoke and underlay have IPv6 with a default route. What the
+// tunnel carried of IPv6 does not follow it while the hub is away, when the device is down, or after a
+// teardown.
+func TestAPrefixOfIPv6LeadsNowhereInClear(t *testing.T) {
+	t.Parallel()
+	c := guarded(t, cloud.Options{Spokes: 1, Inside: []int{4, 6}, Over: overIPv6})
+	ctx := t.Context()
+	until(t, c, patience, func() error { return pinged(c.Hosts[0], 6, 0) })
+	nowhere := func(when string) {
+		t.Helper()
+		for range 10 {
+			if _, err := c.Hosts[0].Ping(cloud.HostOf(6, 0), 0, 50*time.Millisecond); err == nil {
+				t.Errorf("%s: a packet came through", when)
+			}
+		}
+	}
+	check(t, c.Kill(ctx, "hub"))
+	nowhere("the hub is dead")
+	_, err := c.Spokes[0].Run(ctx, "ip", "link", "set", cloud.Device, "down")
+	check(t, err)
+	nowhere("the device is down")
+	check(t, c.Teardown(ctx, "spoke1"))
+	nowhere("the spoke is torn down")
+	out, err := c.Spokes[0].Run(ctx, "ip", "-6", "route", "get", cloud.HostOf(6, 0).String())
+	if err == nil && !strings.Contains(out, "unreachable") {
+		t.Errorf("a packet to %v would go %s", cloud.HostOf(6, 0), out)
+	}
+	check(t, c.Start("hub"))
+	check(t, c.Ready(ctx, "hub"))
+	check(t, c.Start("spoke1"))
+	check(t, c.Ready(ctx, "spoke1"))
+	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
+	until(t, c, patience, func() error { return pinged(c.Hosts[0], 6, 0) })
 }
