@@ -90,7 +90,7 @@ func (w *witness) Send(_ engine.Endpoint, packet []byte) error {
 	if w.bound() {
 		line = append(line, "bound")
 	}
-	if w.known() {
+	if p.Type == wire.RegistrationReply && w.known() { // what is removed may be known for a moment
 		line = append(line, "known")
 	}
 	w.note(strings.Join(append(line, w.way(), w.under()), ", "))
