@@ -14,7 +14,8 @@ import (
 // Protocol marks the routes that we install: `dmvpn`, NHRP's IP protocol number.
 const Protocol = 54
 
-// metric6 is that of our IPv6 routes; the kernel makes 1024 of 0, routing daemons have 20.
+// metric6 is that of our IPv6 routes, and of those of a second tunnel one more; the kernel makes 1024 of 0,
+// routing daemons have 20.
 const metric6 = 5
 
 // unreachableMetric stands behind every route that anyone would write.
@@ -32,7 +33,8 @@ type Route struct {
 
 // InstallRoute installs PREFIX via NEXTHOP on the tunnel device (protocol 54,
 // onlink, metric 0, of IPv6 5, in front of others of the prefix) and then removes ours of
-// the same prefix on that device, so that no packet finds neither. A route that
+// the same prefix on that device, so that no packet finds neither. Those on other devices stay: of
+// IPv4 the newest is in front, of IPv6 the oldest, which has the lowest metric. A route that
 // stands already is no error.
 func (h *Host) InstallRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex int) error {
 	return h.installRoute(prefix, nextHop, ifindex, h.table.id())
@@ -62,8 +64,8 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 	add, six := h.nl.RouteAddEcmp, prefix.Addr().Is6()
 	if six {
 		// Routes of one metric would be paths of one route here. This one is in front of
-		// what anyone else installs, and replaced in one step.
-		add, route.Priority = h.nl.RouteReplace, metric6
+		// what anyone else installs, and replaced in one step, whatever its device.
+		add, route.Priority = h.nl.RouteReplace, h.vacant6(prefix, ifindex, table)
 	}
 	if err := add(route); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("kernel: install route %s via %s: %w", prefix, nextHop, err)
@@ -78,6 +80,28 @@ func (h *Host) installRoute(prefix netip.Prefix, nextHop netip.Addr, ifindex, ta
 		}
 	}
 	return nil
+}
+
+// vacant6 is the metric that a prefix's route has on the device, or the first that none of ours has on
+// another. placed.mu is held.
+func (h *Host) vacant6(prefix netip.Prefix, ifindex, table int) int {
+	taken := map[int]bool{}
+	for index, of := range h.placed.by {
+		for _, r := range of[prefix] {
+			switch {
+			case r.Table != table:
+			case index == ifindex:
+				return r.Priority
+			default:
+				taken[r.Priority] = true
+			}
+		}
+	}
+	metric := metric6
+	for taken[metric] {
+		metric++
+	}
+	return metric
 }
 
 // RemoveRoute removes ours of the prefix on the device; none is no error.

@@ -89,3 +89,50 @@ func TestAnUnreachableRouteStandsBehindEveryOther(t *testing.T) {
 		t.Errorf("still there: %s", got)
 	}
 }
+
+func TestTwoTunnelsHaveARouteOfOnePrefix(t *testing.T) {
+	h := host(t)
+	one, second := spec, spec
+	one.Addresses = []netip.Prefix{spec.Addresses[0], netip.MustParsePrefix("fd00::11/64")}
+	first := ensure(t, h, one)
+	second.Name, second.Addresses = "dmvpn1", []netip.Prefix{netip.MustParsePrefix("10.1.0.11/24"), netip.MustParsePrefix("fd01::11/64")}
+	other := ensure(t, h, second)
+	for _, x := range []struct {
+		prefix       netip.Prefix
+		show         string
+		one, another netip.Addr
+	}{
+		{lan, "ip route show proto 54", hub, netip.MustParseAddr("10.1.0.1")},
+		{netip.MustParsePrefix("fd10:0:2::/64"), "ip -6 route show proto 54", netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd01::1")},
+	} {
+		stand := func(when string, want int) {
+			t.Helper()
+			got := netnstest.Run(t, x.show+" "+x.prefix.String())
+			if n := strings.Count(got, "\n"); n != want || strings.Contains(got, "nexthop") {
+				t.Errorf("%s: %d routes are to stand, each by itself:\n%s", when, want, got)
+			}
+		}
+		install(t, h, x.prefix, x.one, first.Index)
+		install(t, h, x.prefix, x.another, other.Index)
+		stand("one each", 2)
+		for range 2 { // what each puts back
+			install(t, h, x.prefix, x.one, first.Index)
+			install(t, h, x.prefix, x.another, other.Index)
+			stand("put back", 2)
+		}
+		install(t, h, x.prefix, x.another.Next(), other.Index)
+		stand("another next hop", 2)
+		if err := h.RemoveRoute(x.prefix, first.Index); err != nil {
+			t.Fatal(err)
+		}
+		stand("the first one's is gone", 1)
+		install(t, h, x.prefix, x.one, first.Index)
+		stand("it is back", 2)
+		for _, index := range []int{first.Index, other.Index} {
+			if err := h.RemoveRoute(x.prefix, index); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stand("none", 0)
+	}
+}
