@@ -181,6 +181,9 @@ func (x *clouded) move(n *nhrptest.Node) {
 		x.excuse(n, x.holding/3+x.settle()) // it does not know before it registers again
 		return
 	}
+	if x.free%2 == 0 {
+		n.Move("") // before it has another
+	}
 	n.Move(x.address())
 	x.excuse(n, x.settle())
 }

@@ -25,6 +25,8 @@ type exported struct {
 	Address   netip.Prefix // of the configuration: state of another address is worth nothing
 	Local     netip.Addr
 	Local6    netip.Addr
+	Last      netip.Addr `json:",omitzero"` // what Local was, where it is none now
+	Last6     netip.Addr `json:",omitzero"`
 	LastID    uint32
 	Servers   []*server
 	Bindings  []*binding
@@ -72,7 +74,7 @@ type pairUntil struct {
 func (m *Machine) Export() []byte {
 	e := exported{
 		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
-		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Carrier: m.carrier, Late: m.late,
+		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, Last: m.last.IPv4, Last6: m.last.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Carrier: m.carrier, Late: m.late,
 		Redirects: m.limits.redirects, Strangers: m.limits.strangers, Counters: m.counts,
 	}
 	for _, b := range m.bindings.All() {

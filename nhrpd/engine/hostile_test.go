@@ -153,6 +153,11 @@ func TestHostileNHRP(t *testing.T) {
 			want(t, "shortcuts", len(s.Shortcuts), 1)
 			want(t, "the question stands", len(s.Requests), 1)
 			want(t, "to S2", x.S1.Installed[prefix("10.10.2.0/24")], addr(s2Protocol))
+			paths(t, x.Cloud, "S1 S2", "S2 S1")
+			x.Wire.Loss = 0
+			x.Run(10 * time.Second)
+			want(t, "the question was answered by whom it was asked", len(x.S1.Machine.Snapshot(x.Now).Requests), 0)
+			paths(t, x.Cloud, "S1 S2", "S2 S1")
 		}},
 		{"RP-15: an answer for more than what its sender has, by the hub and straight", func(t *testing.T) {
 			x := newAttack(t)
@@ -285,7 +290,11 @@ func TestHostileNHRP(t *testing.T) {
 			x.H.Config.Limits.PacketsPerPeer = 1 << 20
 			whole := [][]byte{
 				x.packet(registration(s2Protocol, s2NBMA)), x.packet(resolution(s2Protocol, s2NBMA, "10.10.1.5")),
+				x.packet(registration(s2Protocol, s2NBMA, network("10.10.2.0/24"), network("10.20.2.0/24"))),
 				x.packet(purgeOf(s2Protocol, s2NBMA, hubProtocol, "10.10.2.0/24")),
+				x.packet(reply(registration(s1Protocol, s1NBMA), wire.RegistrationReply, hubProtocol, hubNBMA)),
+				x.packet(reply(purgeOf(hubProtocol, hubNBMA, s1Protocol, "10.10.2.0/24"), wire.PurgeReply, s1Protocol, s1NBMA)),
+				x.packet(probeFrom(s2Protocol, s2NBMA, s1Protocol)),
 				x.packet(reply(resolution(s1Protocol, s1NBMA, "10.10.2.5"), wire.ResolutionReply, evilProtocol, evilNBMA, owner(24, evilProtocol, evilNBMA))),
 				x.packet(indication("10.10.1.5", "10.10.9.5", "10.10.9.5")),
 				x.packet(errorAbout(registration(s1Protocol, s1NBMA), wire.ErrorProtocolAddressUnreachable, hubProtocol, hubNBMA)),

@@ -42,7 +42,7 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	m.epoch = now.Add(-m.now)
 	m.started, m.stopped, m.again = true, e.Stopped, true
 	m.local, m.lastID, m.fallback, m.late = newLocals(e.Local, e.Local6), e.LastID, e.Fallback, e.Late
-	m.carrier = e.Carrier
+	m.carrier, m.last = e.Carrier, m.local.orElse(newLocals(e.Last, e.Last6))
 	if e.Counters != nil {
 		m.counts = e.Counters
 	}

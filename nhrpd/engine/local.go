@@ -32,6 +32,17 @@ func (l locals) any() netip.Addr {
 	return l.IPv6
 }
 
+// orElse is those, and of a family that has none what it was before.
+func (l locals) orElse(before locals) locals {
+	if !l.IPv4.IsValid() {
+		l.IPv4 = before.IPv4
+	}
+	if !l.IPv6.IsValid() {
+		l.IPv6 = before.IPv6
+	}
+	return l
+}
+
 func (l locals) exist() bool { return l.any().IsValid() }
 
 // of is that of an NHRP address family.

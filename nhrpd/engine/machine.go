@@ -28,6 +28,7 @@ type Machine struct {
 	again   bool // after Import: the next Handle says once more what stands
 
 	local   locals // our NBMA addresses
+	last    locals // the same, or what they were before there was none of a family
 	lastID  uint32
 	servers []*server
 	fresh   []*server // configured since the import
@@ -245,20 +246,20 @@ func (m *Machine) serves() bool { return len(m.cfg.NHS) == 0 || m.cfg.Redirect }
 // way of the NHS, and every registration is made anew. One of a family that had none
 // disturbs nobody.
 func (m *Machine) localNBMA(now locals) {
-	before := m.local
+	before, last := m.local, m.last
 	if now == before {
 		return
 	}
-	m.local = now
+	m.local, m.last = now, now.orElse(last)
 	if !now.exist() {
 		m.report(Warn, Endpoint{}, "the underlay has no address: nothing is registered until it has one")
 		return
 	}
 	moved := false
 	for _, family := range []uint16{wire.FamilyIPv4, wire.FamilyIPv6} {
-		a, was := now.of(family), before.of(family)
+		a, was := now.of(family), last.of(family) // most lose one before they have another
 		moved = moved || was.IsValid() && a.IsValid() && a != was
-		if a.IsValid() && a != was && before.exist() {
+		if a.IsValid() && a != before.of(family) && last.exist() {
 			m.report(Info, Endpoint{}, "underlay address is now %v", a)
 		}
 	}

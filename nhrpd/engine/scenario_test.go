@@ -240,6 +240,29 @@ func TestRegistration(t *testing.T) {
 		want(t, "old address", c.S1.Accepted[engine.Endpoint{NBMA: addr("203.0.113.22")}], false)
 		return c.World
 	})
+	scenario(t, "a spoke's address goes, and another one comes: whom it had answered is told", func(t *testing.T, reimport bool) *nhrptest.World {
+		c := nhrptest.NewCloud(10, reimport, nil) // without probes
+		c.Run(time.Second)
+		c.Ping(100)
+		c.Run(time.Second)
+		paths(t, c, "S1 S2", "S2 S1")
+		c.S2.Move("")
+		c.Run(time.Second)
+		c.S2.Move("203.0.113.99")
+		c.Run(2 * time.Second)
+		want(t, "hub follows", c.H.Bound[addr("10.0.0.12")].NBMA, addr("203.0.113.99"))
+		paths(t, c, "S1 H S2", "S2 H S1")
+		c.Run(10 * time.Second)
+		c.Ping(100)
+		c.Run(time.Second)
+		paths(t, c, "S1 S2", "S2 S1")
+		c.S2.Move("")
+		c.Run(time.Second)
+		c.S2.Move("203.0.113.99") // the same again
+		c.Run(time.Second)
+		paths(t, c, "S1 S2", "S2 S1")
+		return c.World
+	})
 	scenario(t, "RG-19: an orderly end empties the hub", func(t *testing.T, reimport bool) *nhrptest.World {
 		c := nhrptest.NewCloud(11, reimport, nil)
 		c.Run(time.Second)
