@@ -27,9 +27,13 @@ type Listener struct {
 // device of the node.
 func (n *Node) Listen(device string, group netip.AddrPort) (*Listener, error) {
 	l := &Listener{came: map[string]int{}}
-	c, err := n.bound(device, group.Port(), func(fd int, index int) error {
-		if !group.Addr().IsMulticast() {
+	c, err := n.bound(device, group, func(fd int, index int) error {
+		switch {
+		case !group.Addr().IsMulticast():
 			return nil
+		case group.Addr().Is6():
+			return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
+				&unix.IPv6Mreq{Multiaddr: group.Addr().As16(), Interface: uint32(index)})
 		}
 		return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
 			&unix.IPMreqn{Multiaddr: group.Addr().As4(), Ifindex: int32(index)})
@@ -71,7 +75,10 @@ func (l *Listener) Close() {
 // Tell sends a text to a multicast group, or to the broadcast address, by a device of the
 // node, so many times.
 func (n *Node) Tell(device string, group netip.AddrPort, text string, times int) error {
-	c, err := n.bound(device, 0, func(fd, index int) error {
+	c, err := n.bound(device, netip.AddrPortFrom(group.Addr(), 0), func(fd, index int) error {
+		if group.Addr().Is6() {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, index)
+		}
 		return errors.Join(
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 			unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(index)}))
@@ -88,8 +95,8 @@ func (n *Node) Tell(device string, group netip.AddrPort, text string, times int)
 	return nil
 }
 
-// bound opens a UDP socket of the node that is bound to a device; set may set more.
-func (n *Node) bound(device string, port uint16, set func(fd, index int) error) (c *net.UDPConn, err error) {
+// bound opens a UDP socket of a group's family and port, which is bound to a device of the node; set may set more.
+func (n *Node) bound(device string, group netip.AddrPort, set func(fd, index int) error) (c *net.UDPConn, err error) {
 	link, err := n.Net.LinkByName(device)
 	if err != nil {
 		return nil, fmt.Errorf("node %s: %s: %w", n.Name, device, err)
@@ -101,8 +108,12 @@ func (n *Node) bound(device string, port uint16, set func(fd, index int) error) 
 		})
 		return errors.Join(err, failed)
 	}}
+	network, any := "udp4", netip.IPv4Unspecified()
+	if group.Addr().Is6() {
+		network, any = "udp6", netip.IPv6Unspecified()
+	}
 	err = n.Do(func() error {
-		p, err := lc.ListenPacket(context.Background(), "udp4", fmt.Sprintf("0.0.0.0:%d", port))
+		p, err := lc.ListenPacket(context.Background(), network, netip.AddrPortFrom(any, group.Port()).String())
 		if err == nil {
 			c = p.(*net.UDPConn)
 		}

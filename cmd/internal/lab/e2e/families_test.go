@@ -54,8 +54,8 @@ func pinged(from *lab.Node, version, n int) error {
 	return err
 }
 
-// TestTheStoryInEveryFamily: spokes register, packets go by the hub, then directly both
-// ways; nothing is lost meanwhile. What is not used ends at both ends, and a daemon that
+// TestTheStoryInEveryFamily: spokes register, and hear what the hub says to many; packets go by the hub, then
+// directly both ways; nothing is lost meanwhile. What is not used ends at both ends, and a daemon that
 // crashed takes all of it up again.
 func TestTheStoryInEveryFamily(t *testing.T) { inFamilies(t, theStory) }
 
@@ -64,6 +64,7 @@ func theStory(t *testing.T, m mode, f families) {
 		s.Tunnels[0].Idle, s.Tunnels[0].IdleBytes = 8*time.Second, 1<<20
 	}})
 	ctx := t.Context()
+	hellos(t, c, f)
 	streams := map[int]*lab.Stream{}
 	for i, version := range f.inside {
 		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 0) })
@@ -107,6 +108,38 @@ func theStory(t *testing.T, m mode, f families) {
 			until(t, c, 2*patience, func() error { return c.Indirect(ctx, node, cloud.NetworkOf(version, n)) })
 		}
 		until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 2) })
+	}
+}
+
+// hellos waits until both spokes have heard the hub, and the hub spoke1, by a group of each family.
+func hellos(t *testing.T, c *cloud.Cloud, f families) {
+	t.Helper()
+	for _, version := range f.inside {
+		group := map[int]netip.AddrPort{4: netip.MustParseAddrPort("224.0.0.5:4010"), 6: netip.MustParseAddrPort("[ff02::5]:4011")}[version]
+		for _, say := range []struct {
+			from *lab.Node
+			to   []*lab.Node
+		}{{c.Hub, c.Spokes}, {c.Spokes[0], []*lab.Node{c.Hub}}} {
+			var ears []*lab.Listener
+			for _, n := range say.to {
+				l, err := n.Listen(cloud.Device, group)
+				check(t, err)
+				ears = append(ears, l)
+			}
+			text := "of " + say.from.Name
+			until(t, c, patience, func() error {
+				check(t, say.from.Tell(cloud.Device, group, text, 1))
+				for i, l := range ears {
+					if l.Came(text) == 0 {
+						return fmt.Errorf("%s has not heard %v %s", say.to[i].Name, group, text)
+					}
+				}
+				return nil
+			})
+			for _, l := range ears {
+				l.Close()
+			}
+		}
 	}
 }
 

@@ -234,11 +234,7 @@ func demanding(n int) *wire.Packet {
 	if n%4 == 3 {
 		as = 1
 	}
-	return &wire.Packet{
-		AddressFamily: wire.FamilyIPv4, ProtocolType: wire.ProtocolIPv4, HopCount: 255, Type: wire.RegistrationRequest, RequestID: uint32(n),
-		SourceNBMA: cloud.NBMA(3), SourceProtocol: cloud.TunnelAddress(as), DestinationProtocol: cloud.HubTunnel(),
-		CIEs: []wire.CIE{{PrefixLength: wire.HostPrefix, HoldingTime: 60}},
-	}
+	return registering(n, as)
 }
 
 // octets are those of a packet with the word that everybody has.

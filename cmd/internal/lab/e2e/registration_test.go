@@ -17,8 +17,19 @@ import (
 func TestASpokeRegistersAndItsLANIsReached(t *testing.T) { modes(t, aSpokeRegistersAndItsLANIsReached) }
 
 func aSpokeRegistersAndItsLANIsReached(t *testing.T, m mode) {
-	c := m.up(t, cloud.Options{Spokes: 2})
+	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+		if node == "spoke1" {
+			s.Tunnels[0].Keys = append(s.Tunnels[0].Keys, `group = "branch é"`)
+		}
+	}})
 	ctx := t.Context()
+	for _, show := range [][]string{{"nhrp"}, {"nhrp", "-j"}, {"show", "ip", "nhrp"}} {
+		out, err := c.Dmvpn(ctx, "hub", show...)
+		check(t, err)
+		if !strings.Contains(out, "branch é") {
+			t.Errorf("dmvpn %s on the hub lacks spoke1's group:\n%s", strings.Join(show, " "), out)
+		}
+	}
 	out, err := c.Dmvpn(ctx, "hub", "show", "ip", "nhrp")
 	check(t, err)
 	for n := 1; n <= 2; n++ {

@@ -30,11 +30,14 @@ func example(t *testing.T, name string, n int) string {
 	if n <= 1 {
 		return string(text)
 	}
-	return strings.NewReplacer("10.0.0.11", cloud.TunnelAddress(n).String(), "10.10.1.", fmt.Sprintf("10.10.%d.", n),
+	return strings.NewReplacer("10.0.0.11", cloud.TunnelAddress(n).String(), "10.1.0.11", fmt.Sprint("10.1.0.1", n), "10.10.1.", fmt.Sprintf("10.10.%d.", n),
 		"fd00::11", cloud.TunnelOf(6, n).String(), "fe80::11", fmt.Sprintf("fe80::1%x", n), "fd10:0:1:", fmt.Sprintf("fd10:0:%x:", n), "spoke1", fmt.Sprint("spoke", n)).Replace(string(text))
 }
 
-var onlyEncrypted = regexp.MustCompile(`(?m)^(\[tunnel\.dmvpn0\.ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
+var (
+	onlyEncrypted = regexp.MustCompile(`(?m)^(\[(tunnel\.dmvpn0\.)?ipsec\]\n(\S.*\n)+\n?|guard = .*\n)`)
+	tunnelTable   = regexp.MustCompile(`(?m)^\[tunnel\.\w+\]\n`)
+)
 
 // TestEveryExampleIsRun: no file lies in docs/examples/routing that no test runs, or that the
 // page about routing daemons does not name.
@@ -95,19 +98,23 @@ func carriedAs(t *testing.T, m mode, inside []int, spokes int, text func(n int) 
 	c := m.build(t, cloud.Options{Spokes: spokes, Inside: inside, Settings: func(node string, s *cloud.Settings) {
 		n := 0
 		_, _ = fmt.Sscanf(node, "spoke%d", &n)
-		if m.encrypted {
-			s.Text = strings.ReplaceAll(text(n), "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
-		} else {
-			s.Text = onlyEncrypted.ReplaceAllString(text(n), "")
-			s.Text = strings.Replace(s.Text, "[tunnel.dmvpn0]\n", "[tunnel.dmvpn0]\nprotection = \"none\"\n", 1)
-		}
-		s.Text = "[daemon]\nlog-level = \"debug\"\n\n" + s.Text
+		s.Text = m.adapted(text(n), s)
 	}})
 	check(t, c.StartAll(t.Context()))
 	for _, s := range c.Spokes {
 		until(t, c, patience, func() error { return c.Registered(t.Context(), s.Name) })
 	}
 	return c
+}
+
+// adapted is an example as a mode has it.
+func (m mode) adapted(text string, s *cloud.Settings) string {
+	if m.encrypted {
+		text = strings.ReplaceAll(text, "/etc/dmvpn/psk", s.Tunnels[0].IPsec.PSKFile)
+	} else {
+		text = tunnelTable.ReplaceAllString(onlyEncrypted.ReplaceAllString(text, ""), "${0}protection = \"none\"\n")
+	}
+	return "[daemon]\nlog-level = \"debug\"\n\n" + text
 }
 
 // suite is FRR on every node of a cloud, the hub's first.

@@ -123,24 +123,3 @@ func noICMPRedirects(t *testing.T, c *cloud.Cloud) {
 		t.Errorf("the hub's kernel sent %d ICMP redirects", n)
 	}
 }
-
-// TestWithoutRedirectEverythingGoesByTheHub: phase 1 by configuration.
-func TestWithoutRedirectEverythingGoesByTheHub(t *testing.T) {
-	modes(t, withoutRedirectEverythingGoesByTheHub)
-}
-
-func withoutRedirectEverythingGoesByTheHub(t *testing.T, m mode) {
-	no := false
-	c := m.up(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
-		if node == "hub" {
-			s.Tunnels[0].Redirect = &no
-		}
-	}})
-	for range 5 {
-		ping(t, c.Hosts[0], 2)
-		time.Sleep(100 * time.Millisecond)
-	}
-	if err := c.Indirect(t.Context(), "spoke1", cloud.Network(2)); err != nil {
-		t.Error(err)
-	}
-}
