@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab"
 	"dmvpn/cmd/internal/lab/cloud"
@@ -75,31 +76,50 @@ func bgpKeepsTheNextHop(t *testing.T, m mode) {
 	}
 }
 
-// TestBGPSummarises: phase 3 with FRR, eBGP. The spokes know the summary; what leaves a site
-// ends the others' shortcuts by NHRP's purge.
+// TestBGPSummarises: phase 3 with FRR, eBGP over IPv4 and over IPv6 in one tunnel. The spokes know the
+// summary; what leaves a site ends the others' shortcuts by NHRP's purge.
 func TestBGPSummarises(t *testing.T) { modes(t, bgpSummarises) }
 
 func bgpSummarises(t *testing.T, m mode) {
-	c := carried(t, m, 2, "hub.toml")
+	both := []int{4, 6}
+	c := carriedAs(t, m, both, 2, inBoth(examples(t, "hub.toml", "spoke.toml")))
 	f := frr(t, c, "frr-ebgp-hub.conf", "frr-ebgp-spoke.conf", "bgpd")
+	for n := range f {
+		check(t, f[n].Load(t.Context(), examples(t, "frr-ebgp6-hub.conf", "frr-ebgp6-spoke.conf")(n)))
+	}
 	for n := 1; n <= 2; n++ {
 		learns(t, c, "hub", cloud.Network(n), cloud.TunnelAddress(n))
+		learns6(t, c, "hub", n, n)
 		learns(t, c, c.Spokes[n-1].Name, netip.MustParsePrefix("10.10.0.0/16"), cloud.HubTunnel())
+		until(t, c, 3*patience, func() error {
+			_, err := learnt(c, c.Spokes[n-1].Name, netip.MustParsePrefix("fd10::/16"))
+			return err
+		})
 	}
-	ping(t, c.Hosts[0], 2)
-	short(t, c, 1, 2)
-	until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.Network(2)) })
+	direct := func() {
+		t.Helper()
+		for _, version := range both {
+			until(t, c, patience, func() error { return pinged(c.Hosts[0], version, 2) })
+			shortIn(t, c, version, 1, 2)
+			until(t, c, patience, func() error { return c.Direct(t.Context(), "spoke1", cloud.NetworkOf(version, 2)) })
+		}
+	}
+	direct()
 	settled(t, c, "spoke1", cloud.Network(2))
 	all := f.witnesses("bgpd")
-	restarts(t, c, 0, 4, func(when string) { faithful(t, when, all) })
-	short(t, c, 1, 2)
+	restarts(t, c, 0, 6, func(when string, _ time.Time) { faithful(t, when, all) })
+	direct()
 	check(t, c.Spokes[1].SetUp(cloud.LAN, false))
-	loses(t, c, "spoke1", cloud.Network(2))
-	forgets(t, c, "hub", cloud.Network(2)) // by the session of before
+	for _, version := range both {
+		loses(t, c, "spoke1", cloud.NetworkOf(version, 2))
+		forgets(t, c, "hub", cloud.NetworkOf(version, 2)) // by the session of before
+	}
 	check(t, c.Spokes[1].SetUp(cloud.LAN, true))
+	check(t, c.Spokes[1].AddAddress(cloud.LAN, cloud.GatewayOf(6, 2).String()+"/64")) // went with the link
 	learns(t, c, "hub", cloud.Network(2), cloud.TunnelAddress(2))
+	learns6(t, c, "hub", 2, 2)
 	faithful(t, "at the end", all)
-	short(t, c, 1, 2)
+	direct()
 }
 
 // TestBGPLearnsThePrefixOfAShortcut: the shortcut was there first, by way of a summary. FRR's route of

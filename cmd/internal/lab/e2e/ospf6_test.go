@@ -28,8 +28,8 @@ func ospfv3Broadcast(t *testing.T, m mode) {
 	settled(t, c, "spoke1", netip.PrefixFrom(cloud.TunnelOf(6, 2), 128))
 	look(t, c, "FRR with `frr-ospf6-broadcast-hub.conf`:", typing{"vtysh": f[1].Client()})
 	all := f.witnesses("ospf6d")
-	restarts(t, c, 2*time.Second, 6, func(when string) {
-		greeted6(t, c, f, 7*time.Second) // of 10: hellos come every 2
+	restarts(t, c, 2*time.Second, 6, func(when string, back time.Time) {
+		greeted6(t, c, f, 10*time.Second, back)
 		faithful(t, when, all)
 	})
 	echoed(t, c, 1, 2)
@@ -67,8 +67,8 @@ func birdCarriesThePrefixesByOSPFv3(t *testing.T, m mode) {
 	})
 	learns(t, c, "spoke1", other, nextDoor(0))
 	all := birdWitnesses(b)
-	restarts(t, c, 0, 6, func(when string) {
-		greetedByBIRD(t, c, b, 8*time.Second) // of 12: hellos come every 3
+	restarts(t, c, 0, 6, func(when string, back time.Time) {
+		greetedByBIRD(t, c, b, 12*time.Second, back)
 		faithful(t, when, all)
 	})
 	shortIn(t, c, 6, 1, 2)

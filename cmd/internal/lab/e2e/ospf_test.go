@@ -5,6 +5,7 @@ package e2e
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab/cloud"
 )
@@ -61,6 +62,12 @@ func ospfByNextHops(t *testing.T, m mode, hub, spoke string) {
 	ping(t, c.Hosts[0], 2)
 	short(t, c, 1, 2)
 	short(t, c, 2, 1)
+	all := f.witnesses("ospfd")
+	for _, node := range []string{"hub", "spoke1"} {
+		restart(t, c, restarting{node, killed, 0, []int{4}})
+		greeted(t, c, f, 12*time.Second, time.Now())
+		faithful(t, node+" killed", all)
+	}
 	f.typed(t, 2, "configure terminal", "interface lan", "no ip ospf area 0")
 	forgets(t, c, "spoke1", cloud.Network(2))
 }

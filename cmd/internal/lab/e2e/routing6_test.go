@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"dmvpn/cmd/internal/lab/cloud"
 )
@@ -54,7 +55,7 @@ func bgpCarriesThePrefixesOfIPv6(t *testing.T, m mode) {
 	shortIn(t, c, 6, 2, 1)
 	settled(t, c, "spoke1", cloud.NetworkOf(6, 2))
 	all := f.witnesses("bgpd")
-	restarts(t, c, 0, 6, func(when string) { faithful(t, when, all) })
+	restarts(t, c, 0, 6, func(when string, _ time.Time) { faithful(t, when, all) })
 	echoed(t, c, 1, 2)
 	shortIn(t, c, 6, 1, 2)
 	// The route that the daemon installed stays beside the shortcut's, and ends it when it goes.

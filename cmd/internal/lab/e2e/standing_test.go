@@ -77,25 +77,34 @@ func (e ending) end(ctx context.Context, c *cloud.Cloud, node string) error {
 
 // restarts lets our daemon be away, on the hub, then on spoke1, stopped, then killed. Each time it calls
 // back when packets come from the hub to every spoke and back again.
-func restarts(t *testing.T, c *cloud.Cloud, away time.Duration, version int, then func(when string)) {
+func restarts(t *testing.T, c *cloud.Cloud, away time.Duration, version int, then func(when string, back time.Time)) {
 	t.Helper()
 	for _, node := range []string{"hub", "spoke1"} {
 		for _, how := range []ending{stopped, killed} {
-			restart(t, c, node, away, []int{version}, how)
-			then(fmt.Sprintf("%s %s", node, how))
+			restart(t, c, restarting{node, how, away, []int{version}})
+			then(fmt.Sprintf("%s %s", node, how), time.Now())
 		}
 	}
 }
 
-// restart lets one be away, and gives the time until packets come through again.
-func restart(t *testing.T, c *cloud.Cloud, node string, away time.Duration, versions []int, how ending) time.Duration {
+// restarting is which node's daemon goes away, how and for how long, and by which versions of IP its tunnel
+// has to carry packets again.
+type restarting struct {
+	node     string
+	how      ending
+	away     time.Duration
+	versions []int
+}
+
+// restart gives the time until packets come from the hub to every spoke and back again.
+func restart(t *testing.T, c *cloud.Cloud, r restarting) time.Duration {
 	t.Helper()
 	began := time.Now()
-	check(t, how.end(t.Context(), c, node))
-	time.Sleep(away) // hellos wait or are missed
-	check(t, c.Start(node))
+	check(t, r.how.end(t.Context(), c, r.node))
+	time.Sleep(r.away) // hellos wait or are missed
+	check(t, c.Start(r.node))
 	for n := range c.Spokes {
-		for _, version := range versions {
+		for _, version := range r.versions {
 			until(t, c, patience, func() error {
 				_, err := c.Hub.Ping(cloud.TunnelOf(version, n+1), 0, shortly)
 				return err
@@ -103,32 +112,32 @@ func restart(t *testing.T, c *cloud.Cloud, node string, away time.Duration, vers
 		}
 	}
 	took := time.Since(began)
-	check(t, c.Ready(t.Context(), node))
+	check(t, c.Ready(t.Context(), r.node))
 	for _, s := range c.Spokes {
 		until(t, c, patience, func() error { return c.Registered(t.Context(), s.Name) })
 	}
 	return took
 }
 
-// dead is when OSPF gives a neighbour up unless it says hello: ospfd has milliseconds, ospf6d and BIRD
+// left is when OSPF gives a neighbour up unless it says hello: ospfd has milliseconds, ospf6d and BIRD
 // have seconds.
-var dead = map[string]*regexp.Regexp{
+var left = map[string]*regexp.Regexp{
 	"ospfd":  regexp.MustCompile(`"deadTimeMsecs":\s*(\d+)`),
 	"ospf6d": regexp.MustCompile(`"deadTime":\s*"00:00:(\d+)"`),
 	"bird":   regexp.MustCompile(`(?m)\sFull/\S+\s+([0-9.]+)\s`),
 }
 
-// heard waits until a node's routing daemon, of which out is what it says of its neighbours, has heard hello
-// of so many, with so much of the dead interval left.
-func heard(t *testing.T, c *cloud.Cloud, daemon string, n int, least time.Duration, out func() string) {
+// heard waits until a node's routing daemon, of which out is what it says of its neighbours, has heard all
+// of them say hello since a moment: less of the dead interval is gone than has passed.
+func heard(t *testing.T, c *cloud.Cloud, daemon string, n int, dead time.Duration, since time.Time, out func() string) {
 	t.Helper()
 	want := 1
 	if n == 0 {
 		want = len(c.Spokes)
 	}
 	until(t, c, 3*patience, func() error {
-		said := out()
-		all := dead[daemon].FindAllStringSubmatch(said, -1)
+		least, said := dead-time.Since(since), out()
+		all := left[daemon].FindAllStringSubmatch(said, -1)
 		for _, m := range all {
 			left, err := strconv.ParseFloat(m[1], 64)
 			if daemon == "ospfd" {
@@ -145,27 +154,27 @@ func heard(t *testing.T, c *cloud.Cloud, daemon string, n int, least time.Durati
 	})
 }
 
-// greeted waits until every neighbour of FRR's OSPF has said hello again.
-func greeted(t *testing.T, c *cloud.Cloud, f suite, least time.Duration) {
+// greeted waits until every neighbour of FRR's OSPF has said hello since a moment.
+func greeted(t *testing.T, c *cloud.Cloud, f suite, dead time.Duration, since time.Time) {
 	t.Helper()
 	for n := range f {
-		heard(t, c, "ospfd", n, least, func() string { return f.typed(t, n, "show ip ospf neighbor json") })
+		heard(t, c, "ospfd", n, dead, since, func() string { return f.typed(t, n, "show ip ospf neighbor json") })
 	}
 }
 
 // greeted6 is greeted of OSPFv3.
-func greeted6(t *testing.T, c *cloud.Cloud, f suite, least time.Duration) {
+func greeted6(t *testing.T, c *cloud.Cloud, f suite, dead time.Duration, since time.Time) {
 	t.Helper()
 	for n := range f {
-		heard(t, c, "ospf6d", n, least, func() string { return f.typed(t, n, "show ipv6 ospf6 neighbor json") })
+		heard(t, c, "ospf6d", n, dead, since, func() string { return f.typed(t, n, "show ipv6 ospf6 neighbor json") })
 	}
 }
 
 // greetedByBIRD is greeted of BIRD's OSPF.
-func greetedByBIRD(t *testing.T, c *cloud.Cloud, b []*routing.BIRD, least time.Duration) {
+func greetedByBIRD(t *testing.T, c *cloud.Cloud, b []*routing.BIRD, dead time.Duration, since time.Time) {
 	t.Helper()
 	for n := range b {
-		heard(t, c, "bird", n, least, func() string { return birdc(t, b[n], "show", "ospf", "neighbors", "cloud") })
+		heard(t, c, "bird", n, dead, since, func() string { return birdc(t, b[n], "show", "ospf", "neighbors", "cloud") })
 	}
 }
 
