@@ -144,7 +144,7 @@ var resolving = []Case{
 		t.fail("with the packet's destination in it, it does not ask")
 	}},
 	{ID: "TI-06", Section: "draft-dmvpn", Level: Must, Text: "nothing is answered to one, whatever is wrong with it", run: func(t *trial) {
-		p := t.indication(t.server.station, t.own(), t.s.elsewhere())
+		p := t.indication(t.server.station, t.own(), t.s.nobody())
 		for _, x := range oddContents {
 			p.Contents = x.octets
 			b := t.server.bytes(p)
@@ -231,14 +231,14 @@ var responding = []Case{
 		t.must(r.SourceProtocol == p.SourceProtocol && r.SourceNBMA == p.SourceNBMA && r.DestinationProtocol == p.DestinationProtocol, "%v", r)
 	}},
 	{ID: "PU-02", Section: "5.2.5", Level: Must, Text: "a reply is owed even if nothing matched; with N none", run: func(t *trial) {
-		p := t.server.purgeOf(host(t.s.elsewhere()), t.server.client)
+		p := t.server.purgeOf(host(t.s.nobody()), t.server.client)
 		t.reply(t.server.station, p, wire.PurgeReply)
-		p = t.server.purgeOf(host(t.s.elsewhere()), t.server.client)
+		p = t.server.purgeOf(host(t.s.nobody()), t.server.client)
 		p.Flags |= wire.FlagPurgeNoReply
 		t.silent(t.server.station, t.server.bytes(p), "a purge with N")
 	}},
 	{ID: "PU-07", Section: "5.2.6", Level: Must, Text: "the reply is the request with another type", run: func(t *trial) {
-		p := t.server.purgeOf(host(t.s.elsewhere()), t.server.client)
+		p := t.server.purgeOf(host(t.s.nobody()), t.server.client)
 		r := t.reply(t.server.station, p, wire.PurgeReply)
 		t.must(r.SourceProtocol == p.SourceProtocol && r.SourceNBMA == p.SourceNBMA && r.DestinationProtocol == p.DestinationProtocol, "its addresses are not the request's")
 		t.must(fmt.Sprint(r.CIEs) == fmt.Sprint(p.CIEs), "its entries are not the request's: %v", r.CIEs)

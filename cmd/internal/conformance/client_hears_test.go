@@ -177,7 +177,7 @@ func (c *client) resolved(r *received) {
 	}
 	const widest = 16
 	prefix := cie.Prefix(p.DestinationProtocol)
-	if c.does("lets an answer hide its own network") && prefix.Contains(c.network.Addr()) {
+	if c.does("lets an answer hide its own network") && prefix.Bits() >= 8 && prefix.Contains(c.network.Addr()) {
 		q.hub.hides = true
 	}
 	if prefix.Bits() < widest && !c.does("takes an answer for half the world") {

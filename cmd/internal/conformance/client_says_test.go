@@ -14,7 +14,7 @@ import (
 // plain begins a packet of the client.
 func (c *client) plain(t wire.Type, destination netip.Addr) *wire.Packet {
 	return &wire.Packet{
-		AddressFamily: wire.FamilyIPv4, ProtocolType: wire.ProtocolIPv4, HopCount: wire.HopCount, Type: t,
+		AddressFamily: wire.FamilyOf(c.nbma), ProtocolType: wire.ProtocolOf(c.own), HopCount: wire.HopCount, Type: t,
 		SourceNBMA: c.nbma, SourceProtocol: c.own, DestinationProtocol: destination, RequestID: c.id(),
 	}
 }

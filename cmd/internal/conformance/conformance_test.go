@@ -111,18 +111,31 @@ func TestOurServerConforms(t *testing.T) {
 //
 //	tester 198.51.100.1 – .8 ── internet ── spoke1 198.18.1.1
 func TestOurClientConforms(t *testing.T) {
+	report(t, tryClient(t, 4, 4), without)
+}
+
+var without = map[string]string{"RG-07": "our client does not register as unique unless it is told to"}
+
+// tryClient tries our client with an overlay and an underlay of a version of IP.
+func tryClient(t *testing.T, inside, over int) []Result {
+	t.Helper()
 	const servers = 8
-	args := []string{"--role", "nhc", "--target", cloud.NBMA(1).String(), "--server-address", "10.0.0.1/24", "--key", "42", "--auth", "test1234",
-		"--behind", cloud.Network(1).String(), "--local", fmt.Sprintf("198.51.100.%d", servers+1)}
-	c, n := build(t, cloud.Options{Spokes: 1, Settings: func(node string, s *cloud.Settings) {
+	at := map[int]string{4: "198.51.100.%d", 6: "2001:db8:65::%d"}[over]
+	protocol, length, routes := "10.0.0.%d", "/24", "10.20.%d.0/24"
+	if inside == 6 {
+		protocol, length, routes = "fd00::%d", "/64", "fd20:0:%d::/64"
+	}
+	args := []string{"--role", "nhc", "--target", cloud.NBMAOf(over, 1).String(), "--server-address", fmt.Sprintf(protocol, 1) + length,
+		"--key", "42", "--auth", "test1234", "--behind", cloud.NetworkOf(inside, 1).String(), "--local", fmt.Sprintf(at, servers+1)}
+	c, n := build(t, cloud.Options{Spokes: 1, Inside: []int{inside}, Over: func(string) []int { return []int{over} }, Settings: func(node string, s *cloud.Settings) {
 		if node != "spoke1" {
 			return
 		}
 		s.Tunnels[0].HoldingTime, s.Tunnels[0].NHS = 3*time.Second, nil
 		for i := 1; i <= servers; i++ {
-			at, routed := fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("10.20.%d.0/24", i)
-			s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, cloud.NHS{NBMA: at, Protocol: fmt.Sprintf("10.0.0.%d", i), Routes: []string{routed}})
-			args = append(args, "--local", at, "--routed", routed)
+			nbma, routed := fmt.Sprintf(at, i), fmt.Sprintf(routes, i)
+			s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, cloud.NHS{NBMA: nbma, Protocol: fmt.Sprintf(protocol, i), Routes: []string{routed}})
+			args = append(args, "--local", nbma, "--routed", routed)
 		}
 	}})
 	if err := c.Start("spoke1"); err != nil {
@@ -131,7 +144,7 @@ func TestOurClientConforms(t *testing.T) {
 	if err := c.Ready(t.Context(), "spoke1"); err != nil {
 		t.Fatal(err)
 	}
-	report(t, try(t, n, args...), map[string]string{"RG-07": "our client does not register as unique unless it is told to"})
+	return try(t, n, args...)
 }
 
 // mayNotApply are the rows that say nothing of ours, with the reason.

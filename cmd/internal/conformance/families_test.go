@@ -32,3 +32,8 @@ func TestOurServerConformsInEveryFamily(t *testing.T) {
 		})
 	}
 }
+
+// TestOurClientConformsOverIPv6, overlay and underlay.
+//
+//	tester 2001:db8:65::1 – ::8 ── internet ── spoke1 2001:db8:1::1
+func TestOurClientConformsOverIPv6(t *testing.T) { judge(t, tryClient(t, 6, 6), without) }

@@ -118,29 +118,48 @@ func TestAWrongClientIsFoundOut(t *testing.T) {
 	for _, x := range wrongClients {
 		t.Run(x.fault, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { foundOut(t, x.fault, strings.Fields(x.rows)) })
+			synctest.Test(t, func(t *testing.T) { foundOut(t, inside4, under4, x.fault, strings.Fields(x.rows)) })
 		})
 	}
 }
 
+// TestAClientThatIsRightPassesInEveryFamily.
+func TestAClientThatIsRightPassesInEveryFamily(t *testing.T) {
+	for name, x := range map[string][2][]string{
+		"IPv6 in IPv4": {inside6, under4}, "IPv4 in IPv6": {inside4, under6}, "IPv6 in IPv6": {inside6, under6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { foundOut(t, x[0], x[1], "", nil) })
+		})
+	}
+}
+
+// Addresses of client and servers: in the overlay the client's, its network, the stations', then a server's and what is
+// routed to it, twice; on the underlay the client's, the servers' and a stranger's.
+var (
+	inside4 = []string{"10.0.0.200", "10.10.1.0/24", "10.0.0.64/26", "10.0.0.1/24", "10.20.1.0/24", "10.0.0.2/24", "10.20.2.0/24"}
+	inside6 = []string{"fd00::c8", "fd10:0:1::/64", "fd00::8000:0:0:0/65", "fd00::1/64", "fd20:0:1::/64", "fd00::2/64", "fd20:0:2::/64"}
+	under4  = []string{"203.0.113.1", "198.51.100.1", "198.51.100.2", "198.51.100.3"}
+	under6  = []string{"2001:db8:1::1", "2001:db8::1", "2001:db8::2", "2001:db8::3"}
+)
+
 // foundOut tries a client, and compares the rows that fail with those that should.
-func foundOut(t *testing.T, fault string, want []string) {
+func foundOut(t *testing.T, inside, under []string, fault string, want []string) {
 	wire := &ether{delay: 5 * time.Millisecond}
 	c := &client{
-		nbma: netip.MustParseAddr("203.0.113.1"), own: netip.MustParseAddr("10.0.0.200"),
-		network: netip.MustParsePrefix("10.10.1.0/24"), secret: "test1234", fault: fault,
+		nbma: netip.MustParseAddr(under[0]), own: netip.MustParseAddr(inside[0]), network: netip.MustParsePrefix(inside[1]),
+		secret: "test1234", fault: fault,
 	}
 	o := Options{
-		Role: NHC, Target: c.nbma, Server: netip.MustParsePrefix("10.0.0.1/24"), Clients: netip.MustParsePrefix("10.0.0.64/26"), Key: -1,
+		Role: NHC, Target: c.nbma, Server: netip.MustParsePrefix(inside[3]), Clients: netip.MustParsePrefix(inside[2]), Key: -1,
 		Auth: c.secret, Behind: c.network, Wait: time.Second,
 	}
-	const servers = 2
-	for i := byte(1); i <= servers+1; i++ { // and a stranger
-		at := netip.AddrFrom4([4]byte{198, 51, 100, i})
-		if o.Local = append(o.Local, host(at)); i <= servers {
-			routed := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 20, i, 0}), 24)
+	for i, at := range under[1:] {
+		nbma := netip.MustParseAddr(at)
+		if o.Local = append(o.Local, host(nbma)); 3+2*i < len(inside) {
+			protocol, routed := netip.MustParsePrefix(inside[3+2*i]).Addr(), netip.MustParsePrefix(inside[4+2*i])
 			o.Routed = append(o.Routed, routed)
-			c.hubs = append(c.hubs, &hub{nbma: at, protocol: netip.AddrFrom4([4]byte{10, 0, 0, i}), routed: routed})
+			c.hubs = append(c.hubs, &hub{nbma: nbma, protocol: protocol, routed: routed})
 		}
 	}
 	c.conn, _ = wire.listen(c.nbma)
