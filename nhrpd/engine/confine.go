@@ -36,9 +36,8 @@ func (m *Machine) reachedBy(e Endpoint, destination netip.Addr, within netip.Pre
 	if to, ok := m.onward(destination); !ok || !to.Is(e) {
 		return bits
 	}
-	if r, ok := m.routed(destination); ok {
-		bits = r.Prefix.Bits()
-	}
+	r, _ := m.routed(destination) // there is one: it leads onward
+	bits = r.Prefix.Bits()
 	for _, q := range m.bindings.Overlapping(host(destination)) {
 		if b, ok := m.bindings.Get(q); ok && b.To.Is(e) {
 			bits = min(bits, q.Bits())
@@ -56,13 +55,16 @@ func (m *Machine) reachedBy(e Endpoint, destination netip.Addr, within netip.Pre
 			avoid(q)
 		}
 	}
+	for _, n := range m.cfg.Networks {
+		avoid(n)
+	}
+	if r.NHRP { // registered: routes inside, which takes long to look for, are as a rule its own
+		return bits
+	}
 	for _, q := range m.env.Routes.Inside(p) {
 		if to, ok := m.onward(q.Addr()); !ok || !to.Is(e) {
 			avoid(q)
 		}
-	}
-	for _, n := range m.cfg.Networks {
-		avoid(n)
 	}
 	return bits
 }
