@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"dmvpn/loader/kernel"
 )
 
@@ -37,7 +39,9 @@ func (d *daemon) watchRecursion(ctx context.Context) {
 	}
 	every := time.NewTicker(lookEvery)
 	defer every.Stop()
+	removed := d.log.Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Minute})
 	for {
+		d.restoreUnreachable(ctx, &removed)
 		for _, t := range d.tunnels {
 			t.lookForRecursion(ctx, func(ifindex int) bool { return ours[ifindex] })
 		}

@@ -134,6 +134,7 @@ func (d *daemon) teardown(answer chan<- error, release bool) error {
 		err = errors.Join(err, fmt.Errorf("teardown: %w", gone))
 	}
 	if release {
+		d.unreachable.End() // the look at the routes may still run
 		err = errors.Join(err, instance.Release(d.paths))
 	}
 	answer <- err

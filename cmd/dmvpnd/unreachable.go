@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"dmvpn/cmd/internal/config"
@@ -78,6 +81,26 @@ func standUnreachable(c *config.Config, p instance.Paths, h *kernel.Host) (*inst
 		}
 	}
 	return u, nil
+}
+
+// restoreUnreachable stands the routes again that somebody else has removed, as a flush of all routes
+// does. One that has just been stood may not be in the mirror yet.
+func (d *daemon) restoreUnreachable(ctx context.Context, log *zerolog.Logger) {
+	stands := func(p instance.Place) bool { return d.mirror.Guarded(kernel.Table{ID: p.Table}, p.Prefix) }
+	if !d.unreachable.Missing(stands) {
+		return
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(lookDelay):
+	}
+	restored, err := d.unreachable.Restore(stands)
+	d.quietly("stand unreachable routes", err)
+	if len(restored) > 0 {
+		log.Warn().Int("routes", len(restored)).Stringer("first", restored[0]).
+			Msg("somebody removed unreachable routes of ours: they stand again; dmvpn teardown --release lifts them")
+	}
 }
 
 // guard stands the routes for a machine that boots, before its network is there.

@@ -207,6 +207,17 @@ func (r *Routes) Await(most time.Duration, so func() bool) bool {
 	}
 }
 
+// Guarded says whether an unreachable route of ours stands under exactly a prefix in a table. Of
+// one that is not mirrored nobody knows: true.
+func (r *Routes) Guarded(t Table, p netip.Prefix) bool {
+	if !slices.Contains(r.tables, t.id()) {
+		return true
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.ContainsFunc(r.table.entries[place{t.id(), p.Masked()}], func(e entry) bool { return e.route.NHRP && e.route.Unreachable })
+}
+
 // Err says why the routes could not be read again, nil if they could: what is
 // known is old.
 func (r *Routes) Err() error {

@@ -25,6 +25,28 @@ func mirror(t *testing.T, h *Host) *Routes {
 	return r
 }
 
+// TestAGuardIsSeenToGo: which unreachable routes are ours, and whether they stand.
+func TestAGuardIsSeenToGo(t *testing.T) {
+	h := host(t)
+	r, apart := mirror(t, h), Table{ID: 77}
+	netnstest.Run(t, "ip route add unreachable 10.99.0.0/16 metric 5")
+	for _, text := range []string{"10.10.0.0/16", "fd10::/16"} {
+		p := netip.MustParsePrefix(text)
+		if r.Guarded(Table{}, p) {
+			t.Errorf("%v is guarded before", p)
+		}
+		if err := h.InstallUnreachable(p); err != nil {
+			t.Fatal(err)
+		}
+		netnstest.Eventually(t, "the guard", func() bool { return r.Guarded(Table{}, p) })
+		netnstest.Run(t, "ip route del unreachable "+text+" metric 4278190134")
+		netnstest.Eventually(t, "that it goes", func() bool { return !r.Guarded(Table{}, p) })
+	}
+	if r.Guarded(Table{}, netip.MustParsePrefix("10.99.0.0/16")) || !r.Guarded(apart, lan) {
+		t.Error("another's is taken for ours, or what nobody knows for missing")
+	}
+}
+
 func TestTheMirrorFollowsTheKernel(t *testing.T) {
 	h := host(t)
 	d := ensure(t, h, spec)

@@ -33,6 +33,7 @@ type Unreachable struct {
 	mu     sync.Mutex
 	stood  map[Place]bool
 	lifted map[Place]bool // of this run, for good
+	ended  bool
 }
 
 // Place is where an unreachable route stands.
@@ -99,7 +100,7 @@ func (u *Unreachable) Stand(p Place) error {
 	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.lifted[p] || u.covered(p) {
+	if u.ended || u.lifted[p] || u.covered(p) {
 		return nil
 	}
 	if len(u.stood) >= unreachableLimit {
@@ -136,6 +137,41 @@ func (u *Unreachable) Lift(inTheWay func(Place) bool) (lifted []Place, err error
 		return nil, nil
 	}
 	return lifted, u.rewrite(slices.Collect(maps.Keys(u.stood)))
+}
+
+// Missing says whether a route is not there that was stood.
+func (u *Unreachable) Missing(stands func(Place) bool) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for p := range u.stood {
+		if !u.ended && !stands(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Restore stands again what somebody else has removed, and says what.
+func (u *Unreachable) Restore(stands func(Place) bool) (restored []Place, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for p := range u.stood {
+		if u.ended || stands(p) {
+			continue
+		}
+		if err := p.host(u.host).InstallUnreachable(p.Prefix); err != nil {
+			return restored, err
+		}
+		restored = append(restored, p)
+	}
+	return restored, nil
+}
+
+// End lets nothing stand from here on: what there is may be released.
+func (u *Unreachable) End() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = true
 }
 
 func (u *Unreachable) covered(p Place) bool {

@@ -84,6 +84,21 @@ func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// What somebody else removes stands again, until the end.
+	netnstest.Run(t, "ip route del unreachable 10.10.1.0/24")
+	there := func(p Place) bool {
+		return strings.Contains(netnstest.Run(t, "ip route show table all type unreachable"), "unreachable "+p.Prefix.String()+" ")
+	}
+	if restored, err := u.Restore(there); err != nil || len(restored) != 1 || restored[0] != place("10.10.1.0/24") || u.Missing(there) {
+		t.Errorf("restored %v, %v", restored, err)
+	}
+	standing("10.0.0.0/24", "10.10.1.0/24")
+	u.End()
+	netnstest.Run(t, "ip route del unreachable 10.10.1.0/24")
+	if restored, err := u.Restore(there); err != nil || len(restored) != 0 || u.Missing(there) || u.Stand(place("10.30.0.0/16")) != nil {
+		t.Errorf("after the end restored %v, %v", restored, err)
+	}
+	standing("10.0.0.0/24")
 	stand(one, "10.10.2.0/24", "10.20.0.0/16 table 101")
 	stand(two, "10.10.2.0/24", "10.20.0.0/16")
 	standing("10.0.0.0/24", "10.10.1.0/24", "10.10.2.0/24", "10.20.0.0/16", "10.20.0.0/16 table 101")

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -93,5 +95,42 @@ func TestWhatIsInAPeersWayIsLifted(t *testing.T) {
 	})
 	if out := c.Log("spoke1", 1000); !strings.Contains(out, "kept outer packets from "+cloud.NBMA(2).String()) {
 		t.Errorf("spoke1 does not say that it lifted the route:\n%s", out)
+	}
+}
+
+// TestAnUnreachableRouteThatIsFlushedStandsAgain: a program, or an operator, has removed all of them;
+// the log says so.
+func TestAnUnreachableRouteThatIsFlushedStandsAgain(t *testing.T) {
+	t.Parallel()
+	c := guarded(t, cloud.Options{Spokes: 1})
+	ctx := t.Context()
+	standing := func() string {
+		t.Helper()
+		out, err := c.Spokes[0].Run(ctx, "ip", "route", "show", "type", "unreachable")
+		check(t, err)
+		return out
+	}
+	before := standing()
+	if !strings.Contains(before, "10.0.0.0/24") || !strings.Contains(before, "10.10.0.0/16") {
+		t.Fatalf("unreachable: %s", before)
+	}
+	_, err := c.Spokes[0].Run(ctx, "ip", "route", "flush", "type", "unreachable")
+	check(t, err)
+	until(t, c, patience, func() error {
+		if now := standing(); now != before {
+			return fmt.Errorf("unreachable: %s, before %s", now, before)
+		}
+		return nil
+	})
+	until(t, c, patience, func() error {
+		if !strings.Contains(c.Log("spoke1", 1000), "somebody removed unreachable routes") {
+			return errors.New("spoke1 does not say that they were removed")
+		}
+		return nil
+	})
+	_, err = c.Dmvpn(ctx, "spoke1", "teardown", "--release")
+	check(t, err)
+	if out := standing(); out != "" {
+		t.Errorf("released, and there is %s", out)
 	}
 }
