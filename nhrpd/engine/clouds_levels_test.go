@@ -11,6 +11,7 @@ import (
 
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/nhrptest"
+	"dmvpn/nhrpd/wire"
 )
 
 // threeLevels is three levels of hubs and four regions of 50 spokes. A hub is a client of the
@@ -80,6 +81,46 @@ func TestCloudOfThreeLevels(t *testing.T) {
 			x.pass(10 * time.Second)
 		}
 		x.heal()
+	})
+	seeded(t, "a move, and the death and return of the highest hub, cost each a few packets", func(t *testing.T, seed uint64, loss float64) {
+		x := threeLevels(t, seed)
+		x.wires(0)
+		x.pass(2 * time.Minute)
+		a := x.spokes[0]
+		for _, b := range []int{60, 70, 110, 120, 160, 170} {
+			x.flows = append(x.flows, flow{a, x.spokes[b]})
+		}
+		x.pass(10 * time.Second)
+		x.wires(loss)
+		x.count()
+		x.move(a)
+		x.pass(20 * time.Second)
+		peers := len(x.flows)
+		if loss == 0 {
+			x.mostEach("own address and network, and again for a purge that overtook them", wire.RegistrationRequest, 4)
+			x.most("each way, and again where the way is gone", wire.PurgeRequest, 4*peers)
+			x.most("each way, again after a purge, and where it crossed an answer", wire.ResolutionRequest, 2*3*peers)
+		}
+		x.mostEach("1, 2, 4 … s in 20, both", wire.RegistrationRequest, 2*6)
+		x.most("1, 2, 4 … s in 20, each way", wire.PurgeRequest, 2*5*peers)
+		x.most("three tries each way, again after a purge", wire.ResolutionRequest, 2*2*3*peers)
+		x.wires(0)
+		x.pass(2 * x.holding)
+		x.wires(loss)
+		x.count()
+		x.end(x.hubs[0])
+		x.excuse(x.hubs[0], 3*x.holding)
+		x.pass(20 * time.Second)
+		x.begin(x.hubs[0], nil)
+		x.pass(x.holding)
+		const seconds, renewals = 140, 140/36 + 1
+		if loss == 0 {
+			x.mostEach("renewals of address and networks", wire.RegistrationRequest, 2*renewals)
+			x.most("renewals", wire.ResolutionRequest, 2*2*peers)
+		}
+		x.mostEach("each is tried up to six times", wire.RegistrationRequest, 6*2*renewals)
+		x.most("three tries in 7 s", wire.ResolutionRequest, 2*peers*3*seconds/7)
+		x.most("none", wire.PurgeRequest, 0)
 	})
 	seeded(t, "hubs of each level die and return without memory: shortcuts go on", func(t *testing.T, seed uint64, loss float64) {
 		x := threeLevels(t, seed)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dmvpn/nhrpd/engine"
+	"dmvpn/nhrpd/wire"
 )
 
 // twoHubs is two hubs and 200 spokes; the first hub is everyone's better one. Every fourth
@@ -74,6 +75,48 @@ func TestCloudOfTwoHubs(t *testing.T) {
 		}
 		clear(x.firm)
 		x.heal()
+	})
+	seeded(t, "a hub's death and its return cost each spoke a few packets", func(t *testing.T, seed uint64, loss float64) {
+		x := twoHubs(t, seed, func(c *engine.Config) {
+			if probes(c); len(c.NHS) > 0 {
+				c.Fallback = 75 * time.Second
+			}
+		})
+		x.wires(loss)
+		if loss == 0 {
+			x.Wire.Jitter = 10 * time.Millisecond
+		}
+		x.pass(time.Minute)
+		x.addFlows(60)
+		x.pass(20 * time.Second)
+		hub := x.hubs[0]
+		x.count()
+		x.end(hub)
+		x.excuse(hub, x.settle())
+		x.pass(30 * time.Second)
+		ways := 2 * len(x.flows)
+		tries := 3
+		if loss == 0 {
+			x.mostEach("to the dead one after 1, 2, 4 … s, renewals at the other", wire.RegistrationRequest, 6+2)
+			tries = 1
+		}
+		x.mostEach("1, 2, 4 … s in 30, and anew after an answer: both, for address and networks", wire.RegistrationRequest, 4*8)
+		x.most("shortcuts go on", wire.ResolutionRequest, tries*ways)
+		x.most("one in 8 s", wire.TrafficIndication, ways*(30/8+1))
+		x.most("none", wire.PurgeRequest, 0)
+		x.count()
+		x.begin(hub, nil)
+		x.excuse(hub, 2*x.holding)
+		x.pass(150 * time.Second)
+		const renewals = 150/36 + 1
+		if loss == 0 {
+			x.mostEach("renewals at both, of address and networks, and the answer of the one that is back", wire.RegistrationRequest, 2*2*renewals+2)
+			x.most("the way to the hub changed, and a renewal", wire.ResolutionRequest, 2*ways)
+		}
+		x.mostEach("each is tried up to six times", wire.RegistrationRequest, 6*(2*2*renewals+2))
+		x.most("each is tried three times, and once more after a pause", wire.ResolutionRequest, 2*2*3*ways)
+		x.most("one in 8 s", wire.TrafficIndication, ways*(150/8+1))
+		x.most("none", wire.PurgeRequest, 0)
 	})
 	seeded(t, "spokes move while one of the hubs is away", func(t *testing.T, seed uint64, loss float64) {
 		x := twoHubs(t, seed, nil)
