@@ -43,10 +43,32 @@ func bgpCarriesThePrefixes(t *testing.T, m mode) {
 	}
 	// The route that the daemon installed stays beside the shortcut's, and ends it when it goes.
 	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
-	f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "no network 10.10.2.0/24")
-	forgets(t, c, "spoke1", cloud.Network(2))
-	loses(t, c, "spoke1", cloud.Network(2))
-	loses(t, c, "spoke2", cloud.Network(1)) // spoke1 says that it is over
+	withdraw := func() {
+		t.Helper()
+		f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "no network 10.10.2.0/24")
+	}
+	over := func() {
+		t.Helper()
+		forgets(t, c, "spoke1", cloud.Network(2))
+		loses(t, c, "spoke1", cloud.Network(2))
+		loses(t, c, "spoke2", cloud.Network(1)) // spoke1 says that it is over
+	}
+	withdraw()
+	over()
+	// It goes while nobody is there to take the shortcut back.
+	f.typed(t, 2, "configure terminal", "router bgp 65000", "address-family ipv4 unicast", "network 10.10.2.0/24")
+	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
+	short(t, c, 1, 2)
+	short(t, c, 2, 1)
+	check(t, c.Kill(t.Context(), "spoke1"))
+	withdraw()
+	forgets(t, c, "hub", cloud.Network(2))
+	if !m.encrypted { // BGP goes on
+		forgets(t, c, "spoke1", cloud.Network(2))
+	}
+	check(t, c.Start("spoke1"))
+	check(t, c.Ready(t.Context(), "spoke1"))
+	over()
 }
 
 // TestBGPKeepsTheNextHop: phase 2 with FRR. The hub reflects routes as they are, and the spoke
