@@ -63,7 +63,7 @@ func (r *router) LookupWithout(destination netip.Addr) (engine.Route, bool) {
 // none: what it covers is not ours to offer.
 func (r *router) seen(destination netip.Addr, route kernel.Route, ok bool) (engine.Route, bool) {
 	if !ok || route.Unreachable {
-		return engine.Route{}, false
+		return engine.Route{Unreachable: ok}, false
 	}
 	if route.NHRP {
 		route.Prefix = r.beside.origin(route.Prefix)

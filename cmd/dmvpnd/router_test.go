@@ -12,6 +12,24 @@ import (
 	"dmvpn/loader/netnstest"
 )
 
+// TestWhatIsGuardedIsNoWay: an unreachable route is none to the machine, which sees that it is there.
+func TestWhatIsGuardedIsNoWay(t *testing.T) {
+	h, d := tunnelAlone(t)
+	netnstest.Run(t, "ip route add 10.10.0.0/16 via 10.0.0.1")
+	netnstest.Run(t, "ip route add unreachable 10.20.0.0/16 metric 4278190134 proto 54")
+	mirror, err := h.MirrorRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mirror.Close()
+	r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra, func() bool { return false })}
+	for a, want := range map[string][2]bool{"10.10.1.1": {true, false}, "10.20.1.1": {false, true}, "10.30.1.1": {false, false}} {
+		if route, ok := r.Lookup(netip.MustParseAddr(a)); ok != want[0] || route.Unreachable != want[1] {
+			t.Errorf("%s: %+v, %t", a, route, ok)
+		}
+	}
+}
+
 // TestWhatStandsUnderAShortcut: the widest that leads into the tunnel too, but for a default route.
 func TestWhatStandsUnderAShortcut(t *testing.T) {
 	h, d := tunnelAlone(t)

@@ -49,6 +49,9 @@ func (m *Machine) alternatives(in Packet, p *wire.Packet, best wire.CIE, to Endp
 		default:
 			a.Probe = m.answersProbes(p)
 		}
+		if a.To.NBMA != to.NBMA && m.cfg.Authenticated && !m.underlays(a.To.NBMA) {
+			continue
+		}
 		if c.MTU >= 576 && (m.cfg.MTU == 0 || c.MTU < m.cfg.MTU) {
 			a.MTU = c.MTU
 		}

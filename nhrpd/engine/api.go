@@ -21,6 +21,8 @@ type Route struct {
 	// Attached says that the destination is on a link of ours other than the tunnel: no
 	// further router is between.
 	Attached bool
+	// Unreachable says, where there is no route, that packets to the destination are refused.
+	Unreachable bool
 }
 
 // Routes is the read-only look into the kernel's routes that the machine is handed.

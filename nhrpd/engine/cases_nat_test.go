@@ -117,6 +117,31 @@ func TestCasesOfNAT(t *testing.T) {
 			s.from(outside, p)
 			want(t, "an answer that names another place than it came from", len(s.snapshot().Shortcuts), 0)
 		}},
+		{"NA-08: behind the same NAT the address that a peer claims is taken, unless the tunnel leads there or it is guarded", func(t *testing.T) {
+			for _, c := range []struct{ claimed, guard, at string }{
+				{inside, "", inside},
+				{"10.10.7.7", "", outside}, // in what is reached by the hub
+				{"172.20.0.9", "172.20.0.0/16", outside},
+				{"172.21.0.9", "172.20.0.0/16", "172.21.0.9"},
+			} {
+				b := newBench(t, s1NBMA, spokeConfig())
+				for range 2 {
+					for _, x := range b.take() {
+						r := reply(x.p, wire.RegistrationReply, hubProtocol, hubNBMA)
+						r.DestinationProtocol = addr(hubProtocol)
+						r.Extensions[3], _ = r.NewEntries(wire.ExtensionNATAddress, wire.CIE{NBMA: addr(outside), Protocol: addr(s1Protocol)})
+						b.from(hubNBMA, r)
+					}
+				}
+				if c.guard != "" {
+					b.n.Guard = prefix(c.guard)
+				}
+				p := reply(b.resolve("10.10.3.5"), wire.ResolutionReply, "10.0.0.13", c.claimed, owner(24, "10.0.0.13", c.claimed))
+				p.Extensions[3], _ = p.NewEntries(wire.ExtensionNATAddress, wire.CIE{NBMA: addr(outside), Protocol: addr("10.0.0.13")})
+				b.from(hubNBMA, p)
+				want(t, "of who claims "+c.claimed, b.n.Bound[addr("10.0.0.13")].NBMA, addr(c.at))
+			}
+		}},
 		{"NA-06: any number of spokes behind one address; a new port is followed", func(t *testing.T) {
 			b := hub(t, func(c *engine.Config) { c.Address = prefix("10.0.0.1/16") })
 			register := func(i int, port uint16, id uint32) {

@@ -84,13 +84,21 @@ func (m *Machine) located(p *wire.Packet, public, private netip.Addr) Endpoint {
 	at := Endpoint{NBMA: private.Unmap()}
 	own, _ := p.Private()
 	at.Identity = own.Identity
-	if public.IsValid() && public.Unmap() == m.public(wire.FamilyOf(public)) {
+	if public.IsValid() && public.Unmap() == m.public(wire.FamilyOf(public)) && m.underlays(at.NBMA) {
 		return at
 	}
 	if at.Port = own.Port; public.IsValid() {
 		at.NBMA = public.Unmap()
 	}
 	return at
+}
+
+// underlays says whether an address that a system claims to have, and no server has seen, may be one
+// of the underlay's: the tunnel does not lead there, and nothing there is guarded. Else whoever
+// claims it would have the guard lifted that is in the way.
+func (m *Machine) underlays(claimed netip.Addr) bool {
+	r, ok := m.env.Routes.Lookup(claimed)
+	return !r.Unreachable && !(ok && r.Tunnel && !r.Local && r.Prefix.Bits() > 1)
 }
 
 // translation is the public address that Cisco's NAT extension has of a system.

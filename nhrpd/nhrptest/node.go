@@ -29,6 +29,7 @@ type Node struct {
 	Port     uint16     // that others see; 0: none
 	Identity string     // that IKE proves to others; "": the tunnel is plain
 	Kernel   []Route
+	Guard    netip.Prefix                                   // an unreachable route is all that there is under it; invalid: none
 	Allowed  func(identity string) (engine.Allowance, bool) // as engine.Env has it
 	Secured  func(engine.Endpoint) bool                     // as engine.Env has it
 	Refuse   func(engine.Action) bool                       // the kernel refuses a Bind or an InstallRoute; nil: none
@@ -267,6 +268,9 @@ func (n *Node) perform(a engine.Action) {
 
 // Lookup implements engine.Routes.
 func (n *Node) Lookup(a netip.Addr) (engine.Route, bool) {
+	if n.Guard.IsValid() && n.Guard.Contains(a) {
+		return engine.Route{Unreachable: true}, false
+	}
 	r, ok := n.LookupWithout(a)
 	if r.Local {
 		return r, ok
