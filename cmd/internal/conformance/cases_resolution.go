@@ -90,7 +90,7 @@ var requestCases = []Case{
 		if t.returned(owner, owner.answers(passed, wire.FlagAuthoritative|wire.FlagDestinationStable), st) == nil {
 			t.doubt("the owner's answer did not come back")
 		}
-		t.passed(third, between(third, owner), owner)
+		t.passedAgain(third, between(third, owner), owner, "answered from cache")
 	}},
 	{ID: "RQ-12", Section: "-", Level: Habit, Text: "nonsense is answered with code 12", run: func(t *trial) {
 		st := t.client()

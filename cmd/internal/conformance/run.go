@@ -86,22 +86,21 @@ func (s *suite) awake(ctx context.Context) error {
 // what it is asked after something else has seen that before.
 type control struct {
 	st      *station
-	mu      sync.Mutex
+	turns   *turns
 	answers atomic.Bool
 }
 
 func (s *suite) newControl(nbma netip.Addr) *control {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &control{st: s.newStation(nbma)}
+	return &control{st: s.newStation(nbma), turns: newTurns()}
 }
 
 var errStopped = errors.New("does not answer a plain registration any more")
 
 // roundTrip registers once more, and waits for the answer.
 func (c *control) roundTrip() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.turns.take(true)()
 	p := c.st.registration()
 	replies, stop := c.st.s.link.expect(p.RequestID)
 	defer stop()

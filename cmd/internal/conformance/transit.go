@@ -24,6 +24,13 @@ func (t *trial) passed(asker *station, p *wire.Packet, owner *station) *wire.Pac
 	return nil
 }
 
+// passedAgain is passed of who has passed on such a request before: an answer of its own is from memory.
+func (t *trial) passedAgain(asker *station, p *wire.Packet, owner *station, otherwise string) {
+	where, passed, _ := t.way(asker, p, owner)
+	t.must(passed != nil || where != owner, "the first request is passed on, and the second %s", otherwise)
+	t.must(passed != nil, "the first request is passed on, and the second is not")
+}
+
 // between is a question of one station for another's address, with what a router asks for.
 func between(asker, owner *station) *wire.Packet { return asker.resolution(owner.Protocol) }
 
