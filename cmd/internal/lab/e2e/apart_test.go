@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func (m mode) twoClouds(t *testing.T, by separation) {
 		x.answers(u)
 	}
 	x.onlyApart()
-	x.hubCrashes(slices.Concat(red, blue))
+	x.hubCrashes(m, slices.Concat(red, blue))
 	x.redIsIdle(red, blue)
 	x.redEnds(m)
 }
@@ -101,7 +102,7 @@ func (x *customers) arrive(flows []returnFlow) {
 }
 
 // hubCrashes kills the hub's daemon under traffic by it and by the shortcuts.
-func (x *customers) hubCrashes(direct []returnFlow) {
+func (x *customers) hubCrashes(m mode, direct []returnFlow) {
 	x.t.Helper()
 	var byHub []returnFlow
 	for _, u := range []*customer{x.red, x.blue} {
@@ -119,11 +120,27 @@ func (x *customers) hubCrashes(direct []returnFlow) {
 	for _, u := range []*customer{x.red, x.blue} {
 		until(x.t, x.Cloud, patience, func() error { return x.registered(u) })
 	}
-	for _, f := range byHub {
-		if r := f.Stop(); r.Duplicated > 0 {
-			x.t.Errorf("from %s to %s: %v", f.ends[0], f.ends[1], r)
-		}
+	x.end(byHub, "by way of the hub, whose daemon died", !m.encrypted)
+}
+
+// end stops flows, which have lost nothing where they must not, and brought nothing twice.
+func (x *customers) end(flows []returnFlow, what string, lossless bool) {
+	x.t.Helper()
+	settle := patience // an emulated machine takes its time
+	if !lossless {
+		settle = 0
 	}
+	var wait sync.WaitGroup
+	for _, f := range flows {
+		wait.Go(func() {
+			r := f.StopWithin(settle)
+			x.t.Logf("from %s to %s, %s: %v", f.ends[0], f.ends[1], what, r)
+			if r.Duplicated > 0 || lossless && r.Lost() > 0 {
+				x.t.Errorf("from %s to %s, %s: %v", f.ends[0], f.ends[1], what, r)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // onlyApart checks that no route of the tunnels is in the main table.
@@ -146,12 +163,8 @@ func (x *customers) onlyApart() {
 // all that time was lost.
 func (x *customers) redIsIdle(red, blue []returnFlow) {
 	x.t.Helper()
-	spotlessly := func(flows []returnFlow) {
-		for _, f := range flows {
-			spotless(x.t, fmt.Sprintf("from %s to %s, and the hub's daemon died", f.ends[0], f.ends[1]), f.Stop())
-		}
-	}
-	spotlessly(red)
+	const what = "directly, while the hub's daemon died"
+	x.end(red, what, true)
 	until(x.t, x.Cloud, 2*patience, func() error {
 		for _, version := range versions {
 			if err := x.routed("spoke1", x.red, version, 2); err == nil {
@@ -161,7 +174,7 @@ func (x *customers) redIsIdle(red, blue []returnFlow) {
 		return nil
 	})
 	check(x.t, x.direct(x.blue))
-	spotlessly(blue)
+	x.end(blue, what, true)
 }
 
 // redEnds takes red out of spoke1's file, then all of spoke1 down.
@@ -181,16 +194,8 @@ func (x *customers) redEnds(m mode) {
 	check(x.t, x.Start("spoke1"))
 	check(x.t, x.Ready(ctx, "spoke1"))
 	x.arrive(append(others, ours...))
-	for _, f := range others {
-		spotless(x.t, fmt.Sprintf("from %s to %s, and red ended elsewhere", f.ends[0], f.ends[1]), f.Stop())
-	}
-	for _, f := range ours {
-		r := f.Stop()
-		x.t.Logf("from %s to %s, and red ended: %v", f.ends[0], f.ends[1], r)
-		if r.Duplicated > 0 || !m.encrypted && r.Lost() > 0 {
-			x.t.Errorf("from %s to %s, and red ended: %v", f.ends[0], f.ends[1], r)
-		}
-	}
+	x.end(others, "while red ended elsewhere", true)
+	x.end(ours, "while red ended", !m.encrypted)
 	x.lacks("spoke1", x.red.tunnel)
 	if out, err := x.Dmvpn(ctx, "spoke1"); err != nil || strings.Contains(out, x.red.tunnel) {
 		x.t.Errorf("dmvpn shows %s: %v", out, err)

@@ -235,7 +235,7 @@ func (x *customers) stream(u *customer, version, from, to int) returnFlow {
 	if version == 6 {
 		port++
 	}
-	s, err := u.hosts[from].Stream(u.hosts[to], netip.AddrPortFrom(cloud.HostOf(version, to), uint16(port)), 100, 300)
+	s, err := u.hosts[from].Stream(u.hosts[to], netip.AddrPortFrom(cloud.HostOf(version, to), uint16(port)), 20, 300)
 	check(x.t, err)
 	return returnFlow{[2]string{u.hosts[from].Name, u.hosts[to].Name}, s}
 }
