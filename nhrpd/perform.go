@@ -33,6 +33,13 @@ func (s *Service) handle(ctx context.Context, now time.Time, input engine.Input)
 	if s.machine.Changed() {
 		s.dirty = !s.withdrawn
 	}
+	if s.machine.Stopped() {
+		select {
+		case <-s.gone:
+		default:
+			close(s.gone)
+		}
+	}
 }
 
 // perform carries out one action. One that fails is logged and counted; false: it is a Bind or an

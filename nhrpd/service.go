@@ -68,6 +68,7 @@ type Service struct {
 	inLookup  map[string]bool // of the loop
 	wanted    wanted          // of the loop
 	withdrawn bool            // of the loop: nothing is saved any more
+	gone      chan struct{}   // closed when what Withdraw began has ended
 	dirty     bool            // of the loop: there is something to save
 	saving    bool            // of the loop
 	saveAt    time.Time       // of the loop: not before
@@ -99,7 +100,7 @@ func New(c Config) *Service {
 		config: c,
 		log:    c.Log.With().Str("tunnel", c.Engine.Tunnel).Logger(),
 		inputs: make(chan engine.Input, inputQueue), packets: make(chan engine.Input, packetQueue), members: make(chan engine.Input, packetQueue),
-		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}),
+		routes: make(chan struct{}, 1), calls: make(chan func(time.Time)), done: make(chan struct{}), gone: make(chan struct{}),
 		saved: make(chan error, 1), inLookup: map[string]bool{}, wanted: newWanted(),
 	}
 	s.machine = engine.New(c.Engine, engine.Env{Routes: c.Router, Traffic: c.DataPlane.Traffic, Random: c.Random, Allowed: c.Allowed, Secured: c.Secured})
@@ -262,12 +263,23 @@ func (s *Service) Snapshot(ctx context.Context) (engine.Snapshot, error) {
 }
 
 // Withdraw tells the peers that we go, for a teardown: the machine purges what
-// it registered and resolved. The state is not saved any more.
+// it registered and answered. It returns when they have replied, or a second after it was
+// called, with everything taken back. The state is not saved any more.
 func (s *Service) Withdraw(ctx context.Context) error {
-	return s.call(ctx, func(now time.Time) {
+	if err := s.call(ctx, func(now time.Time) {
 		s.withdrawn = true
 		s.handle(ctx, now, engine.Stop{})
-	})
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-s.gone:
+		return nil
+	case <-s.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // call runs f in the loop and waits for it.

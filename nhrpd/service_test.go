@@ -207,6 +207,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 	})
 }
 
+// Withdraw returns with the hub's reply: what it had of us is gone then, and so is what we had.
 func TestWithdrawTellsTheHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub, spoke := pair("192.0.2.1")
@@ -214,17 +215,53 @@ func TestWithdrawTellsTheHub(t *testing.T) {
 		defer spoke.run(t, zerolog.Nop())()
 		time.Sleep(time.Second)
 		registered(t, hub, spoke)
-		if err := spoke.service.Withdraw(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
+		withdrawn(t, spoke, 2*time.Millisecond)
 		if got := hub.hop("10.0.0.11"); got.NBMA.IsValid() {
 			t.Errorf("hub: 10.0.0.11 is still bound to %v", got)
 		}
 		if got := hub.route("10.10.1.0/24"); got.IsValid() {
 			t.Errorf("hub: 10.10.1.0/24 is still routed by %v", got)
 		}
+		withdrawn(t, spoke, 0) // a second one finds it done
 	})
+}
+
+// Who answers no purge is waited for a second, and a caller with less patience not so long.
+func TestWithdrawEndsWithoutAHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		end := hub.run(t, zerolog.Nop())
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		registered(t, hub, spoke)
+		end()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := spoke.service.Withdraw(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after 300 ms: %v", err)
+		}
+		if got := spoke.hop("10.0.0.1"); got != hubNBMA {
+			t.Errorf("spoke: before the end 10.0.0.1 is bound to %v", got)
+		}
+		withdrawn(t, spoke, 700*time.Millisecond)
+	})
+}
+
+// withdrawn withdraws a node, which takes so long, and leaves nothing that stands.
+func withdrawn(t *testing.T, n *node, takes time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	if err := n.service.Withdraw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took != takes {
+		t.Errorf("%s: it took %v, want %v", n.name, took, takes)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.hops)+len(n.routes)+len(n.accepted) > 0 || n.fallback.IsValid() {
+		t.Errorf("%s: still there: %v %v %v %v", n.name, n.hops, n.routes, n.accepted, n.fallback)
+	}
 }
 
 func TestAFloodIsDroppedAndCounted(t *testing.T) {

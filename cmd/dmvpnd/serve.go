@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -116,14 +117,24 @@ func (d *daemon) stop() error {
 	return errors.Join(err, d.holder.Close(), d.lock.Unlock())
 }
 
+// withdraw tells the peers of all tunnels at once that we go, and waits for their replies while
+// their SAs stand.
+func (d *daemon) withdraw() {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawTime)
+	defer cancel()
+	var told sync.WaitGroup
+	for _, t := range d.tunnels {
+		t.each(func(s *nhrpd.Service) {
+			told.Go(func() { d.quietly("tell the peers", s.Withdraw(ctx)) })
+		})
+	}
+	told.Wait()
+}
+
 // teardown tells the peers, ends the loops, removes everything from the kernel,
 // and only then answers.
 func (d *daemon) teardown(answer chan<- error, release bool) error {
-	for _, t := range d.tunnels {
-		ctx, cancel := context.WithTimeout(context.Background(), withdrawTime)
-		t.each(func(s *nhrpd.Service) { d.quietly("tell the peers", s.Withdraw(ctx)) })
-		cancel()
-	}
+	d.withdraw()
 	err := d.quiesce()
 	for _, t := range d.tunnels {
 		err = errors.Join(err, t.device.Close())

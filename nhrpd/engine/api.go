@@ -109,7 +109,8 @@ type (
 		Actions  []Action
 		Withheld bool
 	}
-	// Stop asks for an orderly end: purge what was registered.
+	// Stop asks for an orderly end: what was registered and answered is purged. With the replies,
+	// or a second later, everything is taken back, and Stopped says so.
 	Stop struct{}
 )
 

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 )
 
@@ -85,12 +84,7 @@ func (m *Machine) standBy(s *server) {
 func (m *Machine) takeBack(s *server) {
 	until := m.now + purgeTries*longestPause
 	m.admit(s.Bound, s.Protocol, until, false, "registered there until it knows better")
-	own := append([]netip.Prefix{host(m.own())}, m.cfg.Networks...)
-	for part := range slices.Chunk(own, purgedCIEs) {
-		m.repeatPurge(&purge{
-			ID: m.nextID(), Protocol: s.Protocol, Source: m.local.to(s.Bound.NBMA), To: s.Bound, Direct: true, Prefixes: slices.Clone(part), Until: until,
-		})
-	}
+	m.purgeOwn(s.Protocol, s.Bound, until)
 }
 
 func (m *Machine) activate(s *server) {

@@ -70,9 +70,11 @@ const (
 
 // Purges, and the end of acceptance.
 const (
-	purgeTries = 7               // 1, 2, 4 … 64 s
-	drainTime  = 2 * time.Second // for packets on their way, after the last that may be sent
-	purgedCIEs = 32              // prefixes in one Purge Request
+	purgeTries = 7                      // 1, 2, 4 … 64 s
+	stopPause  = 200 * time.Millisecond // to the second at the end; doubled from one to the next
+	stopTime   = time.Second            // for replies, at the end
+	drainTime  = 2 * time.Second        // for packets on their way, after the last that may be sent
+	purgedCIEs = 32                     // prefixes in one Purge Request
 )
 
 // Redirects.

@@ -111,13 +111,13 @@ func (m *Machine) registrationError(in Packet, code wire.ErrorCode, id uint32) {
 
 // purgeError takes an error about a purge. A peer that says that it does not
 // know us has nothing left to purge; an NHS may have forgotten us, and the purge
-// is repeated.
+// is repeated, but for the end, when it has been told to.
 func (m *Machine) purgeError(in Packet, code wire.ErrorCode, id uint32) {
 	q, ok := m.purges.Get(id)
 	if !ok || code != wire.ErrorProtocolAddressUnreachable {
 		return
 	}
-	if in.From.Is(q.To) {
+	if in.From.Is(q.To) || m.ending != 0 && m.fromServer(in.From) {
 		m.purges.Delete(id)
 		m.purged(q)
 		return

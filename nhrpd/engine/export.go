@@ -20,7 +20,8 @@ type exported struct {
 	Wall    time.Time // when Clock was read
 	Clock   instant
 	Started bool
-	Stopped bool `json:",omitempty"`
+	Ending  instant `json:",omitempty"`
+	Stopped bool    `json:",omitempty"`
 
 	Address   netip.Prefix // of the configuration: state of another address is worth nothing
 	Local     netip.Addr
@@ -73,7 +74,7 @@ type pairUntil struct {
 // imports it goes on like this one.
 func (m *Machine) Export() []byte {
 	e := exported{
-		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Stopped: m.stopped,
+		Version: exportVersion, Wall: m.epoch.Add(m.now).Round(0), Clock: m.now, Started: m.started, Ending: m.ending, Stopped: m.stopped,
 		Address: m.cfg.Address, Local: m.local.IPv4, Local6: m.local.IPv6, Last: m.last.IPv4, Last6: m.last.IPv6, LastID: m.lastID, Servers: m.servers, Fallback: m.fallback, Carrier: m.carrier, Late: m.late,
 		Redirects: m.limits.redirects, Strangers: m.limits.strangers, Counters: m.counts,
 	}

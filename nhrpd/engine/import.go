@@ -41,6 +41,9 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 	m.now = min(e.Clock+elapsed, longestClock)
 	m.epoch = now.Add(-m.now)
 	m.started, m.stopped, m.again = true, e.Stopped, true
+	if e.Ending != 0 {
+		m.ending = min(max(e.Ending, 1), m.now+stopTime)
+	}
 	m.local, m.lastID, m.fallback, m.late = newLocals(e.Local, e.Local6), e.LastID, e.Fallback, e.Late
 	m.carrier, m.last = e.Carrier, m.local.orElse(newLocals(e.Last, e.Last6))
 	if e.Counters != nil {
@@ -225,6 +228,10 @@ func sameNetworks(a, b []*registration) bool {
 // resume begins with servers that the import did not know, and says everything
 // that stands.
 func (m *Machine) resume() {
+	if m.ending != 0 {
+		m.repeatAll()
+		return
+	}
 	m.review()
 	m.repeatAll()
 	for _, s := range m.fresh {

@@ -53,6 +53,9 @@ func FuzzImport(f *testing.F) {
 				t.Fatalf("its own export is refused: %v", again)
 			}
 			m.Handle(w.Now, engine.Stop{})
+			if m.Handle(w.Now.Add(5*time.Hour), engine.Tick{}); !m.Stopped() {
+				t.Fatal("an hour after Stop it has not stopped")
+			}
 		}
 	})
 }

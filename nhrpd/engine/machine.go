@@ -24,6 +24,7 @@ type Machine struct {
 	started bool
 	epoch   time.Time
 	now     instant // of the last Handle
+	ending  instant // after Stop, when it ends at the latest; 0: there was none
 	stopped bool
 	again   bool // after Import: the next Handle says once more what stands
 
@@ -87,6 +88,10 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.resume()
 	}
 	m.changed = m.worthSaving(input)
+	if m.ending != 0 {
+		m.stopping(input)
+		return m.out
+	}
 	if _, ok := input.(Undone); !ok {
 		m.confirming = nil
 		m.due()
@@ -112,6 +117,7 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.undone(in)
 	case Stop:
 		m.stop()
+		return m.out
 	case Tick:
 	}
 	m.due()
@@ -158,6 +164,13 @@ func (m *Machine) advance(now time.Time) {
 func (m *Machine) Next() (time.Time, bool) {
 	if !m.started || m.stopped {
 		return time.Time{}, false
+	}
+	if m.ending != 0 {
+		_, next, ok := m.purges.First()
+		if !ok || next > m.ending {
+			next = m.ending
+		}
+		return m.epoch.Add(next), true
 	}
 	next, ok := m.nextButProbes()
 	if _, at, there := m.paths.First(); there && (!ok || at < next) {
@@ -275,17 +288,4 @@ func (m *Machine) localNBMA(now locals) {
 	if moved {
 		m.leaveShortcuts("our underlay address changed")
 	}
-}
-
-// stop purges what was registered and resolved, and takes back what stands.
-func (m *Machine) stop() {
-	m.purgeRegistrations()
-	for protocol, t := range m.told.All() {
-		m.told.Delete(protocol)
-		m.sendPurge(&purge{
-			ID: m.nextID(), Protocol: protocol, To: t.To, Direct: true, Prefixes: prefixes(t.Answers), Tries: 1,
-		}, wire.FlagPurgeNoReply)
-	}
-	m.withdrawAll()
-	m.stopped = true
 }

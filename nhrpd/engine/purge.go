@@ -144,19 +144,33 @@ func (m *Machine) startPurge(t *told, list []netip.Prefix, direct bool) {
 	}
 }
 
+// purgeOwn takes back what we registered at a server, or may have.
+func (m *Machine) purgeOwn(protocol netip.Addr, to Endpoint, until instant) {
+	own := append([]netip.Prefix{host(m.own())}, m.cfg.Networks...)
+	for part := range slices.Chunk(own, purgedCIEs) {
+		m.repeatPurge(&purge{
+			ID: m.nextID(), Protocol: protocol, Source: m.local.to(to.NBMA), To: to, Direct: true, Prefixes: slices.Clone(part), Until: until,
+		})
+	}
+}
+
 // repeatPurge sends a purge, for the first time or again.
 func (m *Machine) repeatPurge(q *purge) {
 	q.Tries++
 	q.Next = m.now + pause(q.Tries)
+	if m.ending != 0 {
+		q.Next = m.now + stopPause<<min(q.Tries-1, 6)
+	}
 	m.purges.Put(q.ID, q, q.Next)
-	m.sendPurge(q, 0)
+	m.sendPurge(q)
 }
 
 // sendPurge sends a purge straight to its peer, and every second time, or if the
-// peer does not know us by this address, along the routed path.
-func (m *Machine) sendPurge(q *purge, flags uint16) {
+// peer does not know us by this address, along the routed path: not at the end, when
+// the servers there have been told that we go.
+func (m *Machine) sendPurge(q *purge) {
 	p := m.request(wire.PurgeRequest, q.Protocol, q.To)
-	p.RequestID, p.Flags = q.ID, flags
+	p.RequestID = q.ID
 	if q.Source.IsValid() {
 		p.AddressFamily, p.SourceNBMA = wire.FamilyOf(q.Source), q.Source
 	}
@@ -164,7 +178,7 @@ func (m *Machine) sendPurge(q *purge, flags uint16) {
 		p.CIEs = append(p.CIEs, wire.CIE{PrefixLength: uint8(prefix.Bits()), Protocol: prefix.Addr()})
 	}
 	to := q.To
-	if by, ok := m.onward(q.Protocol); ok && (!q.Direct || q.Tries%2 == 0) {
+	if by, ok := m.onward(q.Protocol); ok && (!q.Direct || q.Tries%2 == 0 && m.ending == 0) {
 		to = by
 	} else if !q.Direct {
 		m.count("purge-without-nhs") // from where we are now it would be a stranger's
@@ -208,17 +222,6 @@ func (m *Machine) reviewTold() {
 			m.forgetTold(t)
 		}
 		m.startPurge(t, void, true)
-	}
-}
-
-// purgeRegistrations takes our registrations back from every server.
-func (m *Machine) purgeRegistrations() {
-	own := append([]netip.Prefix{host(m.own())}, m.cfg.Networks...)
-	for _, s := range m.ranked() {
-		for part := range slices.Chunk(own, purgedCIEs) {
-			q := &purge{ID: m.nextID(), Protocol: s.Protocol, To: s.Bound, Direct: true, Prefixes: part, Tries: 1}
-			m.sendPurge(q, wire.FlagPurgeNoReply)
-		}
 	}
 }
 
