@@ -15,7 +15,7 @@ import (
 // first Handle. The time since then counts, where the wall clock did not go back.
 // Servers are taken up as far as the configuration still has them. The next
 // Handle says again everything that stands: every Bind, Admit, InstallRoute and
-// the Fallback. After an error the machine is as it was.
+// the Fallback; and a RemoveRoute of every shortcut that has no route. After an error the machine is as it was.
 func (m *Machine) Import(now time.Time, state []byte) error {
 	if m.started {
 		return fmt.Errorf("nhrp: state is imported before the first input, not after")

@@ -264,6 +264,12 @@ func (m *Machine) repeatAll() {
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
 		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], Reason: reason})
 	}
+	// A route that came between the export and a crash would outlive its shortcut.
+	for _, s := range m.shortcuts.All() {
+		if _, ok := m.routes[s.Prefix]; !ok {
+			m.do(RemoveRoute{Prefix: s.Prefix, Reason: "not there before the restart, as far as is known"})
+		}
+	}
 	if m.fallback.IsValid() {
 		m.do(Fallback{NextHop: m.fallback})
 	}

@@ -121,6 +121,24 @@ func TestPathsThatDie(t *testing.T) {
 		paths(t, c, "S1 S2", "S2 S1")
 		return c.World
 	})
+	scenario(t, "a crash right after the route came: what the state does not know is taken away, and comes again", func(t *testing.T, reimport bool) *nhrptest.World {
+		c := probed(5, reimport, nil)
+		c.Stream(2*time.Second, 10*time.Millisecond, 1400)
+		cut(c, c.S1, c.S2)
+		c.Stream(5*time.Second, 10*time.Millisecond, 1400)
+		state := c.S1.Machine.Export()
+		whole(c)
+		c.Stream(10*time.Second, 10*time.Millisecond, 1400)
+		paths(t, c, "S1 S2", "S2 S1")
+		c.S1.Kill()
+		c.S1.Start(state)
+		if hop, ok := c.S1.Installed[prefix("10.10.2.0/24")]; ok {
+			t.Errorf("the route by %v is still there, and nobody knows of it", hop)
+		}
+		want(t, "lost", len(c.Stream(10*time.Second, 10*time.Millisecond, 1400)), 0)
+		paths(t, c, "S1 S2", "S2 S1")
+		return c.World
+	})
 	scenario(t, "one-way traffic is probed, five times a second at the most, and stays", func(t *testing.T, reimport bool) *nhrptest.World {
 		c := probed(2, reimport, nil)
 		c.Ping(1400)

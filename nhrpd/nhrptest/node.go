@@ -243,7 +243,9 @@ func (n *Node) perform(a engine.Action) {
 		}
 		n.Installed[a.Prefix] = a.NextHop
 	case engine.RemoveRoute:
-		w.trace(n, "removes %v", a.Prefix)
+		if _, ok := n.Installed[a.Prefix]; ok {
+			w.trace(n, "removes %v", a.Prefix)
+		}
 		delete(n.Installed, a.Prefix)
 	case engine.Fallback:
 		if n.Fallback != a.NextHop {
