@@ -147,8 +147,16 @@ func (c *Cloud) Indirect(ctx context.Context, node string, prefix netip.Prefix) 
 			return fmt.Errorf("%s: there is a shortcut to %v until %v", node, prefix, s.Expires.Format(time.TimeOnly))
 		}
 	}
-	if c.Routed(node, prefix) == nil {
-		return fmt.Errorf("%s: there is a route of ours to %v", node, prefix)
+	routes, err := c.Routes(node)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		half := r.Prefix.Bits() == prefix.Bits()+1 && prefix.Contains(r.Prefix.Addr()) &&
+			!slices.ContainsFunc(list, func(s control.Shortcut) bool { return s.Prefix == r.Prefix })
+		if r.NextHop.IsValid() && (r.Prefix == prefix || half) {
+			return fmt.Errorf("%s: there is a route of ours to %v", node, r.Prefix)
+		}
 	}
 	return nil
 }

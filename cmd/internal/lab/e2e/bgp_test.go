@@ -60,6 +60,7 @@ func bgpCarriesThePrefixes(t *testing.T, m mode) {
 	learns(t, c, "spoke1", cloud.Network(2), cloud.HubTunnel())
 	short(t, c, 1, 2)
 	short(t, c, 2, 1)
+	until(t, c, patience, func() error { return saved(c, "spoke1", cloud.Network(2)) })
 	check(t, c.Kill(t.Context(), "spoke1"))
 	withdraw()
 	forgets(t, c, "hub", cloud.Network(2))

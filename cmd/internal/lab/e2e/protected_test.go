@@ -91,11 +91,11 @@ func TestNothingGoesInClearWithoutAPeer(t *testing.T) {
 	ping(t, c.Hosts[0], 0)
 }
 
-// saved is nil when a node's daemon has these addresses in its state on the disk: what
+// saved is nil when a node's daemon has these addresses and prefixes in its state on the disk: what
 // is not there is forgotten by a crash.
-func saved(c *cloud.Cloud, node string, addresses ...netip.Addr) error {
+func saved[T fmt.Stringer](c *cloud.Cloud, node string, known ...T) error {
 	state, err := os.ReadFile(filepath.Join(c.Get(node).Dir, "run", "default", "state.json"))
-	for _, a := range addresses {
+	for _, a := range known {
 		if err == nil && !strings.Contains(string(state), strconv.Quote(a.String())) {
 			err = fmt.Errorf("%s: the saved state lacks %v", node, a)
 		}
