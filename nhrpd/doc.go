@@ -8,6 +8,7 @@ package nhrpd
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"dmvpn/nhrpd/engine"
@@ -39,13 +40,18 @@ type DataPlane interface {
 // return; the lookups follow within milliseconds.
 type Router interface {
 	engine.Routes
-	// Install installs PREFIX via NEXTHOP, replacing one of ours.
-	Install(prefix netip.Prefix, nextHop netip.Addr) error
+	// Install installs PREFIX via NEXTHOP, replacing one of ours; by whose word is the action's By.
+	// An error that wraps ErrLimit has been logged.
+	Install(prefix netip.Prefix, nextHop netip.Addr, by engine.Endpoint) error
 	// Remove removes a route of ours; one that is not there is no error.
 	Remove(netip.Prefix) error
 	// Installed gives the routes of ours that the kernel has.
 	Installed() (map[netip.Prefix]netip.Addr, error)
 }
+
+// ErrLimit is wrapped by what a bound refuses: peers can bring it about as often as they like, so
+// that the service does not log it each time.
+var ErrLimit = errors.New("limit reached")
 
 // Sender sends an NHRP packet in GRE to an endpoint, without blocking.
 type Sender interface {

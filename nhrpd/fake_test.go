@@ -169,7 +169,7 @@ func (n *node) lookup(destination netip.Addr, ours bool) (engine.Route, bool) {
 }
 
 func (n *node) Inside(netip.Prefix) []netip.Prefix { return nil }
-func (n *node) Install(prefix netip.Prefix, nextHop netip.Addr) error {
+func (n *node) Install(prefix netip.Prefix, nextHop netip.Addr, _ engine.Endpoint) error {
 	return n.locked(func() { n.routes[prefix] = nextHop })
 }
 func (n *node) Remove(prefix netip.Prefix) error {

@@ -4,6 +4,7 @@ package nhrpd
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -75,8 +76,8 @@ func (s *Service) perform(ctx context.Context, action engine.Action) (done bool)
 		s.wanted.dismiss(a.From)
 		s.result(s.config.DataPlane.Dismiss(a.From), "dismiss", a.Reason, a.From, nil)
 	case engine.InstallRoute:
-		s.wanted.routes[a.Prefix] = a.NextHop
-		done = s.result(s.config.Router.Install(a.Prefix, a.NextHop), "install route", a.Reason, engine.Endpoint{}, func(e *zerolog.Event) {
+		s.wanted.routes[a.Prefix] = a
+		done = s.result(s.config.Router.Install(a.Prefix, a.NextHop, a.By), "install route", a.Reason, engine.Endpoint{}, func(e *zerolog.Event) {
 			e.Stringer("prefix", a.Prefix).Stringer("nexthop", a.NextHop)
 		})
 	case engine.RemoveRoute:
@@ -101,12 +102,15 @@ func (s *Service) perform(ctx context.Context, action engine.Action) (done bool)
 	return done
 }
 
-// result logs what became of an action, refused ones as warnings, and says whether it was done.
+// result logs what became of an action, refused ones as warnings unless they are logged, and says whether it was done.
 func (s *Service) result(err error, what, reason string, at engine.Endpoint, more func(*zerolog.Event)) bool {
 	e := s.log.Debug()
 	if err != nil {
 		s.counters.failed.Add(1)
-		e = s.log.Warn().Err(err)
+		if !errors.Is(err, ErrLimit) {
+			e = s.log.Warn()
+		}
+		e = e.Err(err)
 		what += " failed"
 	}
 	if e == nil {

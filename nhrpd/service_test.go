@@ -103,7 +103,7 @@ func TestARestartKnowsItsPeersAndSweepsWhatNobodyWants(t *testing.T) {
 		old := netip.MustParseAddr("10.0.0.99")
 		_ = hub.Bind(engine.Bind{NextHop: old, To: stale})
 		_ = hub.Bind(engine.Bind{NextHop: netip.MustParseAddr("10.0.0.98"), To: spokeNBMA})
-		_ = hub.Install(netip.MustParsePrefix("10.99.0.0/16"), old)
+		_ = hub.Install(netip.MustParsePrefix("10.99.0.0/16"), old, engine.Endpoint{})
 
 		defer hub.run(t, zerolog.Nop())()
 		time.Sleep(Grace - time.Second)

@@ -14,13 +14,13 @@ import (
 type wanted struct {
 	hops     map[netip.Addr]engine.Endpoint
 	accepted map[engine.Endpoint]engine.Endpoint // by Key
-	routes   map[netip.Prefix]netip.Addr
+	routes   map[netip.Prefix]engine.InstallRoute
 }
 
 func newWanted() wanted {
 	return wanted{
 		hops: map[netip.Addr]engine.Endpoint{}, accepted: map[engine.Endpoint]engine.Endpoint{},
-		routes: map[netip.Prefix]netip.Addr{},
+		routes: map[netip.Prefix]engine.InstallRoute{},
 	}
 }
 
@@ -55,14 +55,15 @@ func (s *Service) keepRoutes(ctx context.Context, now time.Time) {
 		return
 	}
 	var undone engine.Undone
-	for prefix, nextHop := range s.wanted.routes {
+	for prefix, want := range s.wanted.routes {
+		nextHop := want.NextHop
 		if have[prefix] == nextHop {
 			continue
 		}
-		if err := s.config.Router.Install(prefix, nextHop); err != nil {
+		if err := s.config.Router.Install(prefix, nextHop, want.By); err != nil {
 			s.counters.failed.Add(1)
 			s.log.Debug().Err(err).Stringer("prefix", prefix).Msg("route not put back")
-			undone.Actions = append(undone.Actions, engine.InstallRoute{Prefix: prefix, NextHop: nextHop})
+			undone.Actions = append(undone.Actions, want)
 			continue
 		}
 		s.log.Info().Stringer("prefix", prefix).Stringer("nexthop", nextHop).Msg("route put back: it was removed from outside, or a routing daemon has it now")

@@ -10,6 +10,7 @@ import (
 
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/netnstest"
+	"dmvpn/nhrpd/engine"
 )
 
 func TestHalves(t *testing.T) {
@@ -49,12 +50,12 @@ func TestOurRoutesStandBesideZebras(t *testing.T) {
 			netnstest.Run(t, "ip route add "+p+" via 10.0.0.1 dev dmvpn0 "+bgp)
 			netnstest.Eventually(t, "the mirror has it", func() bool { return mirror.Zebra(netip.MustParsePrefix(p)) })
 		}
-		r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil }, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix, engine.Endpoint) error { return nil }, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 		asked := map[netip.Prefix]netip.Addr{}
 		for _, o := range c.ours {
 			p, hop, _ := strings.Cut(o, " ")
 			asked[netip.MustParsePrefix(p)] = netip.MustParseAddr(hop)
-			if err := r.Install(netip.MustParsePrefix(p), netip.MustParseAddr(hop)); err != nil {
+			if err := r.Install(netip.MustParsePrefix(p), netip.MustParseAddr(hop), engine.Endpoint{}); err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}
 		}
@@ -163,14 +164,14 @@ func TestHalvesOfTheRunBeforeGoWithTheirPrefix(t *testing.T) {
 func TestZebrasRouteThatComesLaterIsMadeRoomFor(t *testing.T) {
 	h, d := tunnelAlone(t)
 	mirror := mirrorOf(t, h)
-	r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix) error { return nil },
+	r := &router{host: h, mirror: mirror, tunnel: d.Index, under: func(netip.Prefix, engine.Endpoint) error { return nil },
 		beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 	hop := netip.MustParseAddr("10.0.0.12")
 	asked := []netip.Prefix{netip.MustParsePrefix("10.10.2.0/24"), netip.PrefixFrom(hop, 32)}
 	install := func() {
 		t.Helper()
 		for _, p := range asked {
-			if err := r.Install(p, hop); err != nil {
+			if err := r.Install(p, hop, engine.Endpoint{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -38,6 +38,7 @@ func stateName(tunnel string, own netip.Prefix) string {
 // makeFamilies makes an NHRP of each family that the tunnel has an address of.
 func (t *tunnel) makeFamilies(plane plane, secured func(engine.Endpoint) bool) {
 	d, shares := t.daemon, newShares()
+	t.beneath = &beneath{tunnel: t, said: map[string]bool{}}
 	var changed func()
 	if t.secure != nil {
 		changed = t.secure.sources.changed
@@ -48,7 +49,7 @@ func (t *tunnel) makeFamilies(plane plane, secured func(engine.Endpoint) bool) {
 		t.families = append(t.families, &family{own: own, service: nhrpd.New(nhrpd.Config{
 			Engine: machine(t.config, own, t.mtu), Random: random, Log: d.log,
 			DataPlane: &share{plane: plane, shares: shares, six: own.Addr().Is6()},
-			Router:    &router{host: host, mirror: mirror, tunnel: t.device.Index, six: own.Addr().Is6(), own: own, under: t.beneath(), changed: changed, beside: newBeside(host, mirror.Zebra, func() bool { return mirror.ZebraBy(t.device.Index) })},
+			Router:    &router{host: host, mirror: mirror, tunnel: t.device.Index, six: own.Addr().Is6(), own: own, under: t.beneath.stand, changed: changed, beside: newBeside(host, mirror.Zebra, func() bool { return mirror.ZebraBy(t.device.Index) })},
 			Sender:    t, State: d.state, StateName: stateName(t.config.Name, own),
 			Resolver: net.DefaultResolver, Allowed: t.authorizer.lookup(), Secured: secured,
 		})})
@@ -105,6 +106,7 @@ func (t *tunnel) snapshot(ctx context.Context) (engine.Snapshot, error) {
 		}
 		if i == 0 {
 			sum = s
+			sum.Counters = maps.Clone(sum.Counters)
 			continue
 		}
 		sum.Servers = append(sum.Servers, s.Servers...)
@@ -119,11 +121,11 @@ func (t *tunnel) snapshot(ctx context.Context) (engine.Snapshot, error) {
 			sum.Caches[i].Used += s.Caches[i].Used
 			sum.Caches[i].Most += s.Caches[i].Most
 		}
-		sum.Counters = maps.Clone(sum.Counters)
 		for name, n := range s.Counters {
 			sum.Counters[name] += n
 		}
 	}
+	sum.Counters["unreachable-limit"] = t.beneath.refused.Load()
 	return sum, nil
 }
 

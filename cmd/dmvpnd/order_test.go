@@ -158,7 +158,7 @@ func TestAReplyLeavesWhenTheKernelIsReady(t *testing.T) {
 	w := &witness{kernel: watch, device: d.Index, bound: func() bool { _, ok := plane.Tables.Bound(d.Index, orderSpoke); return ok }}
 	w.share = &share{plane: &dataPlane{tables: plane.Tables, tunnel: d.Index, device: d, greet: func(tables.PeerID) {}}, shares: newShares()}
 	r := &router{host: h, mirror: mirror, tunnel: d.Index, own: own, beside: newBeside(h, mirror.Zebra, func() bool { return false }),
-		under: func(p netip.Prefix) error { return unreachable.Stand(instance.Place{Prefix: p}) }}
+		under: func(p netip.Prefix, _ engine.Endpoint) error { return unreachable.Stand(instance.Place{Prefix: p}) }}
 	w.known = func() bool {
 		route, ok := r.Lookup(orderLAN.Addr().Next())
 		return ok && route.NextHop == orderSpoke

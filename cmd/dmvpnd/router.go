@@ -19,8 +19,9 @@ type router struct {
 	six    bool         // whose routes they are: IPv6's or IPv4's
 	own    netip.Prefix // our address in the overlay
 	// under stands what leads nowhere under a prefix that was reached by this tunnel once: what
-	// goes there must not follow another route in clear when the prefix is withdrawn.
-	under  func(netip.Prefix) error
+	// goes there must not follow another route in clear when the prefix is withdrawn. by is whose word
+	// it is; none: the configuration says so.
+	under  func(p netip.Prefix, by engine.Endpoint) error
 	beside *beside
 	// changed forgets what was concluded from the routes before; nil: nothing is.
 	changed func()
@@ -28,24 +29,6 @@ type router struct {
 
 // mirrorPatience is how long a route that stands may take to be known here.
 const mirrorPatience = 100 * time.Millisecond
-
-// beneath is a router's under: of a tunnel in clear nothing stands, nor what would cut its
-// outer packets off.
-func (t *tunnel) beneath() func(netip.Prefix) error {
-	if !t.config.Protected {
-		return func(netip.Prefix) error { return nil }
-	}
-	return func(p netip.Prefix) error {
-		t.mu.Lock()
-		u := t.underlay
-		t.mu.Unlock()
-		if cutsServers(t.daemon.mirror, t.config, u, t.place(p)) {
-			t.log.Debug().Stringer("prefix", p).Msg("nothing stands unreachable: outer packets are in it")
-			return nil
-		}
-		return t.daemon.unreachable.Stand(t.place(p))
-	}
-}
 
 // Lookup implements engine.Routes.
 func (r *router) Lookup(destination netip.Addr) (engine.Route, bool) {
@@ -89,9 +72,9 @@ func (r *router) Inside(p netip.Prefix) []netip.Prefix {
 
 // Install implements nhrpd.Router. What leads nowhere stands before the route does; and when it
 // returns the kernel has both, and who looks a route up here finds it.
-func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr) error {
+func (r *router) Install(prefix netip.Prefix, nextHop netip.Addr, by engine.Endpoint) error {
 	if guarded := r.guarded(prefix); !everything(guarded) {
-		if err := r.under(guarded); err != nil {
+		if err := r.under(guarded, by); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/netnstest"
+	"dmvpn/nhrpd/engine"
 )
 
 // TestWhatIsGuardedIsNoWay: an unreachable route is none to the machine, which sees that it is there.
@@ -55,11 +56,11 @@ func TestWhatStandsUnderAShortcut(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) }), under: func(p netip.Prefix) error {
+		r := &router{host: h, mirror: mirror, tunnel: d.Index, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) }), under: func(p netip.Prefix, _ engine.Endpoint) error {
 			got = p.String()
 			return nil
 		}}
-		if err := r.Install(netip.MustParsePrefix("10.10.2.0/24"), netip.MustParseAddr("10.0.0.12")); err != nil {
+		if err := r.Install(netip.MustParsePrefix("10.10.2.0/24"), netip.MustParseAddr("10.0.0.12"), engine.Endpoint{}); err != nil {
 			t.Fatal(err)
 		}
 		if got != c.want {
@@ -109,9 +110,9 @@ func TestNothingStandsUnderADefaultRouteInHalves(t *testing.T) {
 			defer mirror.Close()
 			everything, site, hub := netip.MustParsePrefix(c.everything), netip.MustParsePrefix(c.site), netip.MustParseAddr(c.hub)
 			for _, run := range []string{"the run that installs it", "the next one"} {
-				r := &router{host: h, mirror: mirror, tunnel: d.Index, six: hub.Is6(), under: h.InstallUnreachable, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
+				r := &router{host: h, mirror: mirror, tunnel: d.Index, six: hub.Is6(), under: func(p netip.Prefix, _ engine.Endpoint) error { return h.InstallUnreachable(p) }, beside: newBeside(h, mirror.Zebra, func() bool { return mirror.ZebraBy(d.Index) })}
 				if run != "the next one" {
-					if err := r.Install(everything, hub); err != nil {
+					if err := r.Install(everything, hub, engine.Endpoint{}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -119,7 +120,7 @@ func TestNothingStandsUnderADefaultRouteInHalves(t *testing.T) {
 					route, ok := mirror.Around(site)
 					return ok && route.IfIndex == d.Index && route.Prefix.Bits() == 1
 				})
-				if err := r.Install(site, hub.Next()); err != nil {
+				if err := r.Install(site, hub.Next(), engine.Endpoint{}); err != nil {
 					t.Fatal(err)
 				}
 				if out := netnstest.Run(t, "ip route show type unreachable") + netnstest.Run(t, "ip -6 route show type unreachable proto 54"); strings.Contains(out, "unreachable") {

@@ -55,6 +55,7 @@ type tunnel struct {
 
 	families   []*family // one or two
 	authorizer *authorizer
+	beneath    *beneath // of makeFamilies
 	halted     sync.WaitGroup
 	done       <-chan struct{} // of launch: the daemon ends
 

@@ -173,7 +173,10 @@ type (
 	InstallRoute struct {
 		Prefix  netip.Prefix
 		NextHop netip.Addr
-		Reason  string
+		// By is whose word it is: who registered the prefix, or answered for it. None: the
+		// configuration says so.
+		By     Endpoint
+		Reason string
 	}
 	// RemoveRoute removes a route of ours.
 	RemoveRoute struct {

@@ -175,7 +175,7 @@ func (m *Machine) unsettled() error {
 		}
 	}
 	for p := range prefixes {
-		want, wanted := m.wantRoute(p)
+		want, _, wanted := m.wantRoute(p)
 		if have, installed := m.routes[p]; wanted != installed || want != have {
 			errs = append(errs, fmt.Errorf("the route to %v is %v %v, should be %v %v", p, installed, have, wanted, want))
 		}

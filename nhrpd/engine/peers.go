@@ -69,31 +69,31 @@ func (m *Machine) settleHop(hop netip.Addr, reason string) {
 	}
 }
 
-// wantRoute says which next hop a prefix has: of a client that registered it,
+// wantRoute says which next hop a prefix has, and by whose word: of a client that registered it,
 // of a shortcut, of the best NHS that is up and is configured to reach it.
-func (m *Machine) wantRoute(p netip.Prefix) (netip.Addr, bool) {
+func (m *Machine) wantRoute(p netip.Prefix) (hop netip.Addr, by Endpoint, ok bool) {
 	if b, ok := m.bindings.Get(p); ok && !b.host() {
-		return b.Protocol, true
+		return b.Protocol, b.To, true
 	}
 	if s, ok := m.shortcuts.Get(p); ok && s.Route && m.usable(s) {
-		return s.NextHop, true
+		return s.NextHop, s.To, true
 	}
 	for _, s := range m.ranked() {
 		if slices.Contains(s.conf.Routes, p) {
-			return s.Protocol, true
+			return s.Protocol, Endpoint{}, true
 		}
 	}
-	return netip.Addr{}, false
+	return netip.Addr{}, Endpoint{}, false
 }
 
 func (m *Machine) settleRoute(p netip.Prefix, reason string) {
-	want, wanted := m.wantRoute(p)
+	want, by, wanted := m.wantRoute(p)
 	have, installed := m.routes[p]
 	switch {
 	case wanted && (!installed || want != have || m.doubts.routes[p]):
 		m.routes[p] = want
 		delete(m.doubts.routes, p)
-		m.do(InstallRoute{Prefix: p, NextHop: want, Reason: reason})
+		m.do(InstallRoute{Prefix: p, NextHop: want, By: by, Reason: reason})
 	case !wanted && installed:
 		delete(m.routes, p)
 		delete(m.doubts.routes, p)
@@ -262,7 +262,8 @@ func (m *Machine) repeatAll() {
 		m.do(Admit{From: t.To, Protocol: t.Protocol, Reason: reason})
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(m.routes), netip.Prefix.Compare) {
-		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], Reason: reason})
+		_, by, _ := m.wantRoute(p)
+		m.do(InstallRoute{Prefix: p, NextHop: m.routes[p], By: by, Reason: reason})
 	}
 	// A route that came between the export and a crash would outlive its shortcut.
 	for _, s := range m.shortcuts.All() {

@@ -4,60 +4,45 @@ package instance
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"net/netip"
 	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"dmvpn/loader/kernel"
 )
 
-// unreachableLimit bounds the prefixes that an instance stands routes under.
-const unreachableLimit = 65536
+// Bounds of what is learned from peers; what the configuration names is not counted. None that
+// stands makes room for another: what is in it would go in clear.
+const (
+	learnedLimit = 65536
+	// LearnedOfOne is the most that is learned of one peer, now and ever: many times what it
+	// can have registered at once.
+	LearnedOfOne = 1024
+)
+
+// Errors of Learn.
+var (
+	ErrLearnedOfOne = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of this peer", LearnedOfOne)
+	ErrLearned      = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of peers", learnedLimit)
+)
 
 // Unreachable are the unreachable routes that an instance stands under what it protects.
 // They outlive a crash and a teardown, and with it the instance's folder: the file beside
-// it has a prefix on each line, and its table if that is not the main one. It is safe for
-// concurrent use.
+// it has a prefix on each line, its table if that is not the main one, and of whom it was
+// learned. It is safe for concurrent use.
 type Unreachable struct {
 	path string
 	host *kernel.Host
 
 	mu     sync.Mutex
-	stood  map[Place]bool
-	lifted map[Place]bool // of this run, for good
+	stood  map[Place]string // of whom it was learned; "": configured
+	lifted map[Place]bool   // of this run, for good
 	ended  bool
-}
 
-// Place is where an unreachable route stands.
-type Place struct {
-	Table  int // 0: the main one
-	Prefix netip.Prefix
+	learned map[string]int // of whom, how many
+	total   int            // of them
+	limit   int            // of the total
 }
-
-func (p Place) String() string {
-	if p.Table == 0 {
-		return p.Prefix.String()
-	}
-	return fmt.Sprintf("%s table %d", p.Prefix, p.Table)
-}
-
-func parsePlace(line string) (p Place, err error) {
-	prefix, table, other := strings.Cut(line, " table ")
-	if p.Prefix, err = netip.ParsePrefix(prefix); err == nil && other {
-		p.Table, err = strconv.Atoi(table)
-	}
-	return p, err
-}
-
-func (p Place) host(h *kernel.Host) *kernel.Host { return h.In(kernel.Table{ID: p.Table}) }
 
 // OpenUnreachable stands again what the instance stood before. The caller holds the lock.
 func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
@@ -65,24 +50,44 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]bool{}, lifted: map[Place]bool{}}
-	for _, p := range before {
-		if err := p.host(h).InstallUnreachable(p.Prefix); err != nil {
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]string{}, lifted: map[Place]bool{}, learned: map[string]int{}, limit: learnedLimit}
+	for _, l := range before {
+		if err := l.host(h).InstallUnreachable(l.Prefix); err != nil {
 			return nil, err
 		}
-		u.stood[p] = true
+		u.put(l)
 	}
 	if len(before) == 0 {
 		return u, nil
 	}
-	return u, u.rewrite(before)
+	return u, u.rewrite()
+}
+
+// put and drop count what is learned.
+func (u *Unreachable) put(l line) {
+	u.drop(l.Place)
+	if u.stood[l.Place] = l.of; l.of != "" {
+		u.learned[l.of]++
+		u.total++
+	}
+}
+
+func (u *Unreachable) drop(p Place) {
+	of := u.stood[p]
+	if delete(u.stood, p); of == "" {
+		return
+	}
+	u.total--
+	if u.learned[of]--; u.learned[of] == 0 {
+		delete(u.learned, of)
+	}
 }
 
 // rewrite takes an unfinished line off the file: what comes next would be added to it.
-func (u *Unreachable) rewrite(stood []Place) error {
+func (u *Unreachable) rewrite() error {
 	var text bytes.Buffer
-	for _, p := range stood {
-		fmt.Fprintln(&text, p)
+	for p, of := range u.stood {
+		fmt.Fprintln(&text, line{p, of})
 	}
 	err := os.WriteFile(u.path+".new", text.Bytes(), 0o640)
 	if err == nil {
@@ -94,26 +99,50 @@ func (u *Unreachable) rewrite(stood []Place) error {
 	return nil
 }
 
-// Stand stands a route under the prefix, unless one of its table under a wider prefix does
-// already, or it was lifted.
+// Stand stands a route under a prefix that the configuration names, unless one of its table
+// under a wider prefix does already, or it was lifted. What was learned inside of it counts no more.
 func (u *Unreachable) Stand(p Place) error {
 	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ended || u.lifted[p] || u.covered(p) {
-		return nil
+	if u.total > 0 {
+		for q, of := range u.stood {
+			if of != "" && p.holds(q) {
+				u.put(line{q, ""})
+			}
+		}
 	}
-	if len(u.stood) >= unreachableLimit {
-		return fmt.Errorf("unreachable routes: %d stand already: `dmvpn teardown --release` lifts them, the next start stands those that are needed", unreachableLimit)
+	return u.stand(line{p, ""})
+}
+
+// Learn is Stand for a prefix that is known by the word of a peer, of whom no more than
+// LearnedOfOne are taken: then the error wraps ErrLearnedOfOne. One that wraps ErrLearned says that there is no
+// room for anybody's. of is who it is, in a few octets and never empty; it is remembered.
+func (u *Unreachable) Learn(p Place, of string) error {
+	p.Prefix = p.Prefix.Masked()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.stand(line{p, of})
+}
+
+func (u *Unreachable) stand(l line) error {
+	p := l.Place
+	switch {
+	case u.ended || u.lifted[p] || u.covered(p):
+		return nil
+	case l.of != "" && u.learned[l.of] >= LearnedOfOne:
+		return fmt.Errorf("%s: %w", p, ErrLearnedOfOne)
+	case l.of != "" && u.total >= u.limit:
+		return fmt.Errorf("%s: %w", p, ErrLearned)
 	}
 	// Remembered first: what stands can always be released.
-	if err := appendLine(u.path, p.String()); err != nil {
+	if err := appendLine(u.path, l.String()); err != nil {
 		return fmt.Errorf("remember the unreachable routes: %w", err)
 	}
 	if err := p.host(u.host).InstallUnreachable(p.Prefix); err != nil {
 		return err
 	}
-	u.stood[p] = true
+	u.put(l)
 	return nil
 }
 
@@ -129,14 +158,14 @@ func (u *Unreachable) Lift(inTheWay func(Place) bool) (lifted []Place, err error
 		if err := p.host(u.host).RemoveUnreachable(p.Prefix); err != nil {
 			return lifted, err
 		}
-		delete(u.stood, p)
+		u.drop(p)
 		u.lifted[p] = true
 		lifted = append(lifted, p)
 	}
 	if len(lifted) == 0 {
 		return nil, nil
 	}
-	return lifted, u.rewrite(slices.Collect(maps.Keys(u.stood)))
+	return lifted, u.rewrite()
 }
 
 // Missing says whether a route is not there that was stood.
@@ -176,79 +205,11 @@ func (u *Unreachable) End() {
 
 func (u *Unreachable) covered(p Place) bool {
 	for bits := p.Prefix.Bits(); bits >= 0; bits-- {
-		if wider, err := p.Prefix.Addr().Prefix(bits); err == nil && u.stood[Place{p.Table, wider}] {
-			return true
+		if wider, err := p.Prefix.Addr().Prefix(bits); err == nil {
+			if _, ok := u.stood[Place{p.Table, wider}]; ok {
+				return true
+			}
 		}
 	}
 	return false
-}
-
-func appendLine(path, line string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(line + "\n")
-	return errors.Join(err, f.Close())
-}
-
-// StandsUnreachable says that routes are left for Release.
-func StandsUnreachable(p Paths) bool {
-	_, err := os.Stat(p.Unreachable)
-	return err == nil
-}
-
-// Release removes the unreachable routes that the instance stood, but for those that
-// another one of the same run directory stands as well. None is no error.
-func Release(p Paths) error {
-	stood, err := readUnreachable(p.Unreachable)
-	if err != nil || !StandsUnreachable(p) {
-		return err
-	}
-	others, err := filepath.Glob(filepath.Join(filepath.Dir(p.Unreachable), "*"+unreachableSuffix))
-	if err != nil {
-		return fmt.Errorf("release: %w", err)
-	}
-	h, err := kernel.Open()
-	if err != nil {
-		return fmt.Errorf("release: %w", err)
-	}
-	defer h.Close()
-	for _, other := range others {
-		if other == p.Unreachable {
-			continue
-		}
-		theirs, err := readUnreachable(other)
-		if err != nil {
-			return err
-		}
-		stood = slices.DeleteFunc(stood, func(q Place) bool { return slices.Contains(theirs, q) })
-	}
-	for _, p := range stood {
-		if err := p.host(h).RemoveUnreachable(p.Prefix); err != nil {
-			return fmt.Errorf("release: %w", err)
-		}
-	}
-	return os.Remove(p.Unreachable)
-}
-
-// readUnreachable reads the file, but for a last line that a crash left unfinished: its
-// route was not stood yet.
-func readUnreachable(path string) (stood []Place, err error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("unreachable routes of before: %w", err)
-	}
-	text = text[:bytes.LastIndexByte(text, '\n')+1]
-	for line := range bytes.Lines(text) {
-		p, err := parsePlace(string(bytes.TrimSpace(line)))
-		if err != nil {
-			return nil, fmt.Errorf("unreachable routes of before: %s: %w; `ip route show table all proto 54` lists them: remove those of ours, then the file", path, err)
-		}
-		stood = append(stood, p)
-	}
-	return stood, nil
 }

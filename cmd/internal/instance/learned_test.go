@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package instance
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"dmvpn/loader/kernel"
+	"dmvpn/loader/netnstest"
+)
+
+// TestWhatIsLearnedOfOnePeerIsBounded: also by what it was before a restart; whatever it says, nothing
+// that stands goes, and others and the configuration have room.
+func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	paths := PathsOf(t.TempDir(), "one")
+	open := func() *Unreachable {
+		t.Helper()
+		u, err := OpenUnreachable(paths, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	nth := func(n int) Place { // of 100.64.0.0/10, a /26 each
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 100<<24|64<<16|uint32(n)<<6)
+		return Place{Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 26)}
+	}
+	place := func(s string) Place { return Place{Prefix: netip.MustParsePrefix(s)} }
+	u := open()
+	step := func(name string, got, want error) {
+		t.Helper()
+		if !errors.Is(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	standing := func(want int) {
+		t.Helper()
+		if n := strings.Count(netnstest.Run(t, "ip route show table all type unreachable"), "unreachable"); n != want {
+			t.Errorf("%d routes stand, want %d", n, want)
+		}
+	}
+	const eve, bob = `dmvpn0 CN="eve" of nowhere`, "dmvpn0 bob"
+	for n := range LearnedOfOne {
+		if err := u.Learn(nth(n), eve); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, run := range []string{"this run", "the next one"} {
+		step(run+": one more", u.Learn(nth(LearnedOfOne), eve), ErrLearnedOfOne)
+		step(run+": one that stands", u.Learn(nth(7), eve), nil)
+		step(run+": within one that stands", u.Learn(Place{Prefix: netip.PrefixFrom(nth(7).Prefix.Addr(), 32)}, eve), nil)
+		standing(LearnedOfOne)
+		u = open()
+	}
+	step("another's", u.Learn(nth(LearnedOfOne), bob), nil)
+	standing(LearnedOfOne + 1)
+	step("the configuration names one of them", u.Stand(nth(7)), nil)
+	step("which makes room for one", u.Learn(nth(LearnedOfOne+1), eve), nil)
+	step("and no more", u.Learn(nth(LearnedOfOne+2), eve), ErrLearnedOfOne)
+	step("it names a wider one", u.Stand(place("100.64.0.0/20")), nil) // 64 of them
+	standing(LearnedOfOne + 3)
+	for n := range 63 {
+		step("which makes room", u.Learn(nth(LearnedOfOne+2+n), eve), nil)
+	}
+	step("for those in it", u.Learn(nth(LearnedOfOne+2+63), eve), ErrLearnedOfOne)
+	if _, err := u.Lift(func(p Place) bool { return p == nth(1000) }); err != nil {
+		t.Fatal(err)
+	}
+	step("one is lifted", u.Learn(nth(LearnedOfOne+2+63), eve), nil)
+	u.limit = u.total + 1
+	step("there is room for one", u.Learn(place("10.10.1.0/24"), bob), nil)
+	step("there is none for anybody", u.Learn(place("10.10.2.0/24"), bob), ErrLearned)
+	step("but for the configuration", u.Stand(place("10.10.2.0/24")), nil)
+	if err := Release(paths); err != nil {
+		t.Fatal(err)
+	}
+	standing(0)
+}
