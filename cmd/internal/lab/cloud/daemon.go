@@ -60,10 +60,13 @@ func (c *Cloud) StartAll(ctx context.Context) error {
 	return nil
 }
 
+// readyWithin is for a machine that is emulated and has other work.
+const readyWithin = 3 * time.Minute
+
 // Ready waits until a node's daemon answers on its control socket.
 func (c *Cloud) Ready(ctx context.Context, node string) error {
 	p := c.daemons[node]
-	return c.Until(ctx, time.Minute, func() error {
+	return c.Until(ctx, readyWithin, func() error {
 		select {
 		case <-p.Done():
 			return fmt.Errorf("%s: dmvpnd has ended", node)
