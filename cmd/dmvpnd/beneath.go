@@ -23,7 +23,7 @@ type beneath struct {
 	refused atomic.Uint64
 
 	mu   sync.Mutex
-	said map[string]bool // of whom the log says that no more is learned; "": of all
+	said map[string]bool // of whom, or where, the log says that no more is learned; "": of all
 }
 
 // stand is a router's under: of a tunnel in clear nothing stands, nor what would cut its
@@ -45,10 +45,12 @@ func (b *beneath) stand(p netip.Prefix, by engine.Endpoint) error {
 		return t.daemon.unreachable.Stand(place)
 	}
 	of := learnedOf(t.config.Name, by)
-	err := t.daemon.unreachable.Learn(place, of)
+	err := t.daemon.unreachable.Learn(place, of, by.NBMA)
 	switch {
 	case errors.Is(err, instance.ErrLearnedOfOne):
 		b.full(of, p, by, err)
+	case errors.Is(err, instance.ErrLearnedAtOne):
+		b.full(by.NBMA.String(), p, by, err)
 	case errors.Is(err, instance.ErrLearned):
 		b.full("", p, by, err)
 	default:
@@ -57,8 +59,8 @@ func (b *beneath) stand(p netip.Prefix, by engine.Endpoint) error {
 	return fmt.Errorf("%w: %w", nhrpd.ErrLimit, err)
 }
 
-// full counts what is refused, and says so once of each peer: there are as many as have learnt
-// their share.
+// full counts what is refused, and says so once of each peer or address: there are
+// as many as have had their share.
 func (b *beneath) full(of string, p netip.Prefix, by engine.Endpoint, err error) {
 	b.refused.Add(1)
 	b.mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,40 +53,82 @@ func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
 			t.Errorf("%d routes stand, want %d", n, want)
 		}
 	}
+	here := netip.MustParseAddr("192.0.2.1")
 	const eve, bob = `dmvpn0 CN="eve" of nowhere`, "dmvpn0 bob"
 	for n := range LearnedOfOne {
-		if err := u.Learn(nth(n), eve); err != nil {
+		if err := u.Learn(nth(n), eve, here); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, run := range []string{"this run", "the next one"} {
-		step(run+": one more", u.Learn(nth(LearnedOfOne), eve), ErrLearnedOfOne)
-		step(run+": one that stands", u.Learn(nth(7), eve), nil)
-		step(run+": within one that stands", u.Learn(Place{Prefix: netip.PrefixFrom(nth(7).Prefix.Addr(), 32)}, eve), nil)
+		step(run+": one more", u.Learn(nth(LearnedOfOne), eve, here), ErrLearnedOfOne)
+		step(run+": one that stands", u.Learn(nth(7), eve, here), nil)
+		step(run+": within one that stands", u.Learn(Place{Prefix: netip.PrefixFrom(nth(7).Prefix.Addr(), 32)}, eve, here), nil)
 		standing(LearnedOfOne)
 		u = open()
 	}
-	step("another's", u.Learn(nth(LearnedOfOne), bob), nil)
+	step("another's", u.Learn(nth(LearnedOfOne), bob, here), nil)
 	standing(LearnedOfOne + 1)
 	step("the configuration names one of them", u.Stand(nth(7)), nil)
-	step("which makes room for one", u.Learn(nth(LearnedOfOne+1), eve), nil)
-	step("and no more", u.Learn(nth(LearnedOfOne+2), eve), ErrLearnedOfOne)
+	step("which makes room for one", u.Learn(nth(LearnedOfOne+1), eve, here), nil)
+	step("and no more", u.Learn(nth(LearnedOfOne+2), eve, here), ErrLearnedOfOne)
 	step("it names a wider one", u.Stand(place("100.64.0.0/20")), nil) // 64 of them
 	standing(LearnedOfOne + 3)
 	for n := range 63 {
-		step("which makes room", u.Learn(nth(LearnedOfOne+2+n), eve), nil)
+		step("which makes room", u.Learn(nth(LearnedOfOne+2+n), eve, here), nil)
 	}
-	step("for those in it", u.Learn(nth(LearnedOfOne+2+63), eve), ErrLearnedOfOne)
+	step("for those in it", u.Learn(nth(LearnedOfOne+2+63), eve, here), ErrLearnedOfOne)
 	if _, err := u.Lift(func(p Place) bool { return p == nth(1000) }); err != nil {
 		t.Fatal(err)
 	}
-	step("one is lifted", u.Learn(nth(LearnedOfOne+2+63), eve), nil)
+	step("one is lifted", u.Learn(nth(LearnedOfOne+2+63), eve, here), nil)
 	u.limit = u.total + 1
-	step("there is room for one", u.Learn(place("10.10.1.0/24"), bob), nil)
-	step("there is none for anybody", u.Learn(place("10.10.2.0/24"), bob), ErrLearned)
+	step("there is room for one", u.Learn(place("10.10.1.0/24"), bob, here), nil)
+	step("there is none for anybody", u.Learn(place("10.10.2.0/24"), bob, here), ErrLearned)
 	step("but for the configuration", u.Stand(place("10.10.2.0/24")), nil)
 	if err := Release(paths); err != nil {
 		t.Fatal(err)
 	}
 	standing(0)
+}
+
+// TestOneAddressHasManyNames: with a shared key each is as good as another.
+func TestOneAddressHasManyNames(t *testing.T) {
+	netnstest.Enter(t)
+	netnstest.Run(t, "ip link set lo up")
+	h, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for _, c := range []struct{ name, one, another, elsewhere string }{
+		{"IPv4", "192.0.2.1", "192.0.2.1", "192.0.2.2"},
+		{"IPv6: a site has as many addresses as it likes", "2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"},
+	} {
+		u, err := OpenUnreachable(PathsOf(t.TempDir(), "one"), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		learn := func(at string) error {
+			var a [4]byte
+			binary.BigEndian.PutUint32(a[:], 100<<24|64<<16|uint32(n)<<6)
+			n++
+			return u.Learn(Place{Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 26)}, "dmvpn0 "+strconv.Itoa(n/100), netip.MustParseAddr(at))
+		}
+		for range learnedAtOne {
+			if err := learn(c.one); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		if err := learn(c.another); !errors.Is(err, ErrLearnedAtOne) {
+			t.Errorf("%s: one more: %v", c.name, err)
+		}
+		if err := learn(c.elsewhere); err != nil {
+			t.Errorf("%s: elsewhere: %v", c.name, err)
+		}
+		if err := Release(PathsOf(filepath.Dir(u.path), "one")); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

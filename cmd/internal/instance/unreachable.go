@@ -5,6 +5,7 @@ package instance
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -18,11 +19,15 @@ const (
 	// LearnedOfOne is the most that is learned of one peer, now and ever: many times what it
 	// can have registered at once.
 	LearnedOfOne = 1024
+	// learnedAtOne is the most that a run learns from one underlay address (of IPv6 a /64), whoever
+	// is there: a shared key does not prove who somebody is, and he may have many names.
+	learnedAtOne = learnedLimit / 16
 )
 
 // Errors of Learn.
 var (
 	ErrLearnedOfOne = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of this peer", LearnedOfOne)
+	ErrLearnedAtOne = fmt.Errorf("%d were learned from this underlay address since the start", learnedAtOne)
 	ErrLearned      = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of peers", learnedLimit)
 )
 
@@ -39,9 +44,10 @@ type Unreachable struct {
 	lifted map[Place]bool   // of this run, for good
 	ended  bool
 
-	learned map[string]int // of whom, how many
-	total   int            // of them
-	limit   int            // of the total
+	learned map[string]int       // of whom, how many
+	at      map[netip.Prefix]int // where, how many in this run
+	total   int                  // of them
+	limit   int                  // of the total
 }
 
 // OpenUnreachable stands again what the instance stood before. The caller holds the lock.
@@ -50,7 +56,7 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]string{}, lifted: map[Place]bool{}, learned: map[string]int{}, limit: learnedLimit}
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]string{}, lifted: map[Place]bool{}, learned: map[string]int{}, at: map[netip.Prefix]int{}, limit: learnedLimit}
 	for _, l := range before {
 		if err := l.host(h).InstallUnreachable(l.Prefix); err != nil {
 			return nil, err
@@ -112,26 +118,35 @@ func (u *Unreachable) Stand(p Place) error {
 			}
 		}
 	}
-	return u.stand(line{p, ""})
+	return u.stand(line{p, ""}, netip.Prefix{})
 }
 
 // Learn is Stand for a prefix that is known by the word of a peer, of whom no more than
-// LearnedOfOne are taken: then the error wraps ErrLearnedOfOne. One that wraps ErrLearned says that there is no
-// room for anybody's. of is who it is, in a few octets and never empty; it is remembered.
-func (u *Unreachable) Learn(p Place, of string) error {
+// LearnedOfOne are taken: then the error wraps ErrLearnedOfOne, or ErrLearnedAtOne where too many came from its
+// address. One that wraps ErrLearned says that there is no
+// room for anybody's. of is who it is, in a few octets and never empty; it is remembered. at is its
+// underlay address.
+func (u *Unreachable) Learn(p Place, of string, at netip.Addr) error {
 	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.stand(line{p, of})
+	const site = 64 // a peer may have all of it
+	where, err := at.Prefix(min(at.BitLen(), site))
+	if err != nil {
+		return fmt.Errorf("%s: an underlay address %s: %w", p, at, err)
+	}
+	return u.stand(line{p, of}, where)
 }
 
-func (u *Unreachable) stand(l line) error {
+func (u *Unreachable) stand(l line, at netip.Prefix) error {
 	p := l.Place
 	switch {
 	case u.ended || u.lifted[p] || u.covered(p):
 		return nil
 	case l.of != "" && u.learned[l.of] >= LearnedOfOne:
 		return fmt.Errorf("%s: %w", p, ErrLearnedOfOne)
+	case l.of != "" && u.at[at] >= learnedAtOne:
+		return fmt.Errorf("%s: %w", p, ErrLearnedAtOne)
 	case l.of != "" && u.total >= u.limit:
 		return fmt.Errorf("%s: %w", p, ErrLearned)
 	}
@@ -142,7 +157,9 @@ func (u *Unreachable) stand(l line) error {
 	if err := p.host(u.host).InstallUnreachable(p.Prefix); err != nil {
 		return err
 	}
-	u.put(l)
+	if u.put(l); l.of != "" {
+		u.at[at]++
+	}
 	return nil
 }
 
