@@ -3,7 +3,7 @@
 # Two clouds with the same addresses on one underlay address, as docs/examples/vrf has them: each
 # in a VRF, which make test's kernel need not have, and each with a table. In namespaces of its own.
 
-# clouds_are_apart TEST runs one of the end-to-end tests, which find docs/ from their folder.
+# clouds_are_apart TEST MODE runs one of the end-to-end tests, which find docs/ from their folder.
 clouds_are_apart() {
     local folder=$top/cmd/internal/lab/e2e log=$OUT/vrf-$1-$2.log status=0
     mkdir -p "$folder"
