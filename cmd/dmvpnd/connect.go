@@ -60,6 +60,7 @@ func (t *tunnel) connect(now kernel.Underlay) error {
 		p.SetConn(k.conn)
 		k.receiver.Add(p)
 	}
+	d.sockets.read(taken)
 	for _, k := range old {
 		if !slices.Contains(taken, k) {
 			k.receiver.Remove(p)

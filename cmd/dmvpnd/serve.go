@@ -86,6 +86,7 @@ func (d *daemon) launch() {
 	for _, t := range d.tunnels {
 		t.launch(ctx)
 	}
+	d.sockets.launch()
 	d.run.Go(func() {
 		if err := d.server.Serve(); err != nil {
 			d.fail(err)

@@ -35,7 +35,7 @@ type socket struct {
 	conn     *underlay.Conn
 	receiver *pump.Receiver
 	users    int
-	done     chan struct{} // the receiver has ended
+	done     chan struct{} // the receiver has ended; nil: it has not begun
 }
 
 // sockets are the raw sockets of the daemon: of GRE, and of ESP.
@@ -44,9 +44,10 @@ type sockets struct {
 	tables *tables.Tables
 	failed func(error) // a receiver ended that was not asked to
 
-	mu   sync.Mutex
-	open map[socketKey]*socket
-	esp  map[socketKey]*underlay.ESPConn
+	mu       sync.Mutex
+	launched bool
+	open     map[socketKey]*socket
+	esp      map[socketKey]*underlay.ESPConn
 }
 
 // takeAll takes the sockets of the addresses of an underlay.
@@ -68,7 +69,8 @@ func (s *sockets) releaseAll(all []*socket) (err error) {
 	return err
 }
 
-// take gives the socket of the key, the holder's if it has one.
+// take gives the socket of the key, the holder's if it has one. Nothing is read from it before read: what
+// has waited in it finds its tunnel.
 func (s *sockets) take(key socketKey) (*socket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,15 +82,54 @@ func (s *sockets) take(key socketKey) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &socket{key: key, conn: conn, receiver: pump.NewReceiver(conn, s.tables), users: 1, done: make(chan struct{})}
+	k := &socket{key: key, conn: conn, receiver: pump.NewReceiver(conn, s.tables), users: 1}
 	s.open[key] = k
+	return k, nil
+}
+
+// launch reads from all sockets: every tunnel has added its pump to those that it shares.
+func (s *sockets) launch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.launched = true
+	for _, k := range s.open {
+		s.begin(k)
+	}
+}
+
+// read reads from sockets that a tunnel has added its pump to; before launch they wait for it.
+func (s *sockets) read(taken []*socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range taken {
+		if s.launched {
+			s.begin(k)
+		}
+	}
+}
+
+// begin starts a socket's receiver, once. s.mu is held.
+func (s *sockets) begin(k *socket) {
+	if k.done != nil {
+		return
+	}
+	done := make(chan struct{})
+	k.done = done
 	go func() {
-		defer close(k.done)
+		defer close(done)
 		if err := k.receiver.Run(); !errors.Is(err, os.ErrClosed) {
-			s.failed(fmt.Errorf("raw GRE socket of %s: %w", key.local, err))
+			s.failed(fmt.Errorf("raw GRE socket of %s: %w", k.key.local, err))
 		}
 	}()
-	return k, nil
+}
+
+// end closes a socket and waits for its receiver.
+func (k *socket) end() error {
+	err := k.conn.Close()
+	if k.done != nil {
+		<-k.done
+	}
+	return err
 }
 
 func (s *sockets) adopt(key socketKey) (*underlay.Conn, error) {
@@ -117,9 +158,7 @@ func (s *sockets) release(k *socket) error {
 		return nil
 	}
 	delete(s.open, k.key)
-	err := k.conn.Close()
-	<-k.done
-	return errors.Join(err, s.holder.Drop(k.key.name()))
+	return errors.Join(k.end(), s.holder.Drop(k.key.name()))
 }
 
 // hold gives every socket to a holder that has none.
@@ -156,8 +195,7 @@ func (s *sockets) close() {
 	defer s.mu.Unlock()
 	for key, k := range s.open {
 		// Nothing is buffered in a raw socket that closing could lose.
-		_ = k.conn.Close()
-		<-k.done
+		_ = k.end()
 		delete(s.open, key)
 	}
 }
