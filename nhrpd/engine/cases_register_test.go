@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dmvpn/nhrpd/engine"
+	"dmvpn/nhrpd/nhrptest"
 	"dmvpn/nhrpd/wire"
 )
 
@@ -168,6 +169,44 @@ func TestCasesOfRegistration(t *testing.T) {
 			b.indicate("10.10.4.5")
 			for _, x := range b.take() {
 				want(t, "greater than any before", int32(x.p.RequestID-highest) > 0, true)
+			}
+		}},
+		{"RG-13: what was under way when the state was saved goes on with an id beyond those since", func(t *testing.T) {
+			for _, way := range []struct {
+				name  string
+				begin func() *bench
+				kind  wire.Type
+			}{
+				{"a registration", func() *bench { return newBench(t, s1NBMA, spokeConfig()) }, wire.RegistrationRequest},
+				{"a resolution", func() *bench { b := spoke(t); b.indicate("10.10.2.5"); return b }, wire.ResolutionRequest},
+				{"a purge", func() *bench {
+					b := hub(t)
+					b.ask(s1NBMA, resolution(s1Protocol, s1NBMA, "10.10.0.5"))
+					b.n.SetKernel(append(b.n.Kernel, nhrptest.Route{Prefix: prefix("10.10.0.0/25"), NextHop: addr(s2Protocol), Tunnel: true}))
+					return b
+				}, wire.PurgeRequest},
+			} {
+				b := way.begin()
+				before := b.one().p
+				want(t, way.name, before.Type, way.kind)
+				state := b.n.Machine.Export()
+				b.n.Kill()
+				b.n.Start(state)
+				b.run(2 * time.Second)
+				again := b.take()
+				if len(again) == 0 || again[0].p.Type != way.kind {
+					t.Fatalf("%s: it does not go on: %v", way.name, again)
+				}
+				for _, x := range again {
+					want(t, way.name+" has an id beyond", x.p.RequestID-before.RequestID > 1000, true)
+				}
+				r := reply(again[0].p, way.kind+1, hubProtocol, hubNBMA)
+				from, counted := hubNBMA, b.counted("dropped-unsolicited-reply")
+				if way.kind == wire.PurgeRequest {
+					from = s1NBMA
+				}
+				b.from(from, r)
+				want(t, way.name+": its answer is taken", b.counted("dropped-unsolicited-reply"), counted)
 			}
 		}},
 		{"RG-14: an older registration does not undo a newer one", func(t *testing.T) {

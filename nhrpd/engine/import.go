@@ -56,16 +56,40 @@ func (m *Machine) Import(now time.Time, state []byte) error {
 }
 
 // SkipIDs makes request ids go on well beyond what was imported: the state may
-// be older than the last request before a crash (RFC 2332, section 5.2.3). Probes that
-// were under way begin anew, and the carrier stays as it is for a while.
+// be older than the last request before a crash (RFC 2332, section 5.2.3). What was under way
+// goes on with such ids, probes begin anew, and the carrier stays as it is for a while.
 func (m *Machine) SkipIDs() {
 	m.holdCarrier()
 	m.lastID += skippedSteps * idStep
+	m.renumber()
 	for key, p := range m.paths.All() {
 		if p.Asked, p.Silent = nil, false; p.Next != never {
 			p.Next = m.now
 			m.paths.Put(key, p, p.Next)
 		}
+	}
+}
+
+// renumber gives what waits for an answer a new id: it may have been answered since, and
+// others been asked.
+func (m *Machine) renumber() {
+	for _, s := range m.servers {
+		for _, r := range s.Registrations {
+			if r.Waiting {
+				r.ID = m.nextID()
+			}
+		}
+	}
+	for id, q := range m.requests.All() {
+		m.requests.Delete(id)
+		q.ID = m.nextID()
+		m.requests.Put(q.ID, q, q.Next)
+		m.asked[q.Destination] = q.ID
+	}
+	for id, q := range m.purges.All() {
+		m.purges.Delete(id)
+		q.ID = m.nextID()
+		m.purges.Put(q.ID, q, q.Next)
 	}
 }
 

@@ -62,23 +62,27 @@ func (x *thief) steals(frame []byte) bool {
 // purges says what a spoke's purges are among the frames of its wire; encrypted they are all ESP
 // that it sends, as it neither probes nor carries anything.
 func (m mode) purges(from netip.Addr) func(frame []byte) bool {
-	const ip, gre, typed, purgeRequest = 14, 14 + 20, 17, 5
 	return func(frame []byte) bool {
-		if len(frame) < gre+8+typed+1 || netip.AddrFrom4([4]byte(frame[ip+12:])) != from {
-			return false
-		}
 		if m.encrypted {
-			return lab.IsESPInUDP(frame)
+			return lab.IsESPInUDP(frame) && netip.AddrFrom4([4]byte(frame[14+12:])) == from
 		}
-		nhrp := gre + 4
-		if _, _, ok := lab.GRE(frame); !ok || frame[gre+2] != 0x20 || frame[gre+3] != 0x01 {
-			return false
-		}
-		if frame[gre]&0x20 != 0 { // a key
-			nhrp += 4
-		}
-		return frame[nhrp+typed] == purgeRequest
+		nhrp := nhrpFrom(frame, from)
+		return nhrp != nil && nhrp[17] == 5
 	}
+}
+
+// nhrpFrom gives the NHRP that a frame on an underlay wire of IPv4 carries in clear, if an address
+// has sent it: the fixed header and what is before the addresses at least; else nil.
+func nhrpFrom(frame []byte, from netip.Addr) []byte {
+	const ip, gre, least = 14, 14 + 20, 28
+	if _, _, ok := lab.GRE(frame); !ok || len(frame) < gre+8+least || netip.AddrFrom4([4]byte(frame[ip+12:])) != from ||
+		frame[gre+2] != 0x20 || frame[gre+3] != 0x01 {
+		return nil
+	}
+	if frame[gre]&0x20 != 0 { // a key
+		return frame[gre+8:]
+	}
+	return frame[gre+4:]
 }
 
 // leaving is a cloud of one spoke, from whose wire purges may be taken.
