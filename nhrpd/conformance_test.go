@@ -3,12 +3,10 @@
 package nhrpd
 
 import (
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -135,12 +133,8 @@ func testedRows(t *testing.T, dir string) map[string]bool {
 	return found
 }
 
-// sharedRows are the ids of the list that implementations share; sharedList is the list itself, where it lies
-// beside the tree.
-const (
-	sharedRows = "testdata/nhrp-cases.txt"
-	sharedList = "../../shared/nhrp-cases.md"
-)
+// sharedRows are the ids of the list that implementations share.
+const sharedRows = "testdata/nhrp-cases.txt"
 
 var rowLine = regexp.MustCompile(`(?m)^\| ([A-Z]{2}-\d\d) \| ([^|]*) \|`)
 
@@ -169,23 +163,6 @@ func TestThePageHasEverySharedRowAndMarksItsOwn(t *testing.T) {
 			t.Errorf("%s is in the shared list, and not on the page", id)
 		}
 	}
-	t.Run("the copy of the ids is the list's", func(t *testing.T) {
-		list, err := os.ReadFile(sharedList)
-		if errors.Is(err, fs.ErrNotExist) {
-			t.Skipf("the list is not beside this tree: %v", err)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for _, row := range rowLine.FindAllStringSubmatch(string(list), -1) {
-			ids = append(ids, row[1])
-		}
-		slices.Sort(ids)
-		if copied := slices.Sorted(maps.Keys(shared)); !slices.Equal(ids, copied) {
-			t.Errorf("%s has %d ids, the list %d: %v, %v", sharedRows, len(copied), len(ids), copied, ids)
-		}
-	})
 }
 
 func read(t *testing.T, name string) string {

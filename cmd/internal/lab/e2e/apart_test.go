@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
@@ -20,16 +18,6 @@ import (
 // does this machine's own kernel answer the wrong one.
 func TestTwoCloudsInTables(t *testing.T) {
 	modes(t, func(t *testing.T, m mode) { m.twoClouds(t, byTables) })
-}
-
-// TestTwoCloudsInVRFs is the same where the kernel has them: make test-vm.
-func TestTwoCloudsInVRFs(t *testing.T) {
-	c := build(t, cloud.Options{})
-	vrf := &netlink.Vrf{LinkAttrs: netlink.LinkAttrs{Name: "probe"}, Table: 1}
-	if err := c.Hub.Net.LinkAdd(vrf); err != nil {
-		t.Skipf("this kernel has no VRFs: %v", err)
-	}
-	modes(t, func(t *testing.T, m mode) { m.twoClouds(t, byVRFs) })
 }
 
 func (m mode) twoClouds(t *testing.T, by separation) {
