@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,8 +17,6 @@ import (
 
 	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/instance"
-	"dmvpn/loader"
-	"dmvpn/loader/kernel"
 	"dmvpn/loader/netnstest"
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
@@ -31,32 +28,8 @@ import (
 // prefixes until it is told that there is no room; another member has a new one registered, with what
 // leads nowhere under it, and the log says it once. The machine, the routes and the kernel are real.
 func TestOneMemberTakesNoMoreThanItsShareOfUnreachableRoutes(t *testing.T) {
-	h, d := tunnelAlone(t)
-	netnstest.Run(t, "ip link add eth0 type veth peer name eth1")
-	netnstest.Run(t, "ip address add 192.0.2.11/24 dev eth0")
-	netnstest.Run(t, "ip link set eth1 up")
-	netnstest.Run(t, "ip link set eth0 up")
-	plane, err := loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plane.Close()
-	under, err := h.Underlay(kernel.UnderlaySpec{Device: "eth0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := plane.Tables.SetTunnel(tables.Tunnel{IfIndex: d.Index, UnderlayIfIndex: under.Index, Local: under.Address, MTU: 1400}); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	unreachable, err := instance.OpenUnreachable(instance.PathsOf(dir, "test"), h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := nhrpd.OpenState(filepath.Join(dir, "state.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := groundFor(t, "192.0.2.11/24")
+	h, d, plane, under, unreachable, state := x.host, x.device, x.plane, x.under, x.unreachable, x.state
 	mirror := mirrorOf(t, h)
 	var said, logged bytes.Buffer
 	guards := &beneath{said: map[string]bool{}, tunnel: &tunnel{

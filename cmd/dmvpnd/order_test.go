@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dmvpn/cmd/internal/instance"
-	"dmvpn/loader"
-	"dmvpn/loader/kernel"
 	"dmvpn/loader/netnstest"
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
@@ -121,33 +118,9 @@ func (w *witness) take(t *testing.T, n int) []string {
 // TestAReplyLeavesWhenTheKernelIsReady: the real tables and the kernel's routes, with a default route onto the
 // underlay. What a reply says is so when it leaves, and nothing of the client's is ever led to the underlay.
 func TestAReplyLeavesWhenTheKernelIsReady(t *testing.T) {
-	h, d := tunnelAlone(t)
-	netnstest.Run(t, "ip link add eth0 type veth peer name eth1")
-	netnstest.Run(t, "ip address add 192.0.2.1/24 dev eth0")
-	netnstest.Run(t, "ip link set eth1 up")
-	netnstest.Run(t, "ip link set eth0 up")
+	x := groundFor(t, "192.0.2.1/24")
+	h, d, plane, under, unreachable, state := x.host, x.device, x.plane, x.under, x.unreachable, x.state
 	netnstest.Run(t, "ip route add default via 192.0.2.254")
-	plane, err := loader.Open(loader.Options{BPFFS: netnstest.BPFFS(t), Instance: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plane.Close()
-	under, err := h.Underlay(kernel.UnderlaySpec{Device: "eth0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := plane.Tables.SetTunnel(tables.Tunnel{IfIndex: d.Index, UnderlayIfIndex: under.Index, Local: under.Address, MTU: 1400}); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	unreachable, err := instance.OpenUnreachable(instance.PathsOf(dir, "test"), h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := nhrpd.OpenState(filepath.Join(dir, "state.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	watch, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,13 @@ import (
 	"strings"
 	"testing"
 
-	"dmvpn/loader/kernel"
 	"dmvpn/loader/netnstest"
 )
 
 // TestWhatIsLearnedOfOnePeerIsBounded: also by what it was before a restart; whatever it says, nothing
 // that stands goes, and others and the configuration have room.
 func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
+	h := alone(t)
 	paths := PathsOf(t.TempDir(), "one")
 	open := func() *Unreachable {
 		t.Helper()
@@ -94,13 +87,7 @@ func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
 
 // TestOneAddressHasManyNames: with a shared key each is as good as another.
 func TestOneAddressHasManyNames(t *testing.T) {
-	netnstest.Enter(t)
-	netnstest.Run(t, "ip link set lo up")
-	h, err := kernel.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
+	h := alone(t)
 	for _, c := range []struct{ name, one, another, elsewhere string }{
 		{"IPv4", "192.0.2.1", "192.0.2.1", "192.0.2.2"},
 		{"IPv6: a site has as many addresses as it likes", "2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"},

@@ -12,14 +12,21 @@ import (
 	"dmvpn/loader/netnstest"
 )
 
-func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
+// alone is the kernel in a namespace with no device but lo.
+func alone(t *testing.T) *kernel.Host {
+	t.Helper()
 	netnstest.Enter(t)
 	netnstest.Run(t, "ip link set lo up")
 	h, err := kernel.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+func TestUnreachableRoutesAreRememberedUntilTheyAreReleased(t *testing.T) {
+	h := alone(t)
 	dir := t.TempDir()
 	one, two := PathsOf(dir, "one"), PathsOf(dir, "two")
 	place := func(s string) Place {
