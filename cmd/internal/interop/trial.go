@@ -257,10 +257,12 @@ func (t *trial) crowd() error {
 	return nil
 }
 
-// seenNotify is an error unless the notification was on the wire.
+// seenNotify is an error unless the notification was on the wire; who reads the wire may be behind.
 func (t *trial) seenNotify(n wire.NotifyType, fromFirst bool) error {
-	if !t.watch.notified(n, fromFirst) {
-		return fmt.Errorf("no notification %v was on the wire", n)
-	}
-	return nil
+	return t.until(settle, func() error {
+		if !t.watch.notified(n, fromFirst) {
+			return fmt.Errorf("no notification %v was on the wire", n)
+		}
+		return nil
+	})
 }
