@@ -21,14 +21,14 @@ type audience struct {
 }
 
 // set lets the peer of a next hop get multicast, or not. It says whether that is news to a
-// peer that gets it.
-func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) (joins bool) {
+// peer that gets it, and which one got it before and does no more.
+func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) (joins bool, was tables.PeerID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	old, had := a.hops[hop]
 	switch {
 	case gets == had && (!gets || old == id):
-		return false
+		return false, 0
 	case !gets:
 		delete(a.hops, hop)
 	default:
@@ -38,7 +38,7 @@ func (a *audience) set(hop netip.Addr, id tables.PeerID, gets bool) (joins bool)
 		a.hops[hop] = id
 	}
 	a.stale = true
-	return gets
+	return gets, old
 }
 
 // peers gives who gets IPv6's multicast or IPv4's, lowest id first; the caller must not

@@ -18,7 +18,6 @@ import (
 	"dmvpn/cmd/internal/config"
 	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader/netnstest"
-	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/wire"
@@ -39,7 +38,7 @@ func TestOneMemberTakesNoMoreThanItsShareOfUnreachableRoutes(t *testing.T) {
 	replies := make(chan *wire.Packet, 16)
 	s := nhrpd.New(nhrpd.Config{
 		Engine: engine.Config{Tunnel: "dmvpn0", Address: own, MTU: 1400, Authenticated: true}, Random: random,
-		DataPlane: &share{plane: &dataPlane{tables: plane.Tables, tunnel: d.Index, device: d, greet: func(tables.PeerID) {}}, shares: newShares()},
+		DataPlane: &share{plane: &dataPlane{tables: plane.Tables, tunnel: d.Index, device: d, pump: new(tunnel).currentPump}, shares: newShares()},
 		Router: &router{host: h, mirror: mirror, tunnel: d.Index, own: own, under: guards.stand,
 			beside: newBeside(h, mirror.Zebra, func() bool { return false })},
 		Sender: heard(replies), State: state, Resolver: net.DefaultResolver, Log: zerolog.New(&logged).Level(zerolog.WarnLevel),

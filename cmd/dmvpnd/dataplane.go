@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"dmvpn/loader/kernel"
+	"dmvpn/loader/pump"
 	"dmvpn/loader/tables"
 	"dmvpn/nhrpd/engine"
 )
@@ -17,7 +18,7 @@ type dataPlane struct {
 	tunnel   int // index of the device
 	audience audience
 	device   *kernel.Device
-	greet    func(tables.PeerID) // a peer gets multicast that did not
+	pump     func() *pump.Pump // nil: none yet
 
 	mu        sync.Mutex
 	fallbacks [2]netip.Addr // next hops that take what is unresolved, of IPv4 and of IPv6
@@ -35,9 +36,7 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 	if err := d.tables.Bind(d.tunnel, nextHop, id); err != nil {
 		return err
 	}
-	if d.audience.set(nextHop, id, b.Multicast) {
-		d.greet(id)
-	}
+	d.listens(nextHop, id, b.Multicast)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if six := nextHop.Is6(); nextHop == d.fallbacks[index(six)] {
@@ -46,9 +45,24 @@ func (d *dataPlane) Bind(b engine.Bind) error {
 	return nil
 }
 
+// listens lets the peer of a next hop get multicast from now on, or no more.
+func (d *dataPlane) listens(nextHop netip.Addr, id tables.PeerID, gets bool) {
+	joins, was := d.audience.set(nextHop, id, gets)
+	p := d.pump()
+	if p == nil {
+		return
+	}
+	if was != 0 {
+		p.Leave(was)
+	}
+	if joins {
+		p.Greet(id, was)
+	}
+}
+
 // Unbind implements plane.
 func (d *dataPlane) Unbind(nextHop netip.Addr) error {
-	d.audience.set(nextHop, 0, false)
+	d.listens(nextHop, 0, false)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if six := nextHop.Is6(); nextHop == d.fallbacks[index(six)] {

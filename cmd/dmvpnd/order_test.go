@@ -18,7 +18,6 @@ import (
 
 	"dmvpn/cmd/internal/instance"
 	"dmvpn/loader/netnstest"
-	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 	"dmvpn/nhrpd/wire"
@@ -129,7 +128,7 @@ func TestAReplyLeavesWhenTheKernelIsReady(t *testing.T) {
 	mirror := mirrorOf(t, h)
 	own := netip.MustParsePrefix("10.0.0.11/24")
 	w := &witness{kernel: watch, device: d.Index, bound: func() bool { _, ok := plane.Tables.Bound(d.Index, orderSpoke); return ok }}
-	w.share = &share{plane: &dataPlane{tables: plane.Tables, tunnel: d.Index, device: d, greet: func(tables.PeerID) {}}, shares: newShares()}
+	w.share = &share{plane: &dataPlane{tables: plane.Tables, tunnel: d.Index, device: d, pump: new(tunnel).currentPump}, shares: newShares()}
 	r := &router{host: h, mirror: mirror, tunnel: d.Index, own: own, beside: newBeside(h, mirror.Zebra, func() bool { return false }),
 		under: func(p netip.Prefix, _ engine.Endpoint) error { return unreachable.Stand(instance.Place{Prefix: p}) }}
 	w.known = func() bool {

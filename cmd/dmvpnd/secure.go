@@ -104,9 +104,7 @@ func (s *secure) effect(e *end, hop netip.Addr) error {
 	if err := s.plain.tables.Bind(s.plain.tunnel, hop, e.id); err != nil {
 		return err
 	}
-	if s.plain.audience.set(hop, e.id, b.Multicast) {
-		s.plain.greet(e.id)
-	}
+	s.plain.listens(hop, e.id, b.Multicast)
 	return s.settleFallback()
 }
 

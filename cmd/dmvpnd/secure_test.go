@@ -43,7 +43,7 @@ func TestARegistrationTakesEffectWithItsSA(t *testing.T) {
 	if tunnel.authorizer, err = newAuthorizer(nil); err != nil {
 		t.Fatal(err)
 	}
-	tunnel.plain = &dataPlane{tables: plane.Tables, tunnel: device.Index, device: device, greet: tunnel.greet}
+	tunnel.plain = &dataPlane{tables: plane.Tables, tunnel: device.Index, device: device, pump: tunnel.currentPump}
 	tunnel.secure = newSecure(tunnel, tunnel.plain)
 	tunnel.pump = pump.New(pump.Config{Tunnel: device.Index, MTU: 1400, Tables: plane.Tables, Protected: true})
 	d.tunnels = append(d.tunnels, tunnel)

@@ -46,7 +46,7 @@ func newTables(t *testing.T) *tables.Tables {
 // answers for its own next hops.
 func TestThePeersOfATunnelAreSharedByItsFamilies(t *testing.T) {
 	tt := newTables(t)
-	plain, shares := &dataPlane{tables: tt, tunnel: 1}, newShares()
+	plain, shares := &dataPlane{tables: tt, tunnel: 1, pump: new(tunnel).currentPump}, newShares()
 	four, six := &share{plane: plain, shares: shares}, &share{plane: plain, shares: shares, six: true}
 	at := func(s string) engine.Endpoint { return engine.Endpoint{NBMA: netip.MustParseAddr(s)} }
 	addr := netip.MustParseAddr

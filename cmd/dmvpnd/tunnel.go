@@ -21,7 +21,6 @@ import (
 	"dmvpn/loader/esp"
 	"dmvpn/loader/kernel"
 	"dmvpn/loader/pump"
-	"dmvpn/loader/tables"
 	"dmvpn/nhrpd"
 	"dmvpn/nhrpd/engine"
 )
@@ -100,7 +99,7 @@ func (d *daemon) bringUp(c config.Tunnel, u *undo) error {
 	if t.authorizer, err = newAuthorizer(c.Authorize); err != nil {
 		return err
 	}
-	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index, device: t.device, greet: t.greet}
+	t.plain = &dataPlane{tables: d.plane.Tables, tunnel: t.device.Index, device: t.device, pump: t.currentPump}
 	var plane plane = t.plain
 	var secured func(engine.Endpoint) bool
 	if c.Protected {
@@ -230,13 +229,6 @@ func random() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // it never fails: crypto/rand ends the program instead
 	return binary.NativeEndian.Uint64(b[:])
-}
-
-// greet lets a peer have the hellos that it has missed.
-func (t *tunnel) greet(id tables.PeerID) {
-	if p := t.currentPump(); p != nil {
-		p.Greet(id)
-	}
 }
 
 // Send implements nhrpd.Sender.

@@ -25,6 +25,10 @@ type greetings struct {
 	mu   sync.Mutex
 	kept [greetingKinds]greeting
 	due  map[tables.PeerID]*welcome // of peers that are about to get them
+	// away is since when peers get nothing that did, for as long as there may be a greeting from
+	// before. Such a one is never for them: a hello that is from before its sender had
+	// heard them says that they are not there, and ends what has come of the later ones.
+	away map[tables.PeerID]time.Time
 }
 
 type welcome struct{ since, joined time.Time }
@@ -88,18 +92,58 @@ func (g *greetings) between(since, joined time.Time) (all []greeting) {
 }
 
 // Greet sends a peer that gets multicast from now on the newest packets for groups of the link
-// alone. They leave a little later, for the peer may still be about to install its SA. It is
-// safe for concurrent use.
-func (p *Pump) Greet(id tables.PeerID) { p.greetSince(id, time.Time{}) }
+// alone: all, or to one that got multicast before, what came since. was is the peer that it was
+// before, 0 if it was none or the same. They leave a little later, for the peer may still be about
+// to install its SA. It is safe for concurrent use.
+func (p *Pump) Greet(id, was tables.PeerID) {
+	if was == 0 {
+		was = id
+	}
+	p.greetSince(id, p.greetings.missed(was))
+}
+
+// Leave notes that a peer gets multicast no more. It is safe for concurrent use.
+func (p *Pump) Leave(id tables.PeerID) { p.greetings.leave(id, time.Now()) }
 
 // greetAgain greets a peer that has another association: what was sealed by the one before since
 // the peer was last heard may be lost, as all is that was sealed for a daemon that is gone.
 func (p *Pump) greetAgain(id tables.PeerID, before *esp.Association) {
-	var since time.Time
+	since := p.greetings.missed(id)
 	if before != nil {
 		since = before.Received()
 	}
 	p.greetSince(id, since)
+}
+
+// leave notes that a peer gets nothing since a moment, unless it got nothing before.
+func (g *greetings) leave(id tables.PeerID, since time.Time) {
+	old := time.Until(since.Add(greetingAge))
+	if old <= 0 {
+		return // so are the greetings from before
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at, ok := g.away[id]; ok && !since.Before(at) {
+		return
+	}
+	if g.away == nil {
+		g.away = map[tables.PeerID]time.Time{}
+	}
+	g.away[id] = since
+	time.AfterFunc(old, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.away[id] == since {
+			delete(g.away, id)
+		}
+	})
+}
+
+// missed is since when a peer may have missed what was sent; zero: ever.
+func (g *greetings) missed(id tables.PeerID) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.away[id]
 }
 
 func (p *Pump) greetSince(id tables.PeerID, since time.Time) {
@@ -118,17 +162,25 @@ func (p *Pump) greetSince(id tables.PeerID, since time.Time) {
 	d := &welcome{since, joined}
 	g.due[id] = d
 	time.AfterFunc(earlyPause, func() {
+		gets := p.gets(id, false) || p.gets(id, true)
 		g.mu.Lock()
-		delete(g.due, id)
+		if delete(g.due, id); gets {
+			delete(g.away, id)
+		}
 		since, joined := d.since, d.joined
 		g.mu.Unlock()
 		p.greet(id, since, joined)
 	})
 }
 
+// gets says whether a peer gets multicast of a family.
+func (p *Pump) gets(id tables.PeerID, six bool) bool {
+	return p.config.Multicast != nil && slices.Contains(p.config.Multicast(six), id)
+}
+
 func (p *Pump) greet(id tables.PeerID, since, joined time.Time) {
 	for _, one := range p.greetings.between(since, joined) {
-		if !slices.Contains(p.config.Multicast(one.packet.six()), id) {
+		if !p.gets(id, one.packet.six()) {
 			continue
 		}
 		if !p.multicast.link.take(time.Now()) {

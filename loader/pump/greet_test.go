@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dmvpn/loader/netnstest"
@@ -72,12 +73,12 @@ func TestWhoJoinsHearsTheNewestHello(t *testing.T) {
 		must(c.Write([]byte(text)))(t)
 	}
 	netnstest.Eventually(t, "they are dropped", func() bool { return w.pump.Multicast().Nobody == 2 })
-	w.pump.Greet(id) // gets none
+	w.pump.Greet(id, 0) // gets none
 	netnstest.Eventually(t, "that is over", func() bool { return !w.pump.greetings.waits(id) })
 	<-listed
 	listed <- []tables.PeerID{id}
-	w.pump.Greet(id)
-	w.pump.Greet(id)
+	w.pump.Greet(id, 0)
+	w.pump.Greet(id, 0)
 	for _, want := range []string{"newest", "later"} {
 		if got := string(w.arrives(t, peer1).payload()[udpHeader:]); got != want {
 			t.Fatalf("%q came, expected %q", got, want)
@@ -88,6 +89,76 @@ func TestWhoJoinsHearsTheNewestHello(t *testing.T) {
 	}
 	if got, want := w.pump.Multicast(), (MulticastCount{Packets: 1, Copies: 2, Nobody: 2}); got != want {
 		t.Errorf("counted %+v, expected %+v", got, want)
+	}
+}
+
+// TestWhoComesBackIsGreetedWithWhatItMissed: a hello that is from before it was away may be from before
+// its sender had heard it.
+func TestWhoComesBackIsGreetedWithWhatItMissed(t *testing.T) {
+	const it = 7
+	for name, c := range map[string]struct {
+		away []time.Duration // before it comes back, in the order that they are noted in
+		want time.Duration   // 0: ever
+	}{
+		"never there":                      {},
+		"away for a while":                 {away: []time.Duration{3 * time.Second}, want: 3 * time.Second},
+		"last heard before it left":        {away: []time.Duration{time.Second, 4 * time.Second}, want: 4 * time.Second},
+		"left once more before it is back": {away: []time.Duration{4 * time.Second, time.Second}, want: 4 * time.Second},
+		"for as long as a greeting lives":  {away: []time.Duration{greetingAge}},
+		"never heard":                      {away: []time.Duration{time.Duration(1<<63 - 1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g greetings
+				back := time.Now()
+				for _, before := range c.away {
+					g.leave(it, back.Add(-before))
+				}
+				want := back.Add(-c.want)
+				if c.want == 0 {
+					want = time.Time{}
+				}
+				if got := g.missed(it); got != want {
+					t.Errorf("since %v, expected %v", got, want)
+				}
+				time.Sleep(greetingAge)
+				synctest.Wait()
+				if len(g.away) != 0 {
+					t.Errorf("%v stay behind", g.away)
+				}
+			})
+		})
+	}
+}
+
+// TestWhoComesBackHearsNothingFromBefore, in clear: as the peer that it was, and as another.
+func TestWhoComesBackHearsNothingFromBefore(t *testing.T) {
+	listed := make(chan []tables.PeerID, 1)
+	w := newWire(t, func(c *Config) {
+		c.Multicast = func(bool) []tables.PeerID { now := <-listed; listed <- now; return now }
+	})
+	was, is := w.admit(t, peer1, "10.0.0.1"), w.admit(t, peer2, "10.0.0.1")
+	listed <- []tables.PeerID{was}
+	c := w.group(t, "224.0.0.5")
+	hears := func(at netip.Addr, want string) {
+		t.Helper()
+		if got := string(w.arrives(t, at).payload()[udpHeader:]); got != want {
+			t.Fatalf("%q came, expected %q", got, want)
+		}
+	}
+	must(c.Write([]byte("before")))(t)
+	hears(peer1, "before")
+	for _, back := range []struct {
+		id, was tables.PeerID
+		at      netip.Addr
+	}{{was, 0, peer1}, {is, was, peer2}} {
+		w.pump.Leave(was)
+		w.pump.Greet(back.id, back.was)
+		netnstest.Eventually(t, "the greeting is over", func() bool { return !w.pump.greetings.waits(back.id) })
+		<-listed
+		listed <- []tables.PeerID{back.id}
+		must(c.Write([]byte("later")))(t)
+		hears(back.at, "later")
 	}
 }
 
@@ -139,6 +210,18 @@ func TestCopiesWaitForAnAssociation(t *testing.T) {
 	again, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
 	near.pump.Secure(id, again)
 	comes("lost") // for all that is known
+	netnstest.Eventually(t, "that greeting is over", func() bool { return !near.pump.greetings.waits(id) })
+	again.Arrived(time.Now(), again.Path().Remote, true)
+	near.pump.Secure(id, nil) // it was heard, and leaves
+	third, _ := join(t, near, far, "10.0.0.11", "10.0.0.1", gcm)
+	before := near.pump.Multicast().Copies
+	near.pump.Secure(id, third)
+	netnstest.Eventually(t, "it is back", func() bool { return !near.pump.greetings.waits(id) })
+	must(c.Write([]byte("new")))(t)
+	comes("new")
+	if n := near.pump.Multicast().Copies - before; n != 1 {
+		t.Errorf("who left and comes anew was sent %d packets, not the new one alone", n)
+	}
 	if d := near.drops(); d != "" {
 		t.Errorf("dropped: %s", d)
 	}

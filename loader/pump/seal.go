@@ -35,7 +35,11 @@ type secured struct {
 // Secure makes an association the one that a peer's packets leave by; nil: none, and
 // they are dropped. What has waited for one leaves before.
 func (p *Pump) Secure(id tables.PeerID, a *esp.Association) {
-	if before := p.secured.find(id); a != nil && a != before {
+	switch before := p.secured.find(id); {
+	case a == before:
+	case a == nil:
+		p.greetings.leave(id, before.Received())
+	default:
 		p.greetAgain(id, before)
 	}
 	if !p.early.over.Load() && p.early.delay(p, id, a) {

@@ -42,6 +42,45 @@ func aRestartKeepsTheAdjacencies(t *testing.T, m mode) {
 	})
 }
 
+// TestARestartAtOnceKeepsTheAdjacency: our daemon restarts while the newest hello that the others have sent
+// is from before they had heard this node, and says that it is not there.
+func TestARestartAtOnceKeepsTheAdjacency(t *testing.T) {
+	for _, node := range []string{"hub", "spoke1"} {
+		t.Run(node, func(t *testing.T) {
+			modes(t, func(t *testing.T, m mode) { aRestartAtOnceKeepsTheAdjacency(t, m, node) })
+		})
+	}
+}
+
+func aRestartAtOnceKeepsTheAdjacency(t *testing.T, m mode, node string) {
+	const hello, dead = 9 * time.Second, 36 * time.Second
+	c := carried(t, m, 1, "hub.toml")
+	text := examples(t, "frr-ospf-p2mp-hub.conf", "frr-ospf-p2mp-spoke.conf")
+	f := frrAs(t, c, func(n int) string {
+		return strings.NewReplacer("hello-interval 5", "hello-interval 9\n ip ospf passive", "dead-interval 20", "dead-interval 36").Replace(text(n))
+	}, "ospfd")
+	all := f.witnesses("ospfd")
+	speak := func(n int) { f.typed(t, n, "configure terminal", "interface dmvpn0", "no ip ospf passive") }
+	first := 0
+	if node != "hub" {
+		first = 1
+	}
+	speak(first) // at once, and again after an interval: the other hears that one alone
+	time.Sleep(hello / 2)
+	speak(1 - first)
+	for _, w := range all {
+		until(t, c, patience, func() error {
+			if !stood.MatchString(w.log.Output()) {
+				return fmt.Errorf("%s has no neighbour", w.what)
+			}
+			return nil
+		})
+	}
+	restart(t, c, restarting{node, stopped, 0, []int{4}})
+	greeted(t, c, f, dead, time.Now())
+	faithful(t, node+" stopped", all)
+}
+
 // TestAQuickRestartKeepsFastAdjacencies: the same with the shortest timers that docs/routing.md says
 // outlive it, in one tunnel that carries IPv4 and IPv6. The daemon is started again at once or, killed, after
 // a moment.
