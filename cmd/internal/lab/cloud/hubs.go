@@ -5,6 +5,7 @@ package cloud
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"dmvpn/cmd/internal/lab"
 )
@@ -23,17 +24,30 @@ func HubName(k int) string {
 	return fmt.Sprint("hub", k)
 }
 
-// NBMAOfHub and TunnelOfHub are a hub's addresses.
-func NBMAOfHub(k int) netip.Addr   { return netip.AddrFrom4([4]byte{192, 0, byte(1 + k), 1}) }
-func TunnelOfHub(k int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(k)}) }
+// NBMAOfHub, TunnelOfHub and TunnelOfHub6 are a hub's addresses.
+func NBMAOfHub(k int) netip.Addr    { return netip.AddrFrom4([4]byte{192, 0, byte(1 + k), 1}) }
+func TunnelOfHub(k int) netip.Addr  { return netip.AddrFrom4([4]byte{10, 0, 0, byte(k)}) }
+func TunnelOfHub6(k int) netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(k)}) }
 
 // anotherHub builds hub k.
 func (c *Cloud) anotherHub(o Options, k int) *lab.Node {
 	name := HubName(k)
 	n := c.Router(name)
 	c.uplink(o, n, o.HubDelay, NBMAOfHub(k))
-	t := defaults([]int{4}, 4, 0)
-	t.Address, t.Networks = TunnelOfHub(k).String()+"/24", nil
+	if slices.Contains(o.Inside, 6) {
+		n.Sysctl("net/ipv6/conf/all/forwarding", "1")
+	}
+	t := defaults(o.inside(), 4, 0)
+	t.Networks = nil
+	for _, address := range []*string{&t.Address, &t.Address2} {
+		switch p, err := netip.ParsePrefix(*address); {
+		case err != nil: // of one version alone
+		case p.Addr().Is4():
+			*address = netip.PrefixFrom(TunnelOfHub(k), p.Bits()).String()
+		default:
+			*address = netip.PrefixFrom(TunnelOfHub6(k), p.Bits()).String()
+		}
+	}
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{t}}
 	if o.Protected {
 		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(n)}

@@ -75,7 +75,7 @@ func hostileNHRP(t *testing.T, m mode) {
 		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.Network(2)) })
 		until(t, c, patience, func() error { return c.Direct(ctx, "spoke2", cloud.Network(1)) })
 	}
-	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly(4)...)
 }
 
 // adversary gives how spoke3 speaks: it is registered, with its own address.

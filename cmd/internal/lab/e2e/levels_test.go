@@ -19,49 +19,61 @@ import (
 //	 hub2         hub3
 //	  │             │
 //	spoke1 ═══════ spoke2
-func TestRegionsReachEachOtherDirectly(t *testing.T) {
-	modes(t, func(t *testing.T, m mode) {
-		yes, no := true, false
-		c := m.build(t, cloud.Options{Spokes: 2, MoreHubs: 2, Settings: func(node string, s *cloud.Settings) {
-			tunnel := &s.Tunnels[0]
-			switch node {
-			case "hub2":
-				tunnel.NHS = []cloud.NHS{cloud.ServedBy(1, "10.10.0.0/24", "10.10.2.0/24")}
-				tunnel.Redirect, tunnel.Shortcut = &yes, &no
-			case "hub3":
-				tunnel.NHS = []cloud.NHS{cloud.ServedBy(1, "10.10.0.0/24", "10.10.1.0/24")}
-				tunnel.Redirect, tunnel.Shortcut = &yes, &no
-			case "spoke1":
-				tunnel.NHS = []cloud.NHS{cloud.ServedBy(2, "10.10.0.0/16")}
-			case "spoke2":
-				tunnel.NHS = []cloud.NHS{cloud.ServedBy(3, "10.10.0.0/16")}
-			}
-		}})
-		ctx := t.Context()
-		check(t, c.StartAll(ctx))
-		for _, node := range []string{"hub2", "hub3", "spoke1", "spoke2"} {
-			until(t, c, patience, func() error { return serversOf(t, c, node, control.NHSUp) })
+func TestRegionsReachEachOtherDirectly(t *testing.T) { modes(t, regionsReachEachOtherDirectly) }
+
+func regionsReachEachOtherDirectly(t *testing.T, m mode) {
+	yes, no := true, false
+	both := []int{4, 6}
+	region := func(n int) (prefixes []string) {
+		for _, version := range both {
+			prefixes = append(prefixes, cloud.NetworkOf(version, 0).String(), cloud.NetworkOf(version, n).String())
 		}
-		for region := 1; region <= 2; region++ {
-			by := cloud.TunnelOfHub(1 + region).String()
-			for _, p := range []string{cloud.Network(region).String(), cloud.TunnelAddress(region).String() + "/32"} {
-				_, err := c.Hub.Run(ctx, "ip", "route", "add", p, "via", by, "dev", cloud.Device, "onlink")
+		return prefixes
+	}
+	c := m.build(t, cloud.Options{Spokes: 2, MoreHubs: 2, Inside: both, Settings: func(node string, s *cloud.Settings) {
+		tunnel := &s.Tunnels[0]
+		switch node {
+		case "hub2":
+			tunnel.NHS = []cloud.NHS{cloud.ServedBy(1, region(2)...)}
+			tunnel.Redirect, tunnel.Shortcut = &yes, &no
+		case "hub3":
+			tunnel.NHS = []cloud.NHS{cloud.ServedBy(1, region(1)...)}
+			tunnel.Redirect, tunnel.Shortcut = &yes, &no
+		case "spoke1":
+			tunnel.NHS = []cloud.NHS{cloud.ServedBy(2, "10.10.0.0/16", "fd10::/16")}
+		case "spoke2":
+			tunnel.NHS = []cloud.NHS{cloud.ServedBy(3, "10.10.0.0/16", "fd10::/16")}
+		}
+	}})
+	ctx := t.Context()
+	check(t, c.StartAll(ctx))
+	for _, node := range []string{"hub2", "hub3", "spoke1", "spoke2"} {
+		until(t, c, patience, func() error { return serversOf(t, c, node, control.NHSUp, control.NHSUp) })
+	}
+	for region := 1; region <= 2; region++ {
+		by := map[int]netip.Addr{4: cloud.TunnelOfHub(1 + region), 6: cloud.TunnelOfHub6(1 + region)}
+		for _, version := range both {
+			for _, p := range []string{cloud.NetworkOf(version, region).String(), cloud.TunnelOf(version, region).String()} {
+				_, err := c.Hub.Run(ctx, "ip", fmt.Sprint("-", version), "route", "add", p, "via", by[version].String(), "dev", cloud.Device, "onlink")
 				check(t, err)
 			}
 		}
-		stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
+	}
+	for _, version := range both {
+		there := cloud.NetworkOf(version, 2)
+		stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.HostOf(version, 2), 4000), 1000, 200)
 		check(t, err)
-		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.Network(2)) })
-		until(t, c, patience, func() error { return inState(c, t, "spoke1", cloud.Network(2), control.ShortcutInUse, "") })
-		leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", there) })
+		until(t, c, patience, func() error { return inState(c, t, "spoke1", there, control.ShortcutInUse, "") })
+		leads(t, c, c.Hosts[0], cloud.HostOf(version, 2), directly(version)...)
 		check(t, stream.Run(ctx, time.Second))
-		spotless(t, "while the way changed", stream.Stop())
-		for _, hub := range []string{"hub", "hub2", "hub3"} {
-			if list, err := c.Shortcuts(ctx, hub); err != nil || len(list) > 0 {
-				t.Errorf("%s has shortcuts: %v, %v", hub, list, err)
-			}
+		spotless(t, fmt.Sprintf("while the way of IPv%d changed", version), stream.Stop())
+	}
+	for _, hub := range []string{"hub", "hub2", "hub3"} {
+		if list, err := c.Shortcuts(ctx, hub); err != nil || len(list) > 0 {
+			t.Errorf("%s has shortcuts: %v, %v", hub, list, err)
 		}
-	})
+	}
 }
 
 // knowsAll waits until a hub has the routes of all spokes. A server is up when it has answered for a spoke's own

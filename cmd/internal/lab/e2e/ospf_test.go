@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -64,9 +65,11 @@ func ospfByNextHops(t *testing.T, m mode, hub, spoke string) {
 	short(t, c, 2, 1)
 	all := f.witnesses("ospfd")
 	for _, node := range []string{"hub", "spoke1"} {
-		restart(t, c, restarting{node, killed, 0, []int{4}})
-		greeted(t, c, f, 12*time.Second, time.Now())
-		faithful(t, node+" killed", all)
+		for _, how := range []ending{stopped, killed} {
+			restart(t, c, restarting{node, how, 0, []int{4}})
+			greeted(t, c, f, 12*time.Second, time.Now())
+			faithful(t, fmt.Sprintf("%s %s", node, how), all)
+		}
 	}
 	f.typed(t, 2, "configure terminal", "interface lan", "no ip ospf area 0")
 	forgets(t, c, "spoke1", cloud.Network(2))

@@ -67,7 +67,7 @@ func threePhasesInOneCloud(t *testing.T, m mode) {
 	check(t, err)
 	third, err := c.Hosts[2].Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001), 500, 200)
 	check(t, err)
-	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly(4)...)
 	leads(t, c, c.Hosts[2], cloud.Host(1), cloud.Gateway(3), cloud.TunnelAddress(1), cloud.Host(1))
 	until(t, c, patience, func() error { return hops(t, c, 2, 1, byTheHub) })
 	spotless(t, "phase 3", there.Stop())

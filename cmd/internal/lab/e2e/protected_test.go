@@ -61,7 +61,7 @@ func TestTheWayGetsShorterEncrypted(t *testing.T) {
 	c := guarded(t, cloud.Options{Spokes: 3})
 	stream, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), 4000), 1000, 200)
 	check(t, err)
-	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly(4)...)
 	notByTheHub(t, c, isESP)
 	spotless(t, "while the way changed", stream.Stop())
 }

@@ -75,7 +75,7 @@ func TestESPByItself(t *testing.T) {
 			talk, err := net.HubHost.Talk(net.Hosts[0], netip.AddrPortFrom(cloud.Host(1), 4001))
 			check(t, err)
 			until(t, net, patience, func() error { return net.Direct(ctx, "spoke1", cloud.Network(2)) })
-			leads(t, net, net.Hosts[0], cloud.Host(2), directly()...)
+			leads(t, net, net.Hosts[0], cloud.Host(2), directly(4)...)
 			atSpoke, err := net.Spokes[1].Capture(cloud.Underlay, c.is)
 			check(t, err)
 			time.Sleep(500 * time.Millisecond)

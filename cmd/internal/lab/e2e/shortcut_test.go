@@ -31,9 +31,9 @@ func leads(t *testing.T, c *cloud.Cloud, from *lab.Node, to netip.Addr, want ...
 	})
 }
 
-// directly are the hops from host1 to host2 on a shortcut.
-func directly() []netip.Addr {
-	return []netip.Addr{cloud.Gateway(1), cloud.TunnelAddress(2), cloud.Host(2)}
+// directly are the hops from host1 to host2 on a shortcut, by a version of IP.
+func directly(version int) []netip.Addr {
+	return []netip.Addr{cloud.GatewayOf(version, 1), cloud.TunnelOf(version, 2), cloud.HostOf(version, 2)}
 }
 
 // notByTheHub waits until the hub sees none of what is sent all the time. A spoke whose daemon
@@ -65,7 +65,7 @@ func TestTheWayGetsShorter(t *testing.T) {
 	if first := early.Close(); len(first) == 0 {
 		t.Error("no packet went by the hub before there was a shortcut")
 	}
-	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly(4)...)
 	notByTheHub(t, c, isData)
 	spotless(t, "while the way changed", stream.Stop())
 	noICMPRedirects(t, c)

@@ -63,7 +63,7 @@ func theDefaultRouteThroughTheTunnel(t *testing.T, m mode) {
 		t.Errorf("problems %q", tunnel.Problems)
 	}
 	shortcut(t, c, 1, 2)
-	leads(t, c, c.Hosts[0], cloud.Host(2), directly()...)
+	leads(t, c, c.Hosts[0], cloud.Host(2), directly(4)...)
 }
 
 // TestRoutingRecursionIsReported: the only way to the hub becomes the tunnel
