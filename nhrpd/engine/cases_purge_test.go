@@ -166,6 +166,35 @@ func TestCasesOfPurge(t *testing.T) {
 			b.from(hubNBMA, purgeOf(hubProtocol, hubNBMA, s1Protocol, "10.10.0.0/16"))
 			want(t, "the hub", len(b.snapshot().Shortcuts), 0)
 		}},
+		{"PU-10: what there is no shortcut to is asked for anew after a purge by who said so, was named, or is the NHS, not by a third", func(t *testing.T) {
+			refuse := func(b *bench) { b.answered(b.resolve("10.10.2.5"), wire.CIE{Code: wire.CodeNoBinding}) }
+			unfit := func(b *bench) { b.answered(b.resolve("10.10.2.5"), owner(24, s2Protocol, "127.0.0.1")) }
+			silent := func(b *bench) {
+				b.resolve("10.10.2.5")
+				b.run(10 * time.Second)
+			}
+			for name, x := range map[string]struct {
+				fails func(*bench)
+				by    string
+				left  int
+			}{
+				"S2 has refused, a third":      {refuse, "10.0.0.13", 1},
+				"S2 has refused, S2":           {refuse, s2Protocol, 0},
+				"S2 has refused, the NHS":      {refuse, hubProtocol, 0},
+				"S2 cannot be one, a third":    {unfit, "10.0.0.13", 1},
+				"S2 cannot be one, S2":         {unfit, s2Protocol, 0},
+				"nobody has answered, S2":      {silent, s2Protocol, 1},
+				"nobody has answered, the NHS": {silent, hubProtocol, 0},
+			} {
+				b := spoke(t)
+				x.fails(b)
+				want(t, name+": at first", len(b.snapshot().Negatives), 1)
+				b.take()
+				r := b.ask(hubNBMA, purgeOf(x.by, "203.0.113.33", s1Protocol, "10.0.0.0/8"))
+				want(t, name+": a reply is owed", r.p.Type, wire.PurgeReply)
+				want(t, name, len(b.snapshot().Negatives), x.left)
+			}
+		}},
 		{"PU-11: the route of a purged shortcut goes before its next hop", func(t *testing.T) {
 			b := spoke(t)
 			b.shortcut()

@@ -68,7 +68,8 @@ func (m *Machine) purgeBindings(in Packet, p *wire.Packet, c wire.CIE, prefix ne
 }
 
 // purgeShortcuts removes shortcuts that share addresses with the prefix and lead
-// to the sender, or to anywhere if the sender is our NHS.
+// to the sender, and negative entries inside it that are of the sender's making; of anybody's if the
+// sender is our NHS.
 func (m *Machine) purgeShortcuts(in Packet, p *wire.Packet, c wire.CIE, prefix netip.Prefix) {
 	passed := m.fromServer(in.From)
 	fromNHS := passed && slices.ContainsFunc(m.ranked(), func(s *server) bool { return s.Protocol == p.SourceProtocol })
@@ -86,8 +87,8 @@ func (m *Machine) purgeShortcuts(in Packet, p *wire.Packet, c wire.CIE, prefix n
 			m.count("purge-of-others")
 		}
 	}
-	for a := range m.negatives.All() {
-		if prefix.Contains(a) {
+	for a, n := range m.negatives.All() {
+		if prefix.Contains(a) && (fromNHS || n.By == p.SourceProtocol) {
 			m.negatives.Delete(a)
 		}
 	}

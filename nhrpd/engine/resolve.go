@@ -147,7 +147,7 @@ func (m *Machine) retryRequests() {
 		m.endRequest(q)
 		m.count("resolution-unanswered")
 		if !q.Refresh {
-			m.denied(q.Destination, 0, "no answer", negativeSilence)
+			m.denied(q.Destination, netip.Addr{}, 0, "no answer", negativeSilence)
 		}
 	}
 }
@@ -202,7 +202,7 @@ func (m *Machine) resolutionReply(in Packet, p *wire.Packet) {
 	}
 	m.drop("answer-purged")
 	if !m.ask(q.Destination, q.Refresh) {
-		m.noAnswer(q, 0, "purged meanwhile", negativeSilence)
+		m.noAnswer(q, list[0].NextHop, 0, "purged meanwhile", negativeSilence)
 	}
 }
 
@@ -230,11 +230,11 @@ func (m *Machine) resolutionRefused(q *request, p *wire.Packet, code wire.Code) 
 	}
 	m.count("resolution-refused")
 	if c, ok := firstEntry(p, wire.ExtensionResponderAddress); ok && !c.NBMA.IsValid() && m.inCloud(c.Protocol) {
-		m.noAnswer(q, code, c.Protocol.String()+" has no underlay address of "+familyName(p.AddressFamily)+", by which we are reached", wait)
+		m.noAnswer(q, c.Protocol, code, c.Protocol.String()+" has no underlay address of "+familyName(p.AddressFamily)+", by which we are reached", wait)
 		return
 	}
-	if code != wire.CodeNoBinding || !m.goesOn(q, m.responder(p)) {
-		m.noAnswer(q, code, code.String(), wait)
+	if by := m.responder(p); code != wire.CodeNoBinding || !m.goesOn(q, by) {
+		m.noAnswer(q, by, code, code.String(), wait)
 	}
 	m.registerAgain(q.To)
 }
@@ -256,7 +256,7 @@ func (m *Machine) resolutionError(in Packet, code wire.ErrorCode, id uint32, by 
 	}
 	m.endRequest(q)
 	if !m.goesOn(q, by) {
-		m.noAnswer(q, 0, code.String(), negativeNone)
+		m.noAnswer(q, by, 0, code.String(), negativeNone)
 	}
 	if code == wire.ErrorProtocolAddressUnreachable {
 		// It may be that the NHS has forgotten us.
@@ -264,18 +264,19 @@ func (m *Machine) resolutionError(in Packet, code wire.ErrorCode, id uint32, by 
 	}
 }
 
-// noAnswer ends a request without a shortcut; data stays on the routed path.
-func (m *Machine) noAnswer(q *request, code wire.Code, reason string, wait instant) {
+// noAnswer ends a request without a shortcut, by the word of a node or for what it is; data
+// stays on the routed path.
+func (m *Machine) noAnswer(q *request, by netip.Addr, code wire.Code, reason string, wait instant) {
 	if s, ok := m.shortcutFor(q.Destination); ok && q.Refresh {
 		m.removeShortcut(s, "not renewed: "+reason, true)
 	}
 	m.report(Info, q.To, "no shortcut to %v: %s", q.Destination, reason)
-	m.denied(q.Destination, code, reason, wait)
+	m.denied(q.Destination, by, code, reason, wait)
 }
 
 // denied makes a negative entry, in place of the one that ends first if there
 // is no room.
-func (m *Machine) denied(destination netip.Addr, code wire.Code, reason string, wait instant) {
+func (m *Machine) denied(destination, by netip.Addr, code wire.Code, reason string, wait instant) {
 	for m.negatives.Len()+m.shortcuts.Len() >= m.cfg.Limits.Cached {
 		k, _, ok := m.negatives.First()
 		if !ok {
@@ -283,7 +284,7 @@ func (m *Machine) denied(destination netip.Addr, code wire.Code, reason string, 
 		}
 		m.negatives.Delete(k)
 	}
-	n := &negative{Destination: destination, Code: code, Reason: reason, Until: m.now + wait}
+	n := &negative{Destination: destination, By: by, Code: code, Reason: reason, Until: m.now + wait}
 	m.negatives.Put(destination, n, n.Until)
 }
 

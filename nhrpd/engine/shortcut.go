@@ -13,7 +13,10 @@ import (
 // takeAnswer makes a shortcut of the best entry of an answer that fits its request, or
 // says why none does. The others wait.
 func (m *Machine) takeAnswer(q *request, list []alternative) {
-	reason := ""
+	reason, best := "", netip.Addr{}
+	if len(list) > 0 {
+		best = list[0].NextHop
+	}
 	for len(list) > 0 {
 		why := m.unfit(list[0], q.Destination)
 		if why == "" {
@@ -30,7 +33,7 @@ func (m *Machine) takeAnswer(q *request, list []alternative) {
 	}
 	if reason != "" {
 		m.drop("answer")
-		m.noAnswer(q, 0, reason, negativeNone)
+		m.noAnswer(q, best, 0, reason, negativeNone)
 		return
 	}
 	s := m.shortcutBy(list[0], q.Destination, r.NextHop)

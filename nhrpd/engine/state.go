@@ -58,7 +58,8 @@ type shortcut struct {
 // negative is the memory of an answer that there is none.
 type negative struct {
 	Destination netip.Addr
-	Code        wire.Code `json:",omitempty"`
+	By          netip.Addr // who said so, or was named and cannot be used; invalid: nobody has answered
+	Code        wire.Code  `json:",omitempty"`
 	Reason      string
 	Until       instant
 }
