@@ -17,8 +17,8 @@ import (
 	"dmvpn/nhrpd/wire"
 )
 
-// TestHostileNHRP: spoke3 runs no daemon of ours, and says what is not true: encrypted to the hub,
-// as the member that it is, and in clear to everyone. What spoke1 and spoke2 send each other, and what
+// TestHostileNHRP: spoke3 runs no daemon of ours, and says what is not true, to everyone: encrypted as the
+// member that it is, in an SA with each, and in clear. What spoke1 and spoke2 send each other, and what
 // the hub's site sends them, loses nothing, and the hub has them where they were.
 //
 //	host1 ── spoke1 ════════ spoke2 ── host2
@@ -33,7 +33,8 @@ func hostileNHRP(t *testing.T, m mode) {
 		}
 	}})
 	ctx := t.Context()
-	for _, node := range []string{"hub", "spoke1", "spoke2"} {
+	victims := []string{"hub", "spoke1", "spoke2"}
+	for _, node := range victims {
 		check(t, c.Start(node))
 		check(t, c.Ready(ctx, node))
 	}
@@ -46,7 +47,11 @@ func hostileNHRP(t *testing.T, m mode) {
 	say := adversary(t, c, m)
 	before := where(t, c)
 	for i, x := range hostile() {
-		asked, heard := asksOf(t, c, "spoke1"), heardByHub(t, c)
+		asked := asksOf(t, c, "spoke1")
+		heard := map[string]uint64{}
+		for _, node := range victims {
+			heard[node] = heardBy(t, c, node)
+		}
 		direct, err := c.Hosts[0].Stream(c.Hosts[1], netip.AddrPortFrom(cloud.Host(2), uint16(4000+2*i)), 500, 200)
 		check(t, err)
 		byHub, err := c.HubHost.Stream(c.Hosts[0], netip.AddrPortFrom(cloud.Host(1), uint16(4001+2*i)), 500, 200)
@@ -58,12 +63,14 @@ func hostileNHRP(t *testing.T, m mode) {
 			}
 			time.Sleep(25 * time.Millisecond) // less in all than one peer may send
 		}
-		until(t, c, patience, func() error {
-			if n := heardByHub(t, c) - heard; n < rounds {
-				return fmt.Errorf("%s: the hub has heard %d packets", x.name, n)
-			}
-			return nil
-		})
+		for _, node := range victims {
+			until(t, c, patience, func() error {
+				if n := heardBy(t, c, node) - heard[node]; n < rounds {
+					return fmt.Errorf("%s: %s has heard %d packets", x.name, node, n)
+				}
+				return nil
+			})
+		}
 		spotless(t, x.name+": the shortcut", direct.Stop())
 		spotless(t, x.name+": by the hub", byHub.Stop())
 		if now := where(t, c); now != before {
@@ -84,7 +91,7 @@ func adversary(t *testing.T, c *cloud.Cloud, m mode) func(nhrp []byte) error {
 	var say func(nhrp []byte) error
 	if m.encrypted {
 		x, err := member.Connect(t.Context(), member.Config{
-			Node: c.Spokes[2], Local: cloud.NBMA(3), Hub: cloud.HubNBMA(), Identity: cloud.Identity("spoke3"),
+			Node: c.Spokes[2], Local: cloud.NBMA(3), Hub: cloud.HubNBMA(), Others: []netip.Addr{cloud.NBMA(1), cloud.NBMA(2)}, Identity: cloud.Identity("spoke3"),
 			KeyFile: c.Settings("spoke3").Tunnels[0].IPsec.PSKFile, Key: 42,
 		})
 		check(t, err)
@@ -129,10 +136,10 @@ func where(t *testing.T, c *cloud.Cloud) string {
 	return strings.Join(list, "\n")
 }
 
-// heardByHub is how many packets of NHRP have come to the hub.
-func heardByHub(t *testing.T, c *cloud.Cloud) (n uint64) {
+// heardBy is how many packets of NHRP have come to a node.
+func heardBy(t *testing.T, c *cloud.Cloud, node string) (n uint64) {
 	t.Helper()
-	counters := nhrpCounters(t, c)
+	counters := countersOf(t, c, node)
 	for _, x := range counters.Types {
 		n += x.Received
 	}

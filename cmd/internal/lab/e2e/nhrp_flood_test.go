@@ -193,8 +193,13 @@ func survives(t *testing.T, c *cloud.Cloud, flood func() error) {
 // nhrpCounters are the hub's.
 func nhrpCounters(t *testing.T, c *cloud.Cloud) control.NHRPCounters {
 	t.Helper()
+	return countersOf(t, c, "hub")
+}
+
+func countersOf(t *testing.T, c *cloud.Cloud, node string) control.NHRPCounters {
+	t.Helper()
 	var all []control.NHRPCounters
-	check(t, c.Ask(t.Context(), "hub", func(ctx context.Context, client *control.Client) (err error) {
+	check(t, c.Ask(t.Context(), node, func(ctx context.Context, client *control.Client) (err error) {
 		all, err = client.NHRPCounters(ctx)
 		return err
 	}))

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type Config struct {
 	Node     *lab.Node
 	Local    netip.Addr // underlay
 	Hub      netip.Addr
+	Others   []netip.Addr // members that he speaks to as well
 	Identity string
 	KeyFile  string // of the group's shared key
 	Key      uint32 // of GRE
@@ -41,7 +43,7 @@ type Member struct {
 	config Config
 	plane  *plane
 	ike    *ike.IKE
-	peer   sa.Peer
+	told   *told
 	stop   context.CancelFunc
 	ran    sync.WaitGroup
 
@@ -51,7 +53,7 @@ type Member struct {
 
 const connection = "member"
 
-// Connect makes the SAs with the hub, or says why it cannot before ctx ends.
+// Connect makes the SAs with the hub and the others, or says why it cannot before ctx ends.
 func Connect(ctx context.Context, c Config) (*Member, error) {
 	text := fmt.Sprintf("[ipsec]\nidentity = %q\npsk-file = %q\nesp = \"aes128gcm16\"\n", c.Identity, c.KeyFile)
 	settings, err := config.ParseIPsec("member", []byte(text))
@@ -62,9 +64,8 @@ func Connect(ctx context.Context, c Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Member{config: c}
-	told := &told{up: make(chan sa.Peer, 1), failed: make(chan error, 8)}
-	m.plane = newPlane()
+	told := &told{changed: make(chan struct{}, 1), failed: make(chan error, 8), up: map[netip.Addr]uint64{}}
+	m := &Member{config: c, told: told, plane: newPlane()}
 	m.ike = ike.New(ike.Config{
 		Connections: []*sa.Connection{policy}, Installer: m.plane, CrashSecret: filepath.Join(c.Node.Dir, "member-secret"), Handler: told,
 		ESP:    func(int) ike.Receiver { return &receiver{plane: m.plane, taken: c.Taken} },
@@ -77,30 +78,47 @@ func Connect(ctx context.Context, c Config) (*Member, error) {
 	var running context.Context
 	running, m.stop = context.WithCancel(context.Background())
 	m.ran.Go(func() { m.ike.Run(running) })
-	m.ike.Service().Connect(ikev2.Want{Connection: connection, Host: c.Hub.String(), Port: ike.Port, Local: netip.AddrPortFrom(c.Local, ike.Port)})
-	select {
-	case m.peer = <-told.up:
+	for _, peer := range m.peers() {
+		m.ike.Service().Connect(ikev2.Want{Connection: connection, Host: peer.String(), Port: ike.Port, Local: netip.AddrPortFrom(c.Local, ike.Port)})
+	}
+	for err == nil && !told.all(m.peers()) {
+		select {
+		case <-told.changed:
+		case err = <-told.failed:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err == nil {
 		return m, nil
-	case err = <-told.failed:
-	case <-ctx.Done():
-		err = ctx.Err()
 	}
 	m.Close()
 	return nil, fmt.Errorf("member %s: %w", c.Identity, err)
 }
 
-// Close tells the hub, and ends.
+func (m *Member) peers() []netip.Addr { return append([]netip.Addr{m.config.Hub}, m.config.Others...) }
+
+// Close tells them, and ends.
 func (m *Member) Close() {
 	m.stop()
 	m.ran.Wait()
 }
 
-// Send sends a packet of NHRP to the hub, in GRE, in ESP.
+// Send sends a packet of NHRP to the hub and the others, in GRE, in ESP.
 func (m *Member) Send(nhrp []byte) error {
+	for _, peer := range m.peers() {
+		if err := m.send(peer, nhrp); err != nil {
+			return fmt.Errorf("member: to %v: %w", peer, err)
+		}
+	}
+	return nil
+}
+
+func (m *Member) send(peer netip.Addr, nhrp []byte) error {
 	const gre, protocolGRE, most = 8, 47, 64 // behind the packet: padding and check value
-	a := m.plane.Current(m.peer.ID)
+	a := m.plane.Current(m.told.id(peer))
 	if a == nil {
-		return errors.New("member: the hub has ended the SA")
+		return errors.New("it has ended the SA")
 	}
 	m.sealing.Lock()
 	defer m.sealing.Unlock()
@@ -116,10 +134,23 @@ func (m *Member) Send(nhrp []byte) error {
 	return m.ike.SendSegments(a.Path(), 0, len(sealed), sealed)
 }
 
-// told is what IKE says of the peer.
+// told is what IKE says of the peers.
 type told struct {
-	up     chan sa.Peer
-	failed chan error
+	changed chan struct{}
+	failed  chan error
+
+	mu sync.Mutex
+	up map[netip.Addr]uint64 // the newest IKE SA with each
+}
+
+func (t *told) id(peer netip.Addr) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.up[peer]
+}
+
+func (t *told) all(peers []netip.Addr) bool {
+	return !slices.ContainsFunc(peers, func(a netip.Addr) bool { return t.id(a) == 0 })
 }
 
 func (t *told) fail(err error) {
@@ -131,9 +162,12 @@ func (t *told) fail(err error) {
 
 // Up implements ikev2.Handler, as the others do.
 func (t *told) Up(p sa.Peer) {
+	t.mu.Lock()
+	t.up[p.Remote.Addr()] = p.ID
+	t.mu.Unlock()
 	select {
-	case t.up <- p:
-	default: // it is back
+	case t.changed <- struct{}{}:
+	default: // it is known
 	}
 }
 func (t *told) Down(sa.Peer, string)          {}
