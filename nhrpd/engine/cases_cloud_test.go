@@ -132,6 +132,43 @@ func TestCasesOfClouds(t *testing.T) {
 			h0.Input(engine.Packet{From: engine.Endpoint{NBMA: nodes["H1"].NBMA, Identity: "H1"}, Data: data})
 			want(t, "a stranger there", h0.Machine.Snapshot(w.Now).Counters["dropped-stranger"], before+1)
 		}},
+		{"RG-18: on a protected tunnel nobody registers by way of the hub of its region, whose own registration stands", func(t *testing.T) {
+			for name, allowed := range map[string]map[string]engine.Allowance{
+				"who comes first": nil,
+				"a list":          {"H1": {Addresses: []netip.Prefix{prefix("10.0.1.1/32")}}, "H2": {}},
+			} {
+				w, nodes := regions(t, true)
+				h0, h1 := nodes["H0"], nodes["H1"]
+				if allowed != nil {
+					h0.Allowed = func(identity string) (engine.Allowance, bool) { a, ok := allowed[identity]; return a, ok }
+					h0.Start(h0.Kill())
+					w.Run(time.Second)
+				}
+				was := h0.Bound[addr("10.0.1.1")]
+				want(t, name+": H1 is registered", was.Identity, "H1")
+				var code wire.Code
+				w.Seen = func(from *nhrptest.Node, _ engine.Endpoint, p *wire.Packet) {
+					if p.Type == wire.RegistrationReply && from == h1 {
+						code = p.CIEs[0].Code
+					}
+				}
+				for i, what := range []wire.CIE{{PrefixLength: wire.HostPrefix}, {PrefixLength: 32, Protocol: addr("10.0.1.1")}} {
+					what.HoldingTime = 7200
+					p := registration("10.0.1.13", s1NBMA, what)
+					p.DestinationProtocol, p.RequestID = addr("10.0.0.1"), uint32(100+i)
+					data, err := p.Marshal()
+					if err != nil {
+						t.Fatal(err)
+					}
+					code = wire.CodeSuccess
+					h1.Input(engine.Packet{From: engine.Endpoint{NBMA: addr(s1NBMA), Identity: "S1"}, Data: data})
+					w.Run(time.Second)
+					want(t, fmt.Sprint(name, ": code ", i), code, wire.CodeAdministrativelyProhibited)
+					want(t, fmt.Sprint(name, ": H1 at H0 ", i), h0.Bound[addr("10.0.1.1")], was)
+					want(t, fmt.Sprint(name, ": in H1's name ", i), h0.Bound[addr("10.0.1.13")], engine.Endpoint{})
+				}
+			}
+		}},
 		{"HU-02: a hub that starts cold has all of its spokes back within a minute, and not all at once", func(t *testing.T) {
 			const spokes = 60
 			w := nhrptest.New(1)

@@ -166,6 +166,25 @@ func TestCasesOfPurge(t *testing.T) {
 			b.from(hubNBMA, purgeOf(hubProtocol, hubNBMA, s1Protocol, "10.10.0.0/16"))
 			want(t, "the hub", len(b.snapshot().Shortcuts), 0)
 		}},
+		{"PU-10: what is a server's to purge comes from it, not by another in its name", func(t *testing.T) {
+			const otherNBMA, otherProtocol = "192.0.2.2", "10.0.0.2"
+			config := nhrptest.SpokeConfig("10.0.0.11/24", "10.10.1.0/24")
+			config.NHS = append(config.NHS, engine.NHS{NBMA: otherNBMA, Protocol: addr(otherProtocol), Priority: 1})
+			b := newBench(t, s1NBMA, config)
+			for range 2 { // its own address, and its network
+				for _, x := range b.take() {
+					b.from(x.to, reply(x.p, wire.RegistrationReply, map[string]string{hubNBMA: hubProtocol, otherNBMA: otherProtocol}[x.to], x.to))
+				}
+			}
+			for _, s := range b.snapshot().Servers {
+				want(t, s.Protocol.String(), s.State, engine.Up)
+			}
+			b.shortcut()
+			b.from(hubNBMA, purgeOf(otherProtocol, otherNBMA, s1Protocol, "10.10.0.0/16"))
+			want(t, "by the first, in the other's name", len(b.snapshot().Shortcuts), 1)
+			b.from(otherNBMA, purgeOf(otherProtocol, otherNBMA, s1Protocol, "10.10.0.0/16"))
+			want(t, "by the other", len(b.snapshot().Shortcuts), 0)
+		}},
 		{"PU-10: what there is no shortcut to is asked for anew after a purge by who said so, was named, or is the NHS, not by a third", func(t *testing.T) {
 			refuse := func(b *bench) { b.answered(b.resolve("10.10.2.5"), wire.CIE{Code: wire.CodeNoBinding}) }
 			unfit := func(b *bench) { b.answered(b.resolve("10.10.2.5"), owner(24, s2Protocol, "127.0.0.1")) }

@@ -72,7 +72,8 @@ func (m *Machine) purgeBindings(in Packet, p *wire.Packet, c wire.CIE, prefix ne
 // sender is our NHS.
 func (m *Machine) purgeShortcuts(in Packet, p *wire.Packet, c wire.CIE, prefix netip.Prefix) {
 	passed := m.fromServer(in.From)
-	fromNHS := passed && slices.ContainsFunc(m.ranked(), func(s *server) bool { return s.Protocol == p.SourceProtocol })
+	// One passes on what others say in another's name: it knows none but its own clients.
+	fromNHS := slices.ContainsFunc(m.ranked(), func(s *server) bool { return s.Protocol == p.SourceProtocol && s.Bound.Is(in.From) })
 	for _, q := range m.shortcuts.Overlapping(prefix) {
 		s, ok := m.shortcuts.Get(q)
 		if ok {

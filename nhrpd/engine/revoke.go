@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// revoke ends what an identity has registered when its renewal is not authorized: the
+// revoke ends what a client has registered when its renewal is not authorized: the
 // operator took it away, and waits for no holding time.
-func (m *Machine) revoke(in Packet, p netip.Prefix, reason string) {
+func (m *Machine) revoke(in Packet, client netip.Addr, p netip.Prefix, reason string) {
 	b, ok := m.bindings.Get(p)
-	if ok && b.To.Identity != "" && b.To.Identity == in.From.Identity && !m.isUnproved(b.To.Identity) {
+	if ok && b.Protocol == client && b.To.Identity != "" && b.To.Identity == in.From.Identity && !m.isUnproved(b.To.Identity) {
 		m.removeBinding(b, reason)
 	}
 }

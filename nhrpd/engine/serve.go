@@ -28,6 +28,10 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 			m.refuseRegistration(in, p, wire.CodeAdministrativelyProhibited, "this is a spoke, not a next hop server")
 			return
 		}
+		if _, ok := m.onward(to); ok && in.From.Identity != "" { // the same, and it would end ours there
+			m.refuseRegistration(in, p, wire.CodeAdministrativelyProhibited, "who is authenticated registers with "+to.String()+" itself, not by us")
+			return
+		}
 		m.forwardRequest(in, p)
 		return
 	}
@@ -60,7 +64,7 @@ func (m *Machine) registrationRequest(in Packet, p *wire.Packet) {
 		switch {
 		case !authorized:
 			m.violated(in, prefix, reason)
-			m.revoke(in, prefix, reason)
+			m.revoke(in, p.SourceProtocol, prefix, reason)
 		case code.NAK():
 			m.complain(in.From, "registration of %v refused: %s (%v)", prefix, reason, code)
 		}
