@@ -169,6 +169,42 @@ func TestCasesOfClouds(t *testing.T) {
 				}
 			}
 		}},
+		{"SE-06: the address of the hub above is no client's: its region goes on to ask it", func(t *testing.T) {
+			for _, protected := range []bool{false, true} {
+				w, nodes := regions(t, protected)
+				h1, s1 := nodes["H1"], nodes["S1"]
+				evil := engine.Endpoint{NBMA: addr("203.0.113.33")}
+				if protected {
+					evil.Identity = "M"
+				}
+				var code wire.Code
+				w.Seen = func(from *nhrptest.Node, _ engine.Endpoint, p *wire.Packet) {
+					if p.Type == wire.RegistrationReply && from == h1 {
+						code = p.CIEs[0].Code
+					}
+				}
+				data, err := registration("10.0.0.1", "203.0.113.33").Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				h1.Input(engine.Packet{From: evil, Data: data})
+				want(t, "code", code, wire.CodeAdministrativelyProhibited)
+				h1.Kill()
+				h1.Start(nil)
+				h1.Input(engine.Packet{From: evil, Data: data})
+				want(t, "before it is known whose it is", code, wire.CodeSuccess)
+				w.Run(time.Second)
+				for _, b := range h1.Machine.Snapshot(w.Now).Bindings {
+					if b.Protocol == addr("10.0.0.1") {
+						t.Errorf("%v has it still", b.To)
+					}
+				}
+				w.Run(2 * time.Hour / 3) // S1 registers again
+				s1.Send("10.11.1.5", "10.12.1.5", 1400)
+				w.Run(time.Second)
+				want(t, "then", s1.Send("10.11.1.5", "10.12.1.5", 1400).String(), "S1 S2")
+			}
+		}},
 		{"HU-02: a hub that starts cold has all of its spokes back within a minute, and not all at once", func(t *testing.T) {
 			const spokes = 60
 			w := nhrptest.New(1)

@@ -193,6 +193,9 @@ func (m *Machine) serverUp(s *server, protocol netip.Addr, at Endpoint) {
 		s.Since = m.now
 	}
 	m.report(Info, at, "NHS %s is up as %v", s.Name, protocol)
+	if b, ok := m.bindings.Get(host(protocol)); ok && !b.To.Is(at) {
+		m.removeBinding(b, "it is the address of NHS "+s.Name)
+	}
 	m.settleHop(protocol, "NHS "+s.Name+" registered us")
 	m.settleServer(s, "NHS "+s.Name+" is up")
 	if was && before != protocol {

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // routed is the routed path of a destination: that of the kernel's routes which
@@ -117,21 +118,30 @@ func common(a, b netip.Addr) int {
 	return 8 * len(x)
 }
 
-// hopEndpoint is where an overlay next hop is, if NHRP may be sent to it: a
-// client or an NHS.
+// hopEndpoint is where an overlay next hop is, if NHRP may be sent to it: an NHS, one
+// that is mapped or a client, by rank as in wantHop.
 func (m *Machine) hopEndpoint(hop netip.Addr) (Endpoint, bool) {
+	for _, s := range m.ranked() {
+		if s.Protocol == hop {
+			return s.Bound, true
+		}
+	}
 	if to, ok := m.mapped(hop); ok {
 		return to, true
 	}
 	if b, ok := m.bindings.Get(host(hop)); ok {
 		return b.To, true
 	}
-	for _, s := range m.ranked() {
-		if s.Protocol == hop {
-			return s.Bound, true
-		}
-	}
 	return Endpoint{}, false
+}
+
+// servedElsewhere says that a client may not have its address from an endpoint: it is that of an
+// NHS of ours, by configuration or by its own word, which is elsewhere.
+func (m *Machine) servedElsewhere(protocol netip.Addr, from Endpoint) bool {
+	return slices.ContainsFunc(m.servers, func(s *server) bool {
+		it := s.Bound.Is(from) || !s.Up && slices.Contains(s.Addresses, from.NBMA)
+		return !it && (s.Protocol == protocol || s.conf.Protocol == protocol)
+	})
 }
 
 // fromServer says that an endpoint is one of our next hop servers. One that has us registered

@@ -115,6 +115,8 @@ func (m *Machine) registerEntry(in Packet, p *wire.Packet, c wire.CIE, crowded b
 		return prohibited, "the client's address is not one of the overlay " + m.cfg.Address.Masked().String()
 	case m.mappedElsewhere(p.SourceProtocol, in.From):
 		return prohibited, "the configuration maps it to another address"
+	case m.servedElsewhere(p.SourceProtocol, in.From):
+		return prohibited, "it is a next hop server's of ours"
 	case !validNBMA(in.From.NBMA) || m.cfg.Address.Contains(in.From.NBMA):
 		return prohibited, "its NBMA address cannot be one"
 	}

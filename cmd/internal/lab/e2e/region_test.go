@@ -14,7 +14,7 @@ import (
 )
 
 // TestNobodyRegistersByWayOfARegion: spoke1, which runs no daemon of ours, wants hub2 to pass registrations on to
-// hub, which would take them for hub2's own.
+// hub, which would take them for hub2's own, and then to be hub for those of hub2's region.
 //
 //	hub ── hub2 ── spoke1, the same key
 func TestNobodyRegistersByWayOfARegion(t *testing.T) { // RG-18
@@ -44,17 +44,18 @@ func TestNobodyRegistersByWayOfARegion(t *testing.T) { // RG-18
 	})
 	check(t, err)
 	defer x.Close()
-	hub, hub2 := cloud.HubTunnel(), cloud.TunnelOfHub(2)
+	hub, hub2, own := cloud.HubTunnel(), cloud.TunnelOfHub(2), cloud.TunnelAddress(1)
 	for i, r := range []struct {
-		to, what netip.Addr // what is invalid: spoke1's own address
-		want     wire.Code
+		to, as, what netip.Addr
+		want         wire.Code
 	}{
-		{hub2, netip.Addr{}, wire.CodeSuccess},
-		{hub, netip.Addr{}, wire.CodeAdministrativelyProhibited},
-		{hub, hub2, wire.CodeAdministrativelyProhibited},
+		{hub2, own, own, wire.CodeSuccess},
+		{hub, own, own, wire.CodeAdministrativelyProhibited},
+		{hub, own, hub2, wire.CodeAdministrativelyProhibited},
+		{hub2, hub, hub, wire.CodeAdministrativelyProhibited},
 	} {
 		p := registering(1000+i, 1)
-		p.SourceNBMA, p.DestinationProtocol, p.CIEs[0].Protocol = cloud.NBMA(1), r.to, r.what
+		p.SourceNBMA, p.DestinationProtocol, p.SourceProtocol, p.CIEs[0].Protocol = cloud.NBMA(1), r.to, r.as, r.what
 		check(t, x.Send(octets(t, p)))
 		select {
 		case code := <-codes:
