@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"dmvpn/nhrpd/engine"
+	"dmvpn/nhrpd/nhrptest"
 	"dmvpn/nhrpd/wire"
 )
 
@@ -57,6 +58,20 @@ func TestCasesOfOverlap(t *testing.T) {
 		return a
 	}
 	rows(t, []row{
+		{"RG-18: a part of what is on a link of the hub's, or is routed to another client, is refused; the client itself, and whom the operator lists, may", func(t *testing.T) {
+			b := hub(t, func(c *engine.Config) { c.Networks = nil })
+			b.n.SetKernel(append(b.n.Kernel, nhrptest.Route{Prefix: prefix("10.30.0.0/24")}, nhrptest.Route{Prefix: prefix("0.0.0.0/0"), NextHop: addr("192.0.2.254")},
+				nhrptest.Route{Prefix: prefix("10.20.3.0/24"), NextHop: addr(protocols["s3"]), Tunnel: true}))
+			both(t, b)
+			serves(t, b, "s4", "s4", prohibited, "10.30.0.0/24", "10.30.0.128/25", "10.30.0.9/32", "10.20.3.0/24", "10.20.3.128/25")
+			serves(t, b, "s4", "s4", taken, "10.31.0.0/24", "10.31.0.0/25")
+			serves(t, b, "s3", "s3", taken, "10.20.3.0/24", "10.20.3.128/25")
+			b.n.SetKernel(append(b.n.Kernel, nhrptest.Route{Prefix: prefix("10.31.0.0/24"), NextHop: addr(protocols["s3"]), Tunnel: true}))
+			serves(t, b, "s4", "s4", taken, "10.31.0.0/24") // who was first
+			list(b, map[string]engine.Allowance{"s3": {}, "s4": networks("10.30.0.128/25", "10.20.0.0/16")})
+			member(t, b, "s4", "s4")
+			serves(t, b, "s4", "s4", taken, "10.30.0.128/25", "10.20.4.0/24")
+		}},
 		{"RG-18: a part of another's network, and what is around it, is refused", func(t *testing.T) {
 			b := both(t, hub(t))
 			serves(t, b, "s3", "s3", taken, "10.20.3.0/24")

@@ -39,6 +39,8 @@ func (m *Machine) collision(identity string, p netip.Prefix, bits int) string {
 	since := m.now
 	if b, ok := m.bindings.Get(p); ok && b.To.Identity == identity {
 		since = b.Since
+	} else if reason := m.routedElsewhere(identity, p); reason != "" && bits == unlisted {
+		return reason
 	}
 	for _, q := range m.bindings.Overlapping(p) {
 		b, ok := m.bindings.Get(q)
@@ -53,6 +55,23 @@ func (m *Machine) collision(identity string, p netip.Prefix, bits int) string {
 			return "it is held by " + b.To.Identity
 		}
 		return fmt.Sprintf("it overlaps %v, held by %s", q, b.To.Identity)
+	}
+	return ""
+}
+
+// routedElsewhere says whose a network is by our routes, if they lead to somewhere else than an identity: to
+// a link of ours or, by a routing daemon's word, to another client. A route to a further router says little, for it may
+// be for many.
+func (m *Machine) routedElsewhere(identity string, p netip.Prefix) string {
+	r, ok := m.env.Routes.LookupWithout(p.Addr())
+	if !ok || r.Prefix.Bits() > p.Bits() || tooWide(r.Prefix) {
+		return ""
+	}
+	if r.Attached {
+		return fmt.Sprintf("it is in %v, on a link of ours", r.Prefix)
+	}
+	if b, ok := m.bindings.Get(host(r.NextHop)); ok && r.Tunnel && !r.Local && b.To.Identity != identity {
+		return fmt.Sprintf("it is in %v, routed to %v", r.Prefix, r.NextHop)
 	}
 	return ""
 }
