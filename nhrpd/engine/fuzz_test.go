@@ -87,6 +87,12 @@ func newFuzzed(t *testing.T, captured [][]byte, b []byte) *fuzzed {
 		}
 	})
 	x.c.Silent = true
+	if how&128 != 0 { // IKE says who each of them is
+		for i, n := range x.c.Nodes {
+			n.Identity, n.Config.Authenticated = []string{"hub", "s1", "s2"}[i], true
+			n.Start(n.Kill())
+		}
+	}
 	if how&64 != 0 {
 		for _, n := range x.c.Nodes {
 			n.Secured = func(e engine.Endpoint) bool { return !x.unsecured[e.NBMA] }
