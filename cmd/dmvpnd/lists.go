@@ -23,7 +23,7 @@ func (s *source) NHS(ctx context.Context) ([]control.NHS, error) {
 		for _, n := range snapshot.Servers {
 			out = append(out, control.NHS{
 				Tunnel: t.config.Name, Name: n.Name, NBMA: n.To.NBMA, Protocol: n.Protocol, State: string(n.State), Since: n.Since,
-				Registered: n.Registered, Priority: n.Priority, Cluster: n.Cluster, Routes: n.Routes, Networks: n.Networks, Refused: n.Refused,
+				Registered: n.Registered, Priority: n.Priority, Cluster: n.Cluster, Most: n.Most, Routes: n.Routes, Networks: n.Networks, Refused: n.Refused,
 				Requests: n.Requests, Replies: n.Replies, NextTry: n.Next, LastError: n.Reason,
 			})
 		}

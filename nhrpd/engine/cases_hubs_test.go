@@ -82,7 +82,9 @@ func TestCasesOfSeveralHubs(t *testing.T) {
 		{"HU-03: of a cluster the best are registered with, the others wait", func(t *testing.T) {
 			x := newClustered(t, func(c *engine.Config) { c.MaxConnections = 2 })
 			x.uses("at first", 1, 1, 2)
-			want(t, "H3", x.s1.Machine.Snapshot(x.Now).Servers[2].State, engine.Waiting)
+			h3 := x.s1.Machine.Snapshot(x.Now).Servers[2]
+			want(t, "H3", h3.State, engine.Waiting)
+			want(t, "H3: priority, cluster, most of it", fmt.Sprint(h3.Priority, h3.Cluster, h3.Most), "3 0 2")
 			x.away[2] = true
 			x.Run(2 * time.Minute)
 			x.uses("the second fails", 1, 1, 3)

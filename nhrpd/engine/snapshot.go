@@ -67,6 +67,7 @@ type ServerInfo struct {
 	Tries      int       // without answer
 	Priority   int
 	Cluster    int
+	Most       int // servers of its cluster that are registered with; 0: all
 	Routes     []netip.Prefix
 	Networks   []netip.Prefix // that it registered
 	Refused    []netip.Prefix // that it did not take
@@ -215,8 +216,8 @@ func (m *Machine) Snapshot(now time.Time) Snapshot {
 func (m *Machine) serverInfo(s *server, at func(instant) time.Time) ServerInfo {
 	r := s.own()
 	info := ServerInfo{
-		Name: s.Name, Protocol: s.Protocol, Priority: s.conf.Priority, Cluster: s.conf.Cluster, Tries: r.Tries,
-		Routes: slices.Clone(s.conf.Routes), Requests: s.Requests, Replies: s.Replies, Reason: s.Reason,
+		Name: s.Name, Protocol: s.Protocol, Priority: s.conf.Priority, Cluster: s.conf.Cluster, Most: m.cfg.MaxConnections,
+		Tries: r.Tries, Routes: slices.Clone(s.conf.Routes), Requests: s.Requests, Replies: s.Replies, Reason: s.Reason,
 	}
 	info.To, _ = s.to()
 	if s.Since != 0 {

@@ -164,11 +164,12 @@ type NHS struct {
 	State      string         `json:"state"`
 	Since      time.Time      `json:"since,omitzero"` // it is up, or down
 	Registered time.Time      `json:"registered_until,omitzero"`
-	Priority   int            `json:"priority"`
+	Priority   int            `json:"priority"` // lower is better
 	Cluster    int            `json:"cluster"`
-	Routes     []netip.Prefix `json:"routes,omitempty"`   // that it is asked for
-	Networks   []netip.Prefix `json:"networks,omitempty"` // of ours, that it took
-	Refused    []netip.Prefix `json:"refused,omitempty"`  // of ours, that it did not take
+	Most       int            `json:"max_connections,omitempty"` // servers of its cluster that are registered with; absent: all
+	Routes     []netip.Prefix `json:"routes,omitempty"`          // that it is asked for
+	Networks   []netip.Prefix `json:"networks,omitempty"`        // of ours, that it took
+	Refused    []netip.Prefix `json:"refused,omitempty"`         // of ours, that it did not take
 	Requests   uint64         `json:"requests"`
 	Replies    uint64         `json:"replies"`
 	NextTry    time.Time      `json:"next_try,omitzero"`

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,12 +17,13 @@ import (
 
 // table is lines of cells, each column as wide as its widest cell.
 type table struct {
-	right map[int]bool // columns of numbers
-	lines [][]string
+	right  map[int]bool // columns of numbers
+	hidden map[int]bool
+	lines  [][]string
 }
 
 func newTable(head ...string) *table {
-	t := &table{right: map[int]bool{}}
+	t := &table{right: map[int]bool{}, hidden: map[int]bool{}}
 	for i, h := range head {
 		if strings.HasPrefix(h, ">") {
 			t.right[i], head[i] = true, h[1:]
@@ -38,6 +40,13 @@ func (t *table) add(cells ...string) *table {
 	}
 	t.lines = append(t.lines, cells)
 	return t
+}
+
+// only shows a column on a condition.
+func (t *table) only(shown bool, head string) {
+	if i := slices.Index(t.lines[0], head); i >= 0 {
+		t.hidden[i] = !shown
+	}
 }
 
 // write writes the table; one without lines below its head says so instead.
@@ -58,6 +67,9 @@ func (t *table) write(w io.Writer, nothing string) error {
 	for _, line := range t.lines {
 		var b strings.Builder
 		for i, c := range line {
+			if t.hidden[i] {
+				continue
+			}
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
 			if t.right[i] {
 				c = pad + c

@@ -59,10 +59,11 @@ func named(flags []string, name, value string) []string {
 	return append(slices.Clone(flags), fmt.Sprintf("%s=%q", name, value))
 }
 
-// NHS writes GET /v1/nhs.
+// NHS writes GET /v1/nhs. What clusters are about is shown where one is configured.
 func NHS(w io.Writer, now time.Time, servers []control.NHS) error {
-	t := newTable("TUNNEL", "SERVER", "NBMA", "PROTOCOL", "STATE", "SINCE", ">SENT", ">ANSWERED", "NEXT TRY", "ROUTES")
+	t := newTable("TUNNEL", "SERVER", "NBMA", "PROTOCOL", ">PRIORITY", ">CLUSTER", ">MAX", "STATE", "SINCE", ">SENT", ">ANSWERED", "NEXT TRY", "ROUTES")
 	var errors []string
+	clusters, limits := false, false
 	for _, n := range servers {
 		var routes []string
 		for _, r := range n.Routes {
@@ -72,12 +73,19 @@ func NHS(w io.Writer, now time.Time, servers []control.NHS) error {
 		if !n.NextTry.IsZero() {
 			next = until(now, n.NextTry)
 		}
-		t.add(n.Tunnel, n.Name, address(n.NBMA), address(n.Protocol), n.State, since(now, n.Since),
+		most := ""
+		if n.Most > 0 {
+			most = count(uint64(n.Most))
+		}
+		clusters, limits = clusters || n.Cluster != 0, limits || n.Most > 0
+		t.add(n.Tunnel, n.Name, address(n.NBMA), address(n.Protocol), fmt.Sprint(n.Priority), fmt.Sprint(n.Cluster), most, n.State, since(now, n.Since),
 			count(n.Requests), count(n.Replies), next, strings.Join(routes, " "))
 		if n.LastError != "" {
 			errors = append(errors, fmt.Sprintf("%s: %s: %s", n.Tunnel, n.Name, n.LastError))
 		}
 	}
+	t.only(clusters, "CLUSTER")
+	t.only(limits, "MAX")
 	if err := t.write(w, "no next hop server is configured: this is a hub"); err != nil {
 		return err
 	}

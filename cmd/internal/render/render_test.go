@@ -92,10 +92,17 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 		"summary": func(w io.Writer) error {
 			return Summary(w, now, control.Status{Instance: "default", Version: "v0.1.0", PID: 4711, Started: ago(3*24*time.Hour + 4*time.Hour), Tunnels: tunnels})
 		},
-		"peer":          func(w io.Writer) error { return Peers(w, now, peers) },
-		"peer-none":     func(w io.Writer) error { return Peers(w, now, nil) },
-		"nhrp":          func(w io.Writer) error { return NHRP(w, now, entries) },
-		"nhs":           func(w io.Writer) error { return NHS(w, now, servers) },
+		"peer":      func(w io.Writer) error { return Peers(w, now, peers) },
+		"peer-none": func(w io.Writer) error { return Peers(w, now, nil) },
+		"nhrp":      func(w io.Writer) error { return NHRP(w, now, entries) },
+		"nhs":       func(w io.Writer) error { return NHS(w, now, servers) },
+		"nhs-clusters": func(w io.Writer) error {
+			return NHS(w, now, []control.NHS{
+				{Tunnel: "dmvpn0", Name: "192.0.2.1", NBMA: addr("192.0.2.1"), Protocol: addr("10.0.0.1"), Cluster: 1, Most: 1, State: control.NHSUp, Since: ago(time.Minute), Requests: 1, Replies: 1, NextTry: in(39 * time.Minute)},
+				{Tunnel: "dmvpn0", Name: "192.0.3.1", NBMA: addr("192.0.3.1"), Priority: 10, Cluster: 1, Most: 1, State: control.NHSWaiting, Since: ago(time.Minute)},
+				{Tunnel: "dmvpn1", Name: "192.0.4.1", NBMA: addr("192.0.4.1"), Protocol: addr("10.1.0.1"), State: control.NHSUp, Since: ago(time.Minute), Requests: 1, Replies: 1, NextTry: in(39 * time.Minute)},
+			})
+		},
 		"shortcut-none": func(w io.Writer) error { return Shortcuts(w, now, nil) },
 		"drops":         func(w io.Writer) error { return Drops(w, drops) },
 		"nhrp-counters": func(w io.Writer) error {

@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,13 +118,19 @@ func TestOneConnectionOfACluster(t *testing.T) {
 			knowsAll(t, c, hub)
 		}
 		all(1, control.NHSUp, control.NHSWaiting)
+		out, err := c.Dmvpn(ctx, "spoke1", "nhs")
+		check(t, err)
+		second := regexp.MustCompile(`(?m)^dmvpn0 .* 1 +1 +waiting `) // its priority, and the most of its cluster
+		if strings.Contains(out, "CLUSTER") || !second.MatchString(out) {
+			t.Errorf("the second hub does not wait with priority 1, one of a cluster at most, where none has a number:\n%s", out)
+		}
 		reach := func() error {
 			_, err := c.Hosts[0].Ping(cloud.Host(2), 0, 200*time.Millisecond)
 			return err
 		}
 		until(t, c, patience, reach)
 		check(t, c.Kill(ctx, "hub"))
-		_, err := c.Dmvpn(ctx, "hub", "teardown")
+		_, err = c.Dmvpn(ctx, "hub", "teardown")
 		check(t, err)
 		for _, s := range c.Spokes {
 			until(t, c, patience, func() error { return routedBy(c, s.Name, 2) })
