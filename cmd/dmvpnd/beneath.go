@@ -23,7 +23,7 @@ type beneath struct {
 	refused atomic.Uint64
 
 	mu   sync.Mutex
-	said map[string]bool // of whom, or where, the log says that no more is learned; "": of all
+	said map[string]bool // of whom, or where, the log says that no more is learned; "": of anybody
 }
 
 // stand is a router's under: of a tunnel in clear nothing stands, nor what would cut its
@@ -48,7 +48,7 @@ func (b *beneath) stand(p netip.Prefix, by engine.Endpoint) error {
 	err := t.daemon.unreachable.Learn(place, of, by.NBMA)
 	switch {
 	case errors.Is(err, instance.ErrLearnedOfOne):
-		b.full(of, p, by, err)
+		b.full(of.Tunnel+" "+of.Name, p, by, err)
 	case errors.Is(err, instance.ErrLearnedAtOne):
 		b.full(by.NBMA.String(), p, by, err)
 	case errors.Is(err, instance.ErrLearned):
@@ -74,7 +74,7 @@ func (b *beneath) full(of string, p netip.Prefix, by engine.Endpoint, err error)
 }
 
 // learnedOf names a peer in a few octets: a peer chooses how long its identity is.
-func learnedOf(tunnel string, by engine.Endpoint) string {
+func learnedOf(tunnel string, by engine.Endpoint) instance.Peer {
 	const most = 64
 	who := by.Identity
 	if who == "" {
@@ -84,5 +84,5 @@ func learnedOf(tunnel string, by engine.Endpoint) string {
 		sum := sha256.Sum256([]byte(who))
 		who = hex.EncodeToString(sum[:])
 	}
-	return tunnel + " " + who
+	return instance.Peer{Tunnel: tunnel, Name: who}
 }

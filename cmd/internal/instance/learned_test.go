@@ -47,7 +47,7 @@ func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
 		}
 	}
 	here := netip.MustParseAddr("192.0.2.1")
-	const eve, bob = `dmvpn0 CN="eve" of nowhere`, "dmvpn0 bob"
+	eve, bob := Peer{"dmvpn0", `CN="eve" of nowhere`}, Peer{"dmvpn0", "bob"}
 	for n := range LearnedOfOne {
 		if err := u.Learn(nth(n), eve, here); err != nil {
 			t.Fatal(err)
@@ -75,7 +75,7 @@ func TestWhatIsLearnedOfOnePeerIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	step("one is lifted", u.Learn(nth(LearnedOfOne+2+63), eve, here), nil)
-	u.limit = u.total + 1
+	u.limit = u.by["dmvpn0"] + 1
 	step("there is room for one", u.Learn(place("10.10.1.0/24"), bob, here), nil)
 	step("there is none for anybody", u.Learn(place("10.10.2.0/24"), bob, here), ErrLearned)
 	step("but for the configuration", u.Stand(place("10.10.2.0/24")), nil)
@@ -101,7 +101,7 @@ func TestOneAddressHasManyNames(t *testing.T) {
 			var a [4]byte
 			binary.BigEndian.PutUint32(a[:], 100<<24|64<<16|uint32(n)<<6)
 			n++
-			return u.Learn(Place{Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 26)}, "dmvpn0 "+strconv.Itoa(n/100), netip.MustParseAddr(at))
+			return u.Learn(Place{Prefix: netip.PrefixFrom(netip.AddrFrom4(a), 26)}, Peer{"dmvpn0", strconv.Itoa(n / 100)}, netip.MustParseAddr(at))
 		}
 		for range learnedAtOne {
 			if err := learn(c.one); err != nil {
@@ -117,5 +117,45 @@ func TestOneAddressHasManyNames(t *testing.T) {
 		if err := Release(PathsOf(filepath.Dir(u.path), "one")); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestTunnelsShareNoLimit: what one tunnel's peers have used up, at an address that is another's peers' as well, is that
+// tunnel's alone, also after a restart.
+func TestTunnelsShareNoLimit(t *testing.T) {
+	h := alone(t)
+	paths := PathsOf(t.TempDir(), "one")
+	here, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	n := 0
+	next := func() Place {
+		n++
+		return Place{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(n), 0}), 24)}
+	}
+	for run := range 2 {
+		u, err := OpenUnreachable(paths, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.limit, u.atOne = 3, 2
+		for _, step := range []struct {
+			of   Peer
+			at   netip.Addr
+			want [2]error // of each run
+		}{
+			{Peer{"dmvpn0", "eve"}, here, [2]error{nil, ErrLearned}},
+			{Peer{"dmvpn0", "bob"}, here, [2]error{nil, ErrLearned}},
+			{Peer{"dmvpn0", "mallory"}, here, [2]error{ErrLearnedAtOne, ErrLearned}},
+			{Peer{"dmvpn0", "mallory"}, elsewhere, [2]error{nil, ErrLearned}},
+			{Peer{"dmvpn0", "carol"}, elsewhere, [2]error{ErrLearned, ErrLearned}},
+			{Peer{"dmvpn1", "eve"}, here, [2]error{}},
+			{Peer{"dmvpn1", "carol"}, elsewhere, [2]error{nil, ErrLearned}},
+		} {
+			if err := u.Learn(next(), step.of, step.at); !errors.Is(err, step.want[run]) {
+				t.Errorf("run %d: %s at %s: %v, want %v", run+1, step.of, step.at, err, step.want[run])
+			}
+		}
+	}
+	if err := Release(paths); err != nil {
+		t.Fatal(err)
 	}
 }

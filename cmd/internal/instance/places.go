@@ -34,23 +34,24 @@ func (p Place) holds(q Place) bool {
 	return p.Table == q.Table && p.Prefix.Bits() <= q.Prefix.Bits() && p.Prefix.Contains(q.Prefix.Addr())
 }
 
-// line is one of the file: a place, and of whom it was learned; "": of nobody.
+// line is one of the file: a place, and of whom it was learned.
 type line struct {
 	Place
-	of string
+	of Peer
 }
 
 func (l line) String() string {
-	if l.of == "" {
+	if l.of == (Peer{}) {
 		return l.Place.String()
 	}
-	return l.Place.String() + " of " + strconv.Quote(l.of)
+	return l.Place.String() + " of " + strconv.Quote(l.of.Tunnel+" "+l.of.Name)
 }
 
 func parseLine(text string) (l line, err error) {
 	place, of, learned := strings.Cut(text, " of ")
 	if l.Place, err = parsePlace(place); err == nil && learned {
-		l.of, err = strconv.Unquote(of)
+		of, err = strconv.Unquote(of)
+		l.of.Tunnel, l.of.Name, _ = strings.Cut(of, " ")
 	}
 	return l, err
 }

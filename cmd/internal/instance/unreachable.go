@@ -15,11 +15,11 @@ import (
 // Bounds of what is learned from peers; what the configuration names is not counted. None that
 // stands makes room for another: what is in it would go in clear.
 const (
-	learnedLimit = 65536
+	learnedLimit = 65536 // of one tunnel's peers: another's have their own
 	// LearnedOfOne is the most that is learned of one peer, now and ever: many times what it
 	// can have registered at once.
 	LearnedOfOne = 1024
-	// learnedAtOne is the most that a run learns from one underlay address (of IPv6 a /64), whoever
+	// learnedAtOne is the most that a run learns from one underlay address (of IPv6 a /64) by one tunnel, whoever
 	// is there: a shared key does not prove who somebody is, and he may have many names.
 	learnedAtOne = learnedLimit / 16
 )
@@ -27,8 +27,8 @@ const (
 // Errors of Learn.
 var (
 	ErrLearnedOfOne = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of this peer", LearnedOfOne)
-	ErrLearnedAtOne = fmt.Errorf("%d were learned from this underlay address since the start", learnedAtOne)
-	ErrLearned      = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of peers", learnedLimit)
+	ErrLearnedAtOne = fmt.Errorf("%d were learned by this tunnel from this underlay address since the start", learnedAtOne)
+	ErrLearned      = fmt.Errorf("%d unreachable routes stand already under prefixes that were learned of this tunnel's peers", learnedLimit)
 )
 
 // Unreachable are the unreachable routes that an instance stands under what it protects.
@@ -40,14 +40,27 @@ type Unreachable struct {
 	host *kernel.Host
 
 	mu     sync.Mutex
-	stood  map[Place]string // of whom it was learned; "": configured
-	lifted map[Place]bool   // of this run, for good
+	stood  map[Place]Peer // of whom it was learned; nobody: configured
+	lifted map[Place]bool // of this run, for good
 	ended  bool
 
-	learned map[string]int       // of whom, how many
-	at      map[netip.Prefix]int // where, how many in this run
-	total   int                  // of them
-	limit   int                  // of the total
+	learned map[Peer]int   // of whom, how many
+	by      map[string]int // by which tunnel
+	at      map[site]int   // where, in this run
+	limit   int            // by a tunnel
+	atOne   int
+}
+
+// A Peer is of whom a prefix was learned. Nobody is the zero one.
+type Peer struct {
+	Tunnel string // there is no space in it
+	Name   string // in a few octets: it is remembered
+}
+
+// A site is an underlay address that peers of a tunnel are at; of IPv6 its /64, one may have all of it.
+type site struct {
+	tunnel string
+	at     netip.Prefix
 }
 
 // OpenUnreachable stands again what the instance stood before. The caller holds the lock.
@@ -56,7 +69,8 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]string{}, lifted: map[Place]bool{}, learned: map[string]int{}, at: map[netip.Prefix]int{}, limit: learnedLimit}
+	u := &Unreachable{path: p.Unreachable, host: h, stood: map[Place]Peer{}, lifted: map[Place]bool{},
+		learned: map[Peer]int{}, by: map[string]int{}, at: map[site]int{}, limit: learnedLimit, atOne: learnedAtOne}
 	for _, l := range before {
 		if err := l.host(h).InstallUnreachable(l.Prefix); err != nil {
 			return nil, err
@@ -72,20 +86,25 @@ func OpenUnreachable(p Paths, h *kernel.Host) (*Unreachable, error) {
 // put and drop count what is learned.
 func (u *Unreachable) put(l line) {
 	u.drop(l.Place)
-	if u.stood[l.Place] = l.of; l.of != "" {
+	if u.stood[l.Place] = l.of; l.of != (Peer{}) {
 		u.learned[l.of]++
-		u.total++
+		u.by[l.of.Tunnel]++
 	}
 }
 
 func (u *Unreachable) drop(p Place) {
 	of := u.stood[p]
-	if delete(u.stood, p); of == "" {
+	if delete(u.stood, p); of == (Peer{}) {
 		return
 	}
-	u.total--
-	if u.learned[of]--; u.learned[of] == 0 {
-		delete(u.learned, of)
+	less(u.learned, of)
+	less(u.by, of.Tunnel)
+}
+
+// less counts down, and forgets what is none.
+func less[K comparable](counts map[K]int, key K) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }
 
@@ -111,43 +130,42 @@ func (u *Unreachable) Stand(p Place) error {
 	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.total > 0 {
+	if len(u.learned) > 0 {
 		for q, of := range u.stood {
-			if of != "" && p.holds(q) {
-				u.put(line{q, ""})
+			if of != (Peer{}) && p.holds(q) {
+				u.put(line{q, Peer{}})
 			}
 		}
 	}
-	return u.stand(line{p, ""}, netip.Prefix{})
+	return u.stand(line{p, Peer{}}, site{})
 }
 
 // Learn is Stand for a prefix that is known by the word of a peer, of whom no more than
 // LearnedOfOne are taken: then the error wraps ErrLearnedOfOne, or ErrLearnedAtOne where too many came from its
 // address. One that wraps ErrLearned says that there is no
-// room for anybody's. of is who it is, in a few octets and never empty; it is remembered. at is its
-// underlay address.
-func (u *Unreachable) Learn(p Place, of string, at netip.Addr) error {
+// room for anybody's of its tunnel. of is never nobody; at is its underlay address.
+func (u *Unreachable) Learn(p Place, of Peer, at netip.Addr) error {
 	p.Prefix = p.Prefix.Masked()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	const site = 64 // a peer may have all of it
-	where, err := at.Prefix(min(at.BitLen(), site))
+	const wide = 64
+	where, err := at.Prefix(min(at.BitLen(), wide))
 	if err != nil {
 		return fmt.Errorf("%s: an underlay address %s: %w", p, at, err)
 	}
-	return u.stand(line{p, of}, where)
+	return u.stand(line{p, of}, site{of.Tunnel, where})
 }
 
-func (u *Unreachable) stand(l line, at netip.Prefix) error {
-	p := l.Place
+func (u *Unreachable) stand(l line, at site) error {
+	p, learned := l.Place, l.of != Peer{}
 	switch {
 	case u.ended || u.lifted[p] || u.covered(p):
 		return nil
-	case l.of != "" && u.learned[l.of] >= LearnedOfOne:
+	case learned && u.learned[l.of] >= LearnedOfOne:
 		return fmt.Errorf("%s: %w", p, ErrLearnedOfOne)
-	case l.of != "" && u.at[at] >= learnedAtOne:
+	case learned && u.at[at] >= u.atOne:
 		return fmt.Errorf("%s: %w", p, ErrLearnedAtOne)
-	case l.of != "" && u.total >= u.limit:
+	case learned && u.by[l.of.Tunnel] >= u.limit:
 		return fmt.Errorf("%s: %w", p, ErrLearned)
 	}
 	// Remembered first: what stands can always be released.
@@ -157,7 +175,7 @@ func (u *Unreachable) stand(l line, at netip.Prefix) error {
 	if err := p.host(u.host).InstallUnreachable(p.Prefix); err != nil {
 		return err
 	}
-	if u.put(l); l.of != "" {
+	if u.put(l); learned {
 		u.at[at]++
 	}
 	return nil
