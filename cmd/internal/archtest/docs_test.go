@@ -142,23 +142,39 @@ func TestDocumentedTargetsAreInTheMakefile(t *testing.T) {
 	}
 }
 
-// configurations gives every example that the tree shows to an operator: the
-// packaged files, and the TOML of the pages.
+// configurations gives every example that the tree shows to an operator: the packaged files, those that the pages
+// lead to, and the TOML of the pages.
 func configurations(t *testing.T) map[string]string {
 	t.Helper()
 	examples := map[string]string{}
-	packaged, err := filepath.Glob(filepath.Join(root, "packaging", "*.toml"))
-	if err != nil || len(packaged) == 0 {
-		t.Fatalf("no packaged configuration: %v", err)
-	}
-	for _, p := range packaged {
-		name := "packaging/" + filepath.Base(p)
-		examples[name] = read(t, name)
-	}
-	for _, page := range pages(t) {
-		for i, m := range regexp.MustCompile("(?s)\n```toml\n(.*?)\n```").FindAllStringSubmatch(read(t, page), -1) {
-			examples[fmt.Sprintf("%s, block %d", page, i+1)] = m[1]
+	for _, folder := range []string{"packaging", "docs/examples/*"} {
+		files, err := filepath.Glob(filepath.Join(root, folder, "*.toml"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no configuration in %s: %v", folder, err)
 		}
+		for _, f := range files {
+			name, err := filepath.Rel(root, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			examples[name] = read(t, name)
+		}
+	}
+	blocks := 0
+	for _, page := range pages(t) {
+		for i, m := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(read(t, page), -1) {
+			name := fmt.Sprintf("%s, block %d", page, i+1)
+			switch table := regexp.MustCompile(`(?m)^\s*\[+(daemon|ipsec|tunnel)\b`); {
+			case m[1] == "toml":
+				examples[name] = m[2]
+				blocks++
+			case table.MatchString(m[2]):
+				t.Errorf("%s is a configuration, but not marked as toml", name)
+			}
+		}
+	}
+	if blocks == 0 {
+		t.Fatal("no page shows a configuration")
 	}
 	return examples
 }
