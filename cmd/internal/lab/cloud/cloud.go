@@ -161,7 +161,7 @@ func (c *Cloud) site(o Options, n int) (site, host *lab.Node) {
 	}
 	s := &Settings{LogLevel: "debug", Tunnels: []Tunnel{defaults(o.inside(), o.over(name)[0], n)}}
 	for k := 2; n > 0 && k < 2+o.MoreHubs; k++ {
-		s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, ServedBy(k, "10.10.0.0/16"))
+		s.Tunnels[0].NHS = append(s.Tunnels[0].NHS, ServedBy(k, sites(o.inside())...))
 	}
 	if o.Protected {
 		s.Tunnels[0].IPsec = &IPsec{Identity: Identity(name), PSKFile: c.sharedKey(site)}
@@ -184,7 +184,6 @@ func (c *Cloud) sharedKey(n *lab.Node) string {
 
 func defaults(inside []int, over, n int) Tunnel {
 	t := Tunnel{Name: Device, Key: 42, Underlay: Underlay, Authentication: "test1234", IdleBytes: -1}
-	var routes []string
 	for i, version := range inside {
 		length := map[int]string{4: "/24", 6: "/64"}[version]
 		address := TunnelOf(version, n).String() + length
@@ -194,10 +193,17 @@ func defaults(inside []int, over, n int) Tunnel {
 			t.Address2 = address
 		}
 		t.Networks = append(t.Networks, NetworkOf(version, n).String())
-		routes = append(routes, map[int]string{4: "10.10.0.0/16", 6: "fd10::/16"}[version])
 	}
 	if n > 0 {
-		t.NHS = []NHS{{NBMA: NBMAOf(over, 0).String(), Routes: routes}}
+		t.NHS = []NHS{{NBMA: NBMAOf(over, 0).String(), Routes: sites(inside)}}
 	}
 	return t
+}
+
+// sites are all LANs, by the versions of IP.
+func sites(inside []int) (prefixes []string) {
+	for _, version := range inside {
+		prefixes = append(prefixes, map[int]string{4: "10.10.0.0/16", 6: "fd10::/16"}[version])
+	}
+	return prefixes
 }

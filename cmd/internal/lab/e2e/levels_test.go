@@ -80,11 +80,16 @@ func regionsReachEachOtherDirectly(t *testing.T, m mode) {
 
 // knowsAll waits until a hub has the routes of all spokes. A server is up when it has answered for a spoke's own
 // address, and the LAN comes after that: until the hub has heard of it, packets to it follow the
-// hub's default route, unless a guard is configured.
-func knowsAll(t *testing.T, c *cloud.Cloud, hub int) {
+// hub's default route, unless a guard is configured. No version of IP: 4.
+func knowsAll(t *testing.T, c *cloud.Cloud, hub int, versions ...int) {
 	t.Helper()
+	if len(versions) == 0 {
+		versions = []int{4}
+	}
 	for n := range c.Spokes {
-		until(t, c, patience, func() error { return c.Routed(cloud.HubName(hub), cloud.Network(n+1)) })
+		for _, v := range versions {
+			until(t, c, patience, func() error { return c.Routed(cloud.HubName(hub), cloud.NetworkOf(v, n+1)) })
+		}
 	}
 }
 
