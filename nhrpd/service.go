@@ -262,6 +262,16 @@ func (s *Service) Snapshot(ctx context.Context) (engine.Snapshot, error) {
 	return snapshot, err
 }
 
+// Clear ends the shortcuts that share addresses with one of these prefixes, and the negative entries
+// inside of them; without any, all. It says how many it were, when packets go by the hub.
+func (s *Service) Clear(ctx context.Context, within []netip.Prefix) (done engine.Cleared, err error) {
+	err = s.call(ctx, func(now time.Time) {
+		s.handle(ctx, now, engine.Clear{Within: within})
+		done = s.machine.Cleared()
+	})
+	return done, err
+}
+
 // Withdraw tells the peers that we go, for a teardown: the machine purges what
 // it registered and answered. It returns when they have replied, or a second after it was
 // called, with everything taken back. The state is not saved any more.

@@ -280,10 +280,32 @@ func TestAFloodIsDroppedAndCounted(t *testing.T) {
 	})
 }
 
+// Clear returns with what was ended; what is registered stays.
+func TestClearEndsANegativeEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, spoke := pair("192.0.2.1")
+		defer hub.run(t, zerolog.Nop())()
+		defer spoke.run(t, zerolog.Nop())()
+		time.Sleep(time.Second)
+		spoke.service.Deliver(engine.Miss{NextHop: netip.MustParseAddr("10.0.0.77")})
+		time.Sleep(time.Second)
+		for _, want := range []engine.Cleared{{Negatives: 1}, {}} {
+			done, err := spoke.service.Clear(t.Context(), []netip.Prefix{netip.MustParsePrefix("10.0.0.77/32")})
+			if err != nil || done != want {
+				t.Errorf("ended %+v, %v; want %+v", done, err, want)
+			}
+		}
+		registered(t, hub, spoke)
+	})
+}
+
 func TestAfterTheEndEveryCallReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub, _ := pair("192.0.2.1")
 		hub.run(t, zerolog.Nop())()
+		if _, err := hub.service.Clear(context.Background(), nil); !errors.Is(err, ErrStopped) {
+			t.Errorf("Clear: %v", err)
+		}
 		if _, err := hub.service.Snapshot(context.Background()); !errors.Is(err, ErrStopped) {
 			t.Errorf("snapshot: %v, want ErrStopped", err)
 		}

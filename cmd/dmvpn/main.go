@@ -84,7 +84,7 @@ func command() *cobra.Command {
 	list("peer", "List the peers, with their traffic", show(&t, (*control.Client).Peers, render.Peers), "peers")
 	c.AddCommand(nhrpCommand(&t))
 	list("nhs", "List the next hop servers", show(&t, (*control.Client).NHS, render.NHS))
-	list("shortcut", "List the direct paths", show(&t, (*control.Client).Shortcuts, render.Shortcuts), "shortcuts")
+	c.AddCommand(shortcutCommand(&t))
 	list("multicast", "List who gets multicast, with its limits and counters", show(&t, (*control.Client).Multicast, render.Multicast))
 	list("stats", "Show the counters, and what was dropped", t.stats)
 	list("drops", "List what was dropped, by peer and reason", show(&t, (*control.Client).Drops,

@@ -66,7 +66,7 @@ type Allowance struct {
 }
 
 // Input is one of Packet, Redirect, Miss, Tick, Resolved, LocalNBMA, RoutesChanged,
-// Secured, Unsecured, Undone, Stop.
+// Secured, Unsecured, Undone, Clear, Stop.
 type Input interface{ input() }
 
 type (
@@ -109,6 +109,9 @@ type (
 		Actions  []Action
 		Withheld bool
 	}
+	// Clear ends the shortcuts that share addresses with one of these prefixes, and the negative
+	// entries inside of them; without any, all. Cleared says how many it were.
+	Clear struct{ Within []netip.Prefix }
 	// Stop asks for an orderly end: what was registered and answered is purged. With the replies,
 	// or a second later, everything is taken back, and Stopped says so.
 	Stop struct{}
@@ -124,6 +127,7 @@ func (RoutesChanged) input() {}
 func (Secured) input()       {}
 func (Unsecured) input()     {}
 func (Undone) input()        {}
+func (Clear) input()         {}
 func (Stop) input()          {}
 
 // Action is one of Send, Bind, Unbind, Admit, Dismiss, InstallRoute,

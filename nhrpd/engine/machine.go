@@ -42,6 +42,7 @@ type Machine struct {
 
 	out     []Action
 	changed bool // by the last Handle
+	cleared Cleared
 
 	doubts     doubts
 	confirming *confirmation // of the last Handle; nil: none
@@ -79,6 +80,9 @@ func orDefault[T comparable](v *T, standard T) {
 // late Tick does no harm. Slices in input are not kept.
 func (m *Machine) Handle(now time.Time, input Input) []Action {
 	m.out = nil
+	if _, ok := input.(Clear); ok {
+		m.cleared = Cleared{}
+	}
 	m.advance(now)
 	if m.stopped {
 		return nil
@@ -115,6 +119,8 @@ func (m *Machine) Handle(now time.Time, input Input) []Action {
 		m.unsecured(in.To)
 	case Undone:
 		m.undone(in)
+	case Clear:
+		m.clear(in)
 	case Stop:
 		m.stop()
 		return m.out

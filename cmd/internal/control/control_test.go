@@ -96,6 +96,10 @@ func (d *daemon) Multicast(context.Context) ([]Multicast, error) { return []Mult
 func (d *daemon) NHRPCounters(context.Context) ([]NHRPCounters, error) {
 	return []NHRPCounters{}, d.err
 }
+func (d *daemon) ClearShortcuts(_ context.Context, tunnel string, within []netip.Prefix) (Cleared, error) {
+	d.ordered = fmt.Sprintf("clear %q %v", tunnel, within)
+	return Cleared{Shortcuts: 1, Negatives: 2}, d.err
+}
 func (d *daemon) Stop(context.Context) error { d.stopped.Store(true); return d.err }
 func (d *daemon) Teardown(_ context.Context, release bool) error {
 	d.tornDown.Store(true)
@@ -210,6 +214,13 @@ func TestEveryPathAnswersInJSON(t *testing.T) {
 		{"GET", "/v1/drops", "", 200, `[]`},
 		{"GET", "/v1/stats", "", 200, `{"tunnels":null}`},
 		{"POST", "/v1/stop", "", 200, `{}`},
+		{"POST", "/v1/shortcuts/clear", "", 200, `{"shortcuts":1,"negatives":2}`},
+		{"POST", "/v1/shortcuts/clear?prefix=10.10.2.0/24&prefix=2001:db8::1&tunnel=dmvpn0", "", 200, `{"shortcuts":1,"negatives":2}`},
+		{"POST", "/v1/shortcuts/clear?prefix=", "", 400, `{"error":"\"\" is neither a prefix nor an address: write 10.10.2.0/24, 2001:db8:2::/48 or 10.10.2.10"}`},
+		{"POST", "/v1/shortcuts/clear?prefix=10.10.2.0/33", "", 400, `{"error":"\"10.10.2.0/33\" is neither a prefix nor an address: write 10.10.2.0/24, 2001:db8:2::/48 or 10.10.2.10"}`},
+		{"POST", "/v1/shortcuts/clear?prefixes=10.10.2.0/24", "", 400, `{"error":"there is no parameter \"prefixes\", only [\"prefix\" \"tunnel\"]"}`},
+		{"POST", "/v1/shortcuts/clear?prefix=::" + strings.Repeat("&prefix=::", mostCleared), "", 400, `{"error":"101 prefixes: name 100 at most, or what holds them"}`},
+		{"GET", "/v1/shortcuts/clear", "", 405, `{"error":"GET /v1/shortcuts/clear: use POST"}`},
 		{"POST", "/v1/teardown?release=perhaps", "", 400, `{"error":"release=perhaps is neither true nor false"}`},
 		{"POST", "/v1/teardown?force=true", "", 400, `{"error":"there is no parameter \"force\", only [\"release\"]"}`},
 		{"GET", "/v1/teardown", "", 405, `{"error":"GET /v1/teardown: use POST"}`},

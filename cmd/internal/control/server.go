@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"time"
@@ -28,6 +29,10 @@ type Source interface {
 	Multicast(context.Context) ([]Multicast, error)
 	NHRPCounters(context.Context) ([]NHRPCounters, error)
 	IKESource
+	// ClearShortcuts ends the shortcuts that share addresses with one of the prefixes, and the negative
+	// entries inside of them, without prefixes all; of one tunnel, or of all if it is "". What
+	// nothing answers to is an error, and then nothing is ended.
+	ClearShortcuts(ctx context.Context, tunnel string, within []netip.Prefix) (Cleared, error)
 	// Stop begins the end of the daemon and returns; the data plane stays.
 	Stop(context.Context) error
 	// Teardown removes the data plane, with release the unreachable routes under what was
@@ -108,6 +113,7 @@ func Handler(source Source) http.Handler {
 	get(mux, "multicast", source.Multicast)
 	get(mux, "nhrp/counters", source.NHRPCounters)
 	addIKE(mux, source)
+	addClear(mux, source)
 	post(mux, "stop", requestTime, source.Stop)
 	handleWith(mux, "teardown", http.MethodPost, teardownTime, func(ctx context.Context, q url.Values) (any, error) {
 		release, err := truth(q, "release")

@@ -191,6 +191,12 @@ type Shortcut struct {
 	Expires time.Time    `json:"expires,omitzero"`
 }
 
+// Cleared is the answer to POST /v1/shortcuts/clear: how many were ended.
+type Cleared struct {
+	Shortcuts int `json:"shortcuts"`
+	Negatives int `json:"negatives"` // negative entries
+}
+
 // NHRPCounters is one tunnel of GET /v1/nhrp/counters. All count from the first start on that
 // the saved state knows of, but Unread and Failed: from the daemon's.
 type NHRPCounters struct {

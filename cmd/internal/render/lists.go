@@ -102,6 +102,19 @@ func Shortcuts(w io.Writer, now time.Time, shortcuts []control.Shortcut) error {
 	return t.write(w, "no shortcut: everything goes by way of the hub")
 }
 
+// Cleared writes the answer to POST /v1/shortcuts/clear.
+func Cleared(w io.Writer, _ time.Time, c control.Cleared) error {
+	_, err := fmt.Fprintf(w, "%s and %s ended\n", several(c.Shortcuts, "shortcut", "shortcuts"), several(c.Negatives, "negative entry", "negative entries"))
+	return err
+}
+
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
 // Drops writes GET /v1/drops.
 func Drops(w io.Writer, drops []control.Drop) error {
 	t := newTable("TUNNEL", ">PEER", "NBMA", "PROTOCOL", "REASON", ">PACKETS", ">OCTETS")

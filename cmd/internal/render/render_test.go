@@ -4,6 +4,7 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"net/netip"
@@ -102,6 +103,9 @@ func TestDisplaysReadLikeTheirGoldenFiles(t *testing.T) {
 				{Tunnel: "dmvpn0", Name: "192.0.3.1", NBMA: addr("192.0.3.1"), Priority: 10, Cluster: 1, Most: 1, State: control.NHSWaiting, Since: ago(time.Minute)},
 				{Tunnel: "dmvpn1", Name: "192.0.4.1", NBMA: addr("192.0.4.1"), Protocol: addr("10.1.0.1"), State: control.NHSUp, Since: ago(time.Minute), Requests: 1, Replies: 1, NextTry: in(39 * time.Minute)},
 			})
+		},
+		"shortcut-clear": func(w io.Writer) error {
+			return errors.Join(Cleared(w, now, control.Cleared{Shortcuts: 1, Negatives: 2}), Cleared(w, now, control.Cleared{Negatives: 1}))
 		},
 		"shortcut-none": func(w io.Writer) error { return Shortcuts(w, now, nil) },
 		"drops":         func(w io.Writer) error { return Drops(w, drops) },
