@@ -11,12 +11,13 @@ import (
 	"dmvpn/cmd/internal/lab/cloud"
 )
 
-// TestTheCarrierFollowsTheHub: spoke1 has if-state = "nhrp", spoke2 has not. Restarts of spoke1 change how
+// TestTheCarrierFollowsTheHub, of IPv4 and IPv6: spoke1 has if-state = "nhrp", spoke2 has not. Restarts of spoke1 change how
 // many queues its device has.
 func TestTheCarrierFollowsTheHub(t *testing.T) { modes(t, theCarrierFollowsTheHub) }
 
 func theCarrierFollowsTheHub(t *testing.T, m mode) {
-	c := m.build(t, cloud.Options{Spokes: 2, Settings: func(node string, s *cloud.Settings) {
+	both := []int{4, 6}
+	c := m.build(t, cloud.Options{Spokes: 2, Inside: both, Settings: func(node string, s *cloud.Settings) {
 		s.Queues = 2
 		u := &s.Tunnels[0]
 		u.Keys = []string{`probe-idle = "1s"`}
@@ -61,11 +62,16 @@ func theCarrierFollowsTheHub(t *testing.T, m mode) {
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
 	until(t, c, patience, func() error { return has("spoke1", true) })
-	reach := func() error {
-		_, err := c.Hosts[0].Ping(cloud.Host(0), 0, time.Second)
-		return err
+	reached := func() {
+		t.Helper()
+		for _, v := range both {
+			until(t, c, patience, func() error {
+				_, err := c.Hosts[0].Ping(cloud.HostOf(v, 0), 0, time.Second)
+				return err
+			})
+		}
 	}
-	until(t, c, patience, reach)
+	reached()
 	atFirst := losses()
 
 	// A restart, by a crash, is none of its business.
@@ -74,7 +80,7 @@ func theCarrierFollowsTheHub(t *testing.T, m mode) {
 	check(t, c.Start("spoke1"))
 	check(t, c.Ready(ctx, "spoke1"))
 	until(t, c, patience, func() error { return c.Registered(ctx, "spoke1") })
-	until(t, c, patience, reach)
+	reached()
 	if n := losses(); n != atFirst {
 		t.Errorf("the restart took the carrier %d times", n-atFirst)
 	}
@@ -97,7 +103,7 @@ func theCarrierFollowsTheHub(t *testing.T, m mode) {
 	check(t, c.Start("hub"))
 	check(t, c.Ready(ctx, "hub"))
 	until(t, c, 80*time.Second, func() error { return has("spoke1", true) })
-	until(t, c, patience, reach)
+	reached()
 	check(t, c.Teardown(ctx, "spoke1"))
 	check(t, c.Clean(ctx, "spoke1"))
 }

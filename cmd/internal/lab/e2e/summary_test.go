@@ -18,34 +18,44 @@ import (
 // it; spoke3 asks for nothing.
 //
 //	spoke2  10.20.0.0/16, of which 10.20.1.1 and 10.20.2.1 are here
+//	        fd20::/32, of which fd20:0:1::1 and fd20:0:2::1 are here
 //	spoke3  server-only
 func TestASummaryAndAServerOnly(t *testing.T) { modes(t, aSummaryAndAServerOnly) }
 
 func aSummaryAndAServerOnly(t *testing.T, m mode) {
-	const site = "10.20.0.0/16"
-	at := func(n byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 20, n, 1}) }
-	c := m.build(t, cloud.Options{Spokes: 3, Settings: func(node string, s *cloud.Settings) {
+	both := []int{4, 6}
+	sites := map[int]string{4: "10.20.0.0/16", 6: "fd20::/32"}
+	at := func(version int, n byte) netip.Addr {
+		if version == 4 {
+			return netip.AddrFrom4([4]byte{10, 20, n, 1})
+		}
+		return netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x20, 5: n, 15: 1})
+	}
+	c := m.build(t, cloud.Options{Spokes: 3, Inside: both, Settings: func(node string, s *cloud.Settings) {
 		u := &s.Tunnels[0]
 		switch node {
 		case "hub":
 			return
 		case "spoke2":
-			u.Networks = append(u.Networks, site)
-			u.Keys = []string{fmt.Sprintf("summary-map = [%q]", site)}
+			u.Networks = append(u.Networks, sites[4], sites[6])
+			u.Keys = []string{fmt.Sprintf("summary-map = [%q, %q]", sites[4], sites[6])}
 		case "spoke3":
 			u.Keys = []string{"server-only = true"}
 		}
 		if node != "spoke2" {
-			u.NHS[0].Routes = append(u.NHS[0].Routes, site)
+			u.NHS[0].Routes = append(u.NHS[0].Routes, sites[4], sites[6])
 		}
 	}})
 	ctx := t.Context()
 	for n := range byte(2) {
-		check(t, c.Spokes[1].AddAddress(cloud.LAN, at(n+1).String()+"/24"))
+		check(t, c.Spokes[1].AddAddress(cloud.LAN, at(4, n+1).String()+"/24"))
+		check(t, c.Spokes[1].AddAddress(cloud.LAN, at(6, n+1).String()+"/64"))
 	}
 	check(t, c.StartAll(ctx))
 	until(t, c, patience, func() error { return c.AllRegistered(ctx) })
-	until(t, c, patience, func() error { return c.Routed("hub", netip.MustParsePrefix(site)) })
+	for _, site := range sites {
+		until(t, c, patience, func() error { return c.Routed("hub", netip.MustParsePrefix(site)) })
+	}
 	prefixes := func(node string) (list []netip.Prefix, err error) {
 		shortcuts, err := c.Shortcuts(ctx, node)
 		for _, s := range shortcuts {
@@ -59,9 +69,9 @@ func aSummaryAndAServerOnly(t *testing.T, m mode) {
 			return err
 		}
 	}
-	shortened := func(want string) func() error {
+	shortened := func(version int, want string) func() error {
 		return func() error {
-			if err := reach(1, at(1))(); err != nil {
+			if err := reach(1, at(version, 1))(); err != nil {
 				return err
 			}
 			got, err := prefixes("spoke1")
@@ -71,11 +81,15 @@ func aSummaryAndAServerOnly(t *testing.T, m mode) {
 			return err
 		}
 	}
-	until(t, c, patience, shortened(site))
-	until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", netip.MustParsePrefix(site)) })
+	for v, site := range sites {
+		until(t, c, patience, shortened(v, site))
+		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", netip.MustParsePrefix(site)) })
+	}
 	asked := asksOf(t, c, "spoke1")
 	for range 5 {
-		until(t, c, patience, reach(1, at(2)))
+		for _, v := range both {
+			until(t, c, patience, reach(1, at(v, 2)))
+		}
 	}
 	if n := asksOf(t, c, "spoke1"); n != asked {
 		t.Errorf("another address of the site was asked for %d times", n-asked)
@@ -83,16 +97,21 @@ func aSummaryAndAServerOnly(t *testing.T, m mode) {
 
 	// A part of the site moves: spoke1 is told, and has no more than what is around 10.20.1.1 then.
 	check(t, c.Spokes[1].AddRoute(cloud.HubTunnel().String(), "10.20.9.0/24"))
-	until(t, c, 40*time.Second, shortened("10.20.0.0/23"))
-	if got, err := prefixes("spoke1"); err != nil || slices.Contains(got, netip.MustParsePrefix(site)) {
-		t.Errorf("spoke1 has shortcuts to %v, %v", got, err)
+	check(t, c.Spokes[1].AddRoute(cloud.TunnelOf(6, 0).String(), "fd20:0:9::/64"))
+	for v, left := range map[int]string{4: "10.20.0.0/23", 6: "fd20::/47"} {
+		until(t, c, 40*time.Second, shortened(v, left))
+		if got, err := prefixes("spoke1"); err != nil || slices.Contains(got, netip.MustParsePrefix(sites[v])) {
+			t.Errorf("spoke1 has shortcuts to %v, %v", got, err)
+		}
 	}
 
 	// spoke3 sends by the hub whatever the hub says, and is reached directly.
-	for range 10 {
-		until(t, c, patience, reach(3, cloud.Host(1)))
+	for _, v := range both {
+		for range 10 {
+			until(t, c, patience, reach(3, cloud.HostOf(v, 1)))
+		}
+		until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.NetworkOf(v, 3)) })
 	}
-	until(t, c, patience, func() error { return c.Direct(ctx, "spoke1", cloud.Network(3)) })
 	if n := asksOf(t, c, "spoke3"); n != 0 {
 		t.Errorf("spoke3 has asked %d times", n)
 	}
