@@ -22,7 +22,7 @@ func hellosOutliveARestart(t *testing.T, m mode) {
 	const tries = 10
 	c := m.up(t, cloud.Options{Spokes: 2})
 	ctx := t.Context()
-	hear := hearing(t, append([]*lab.Node{c.Hub}, c.Spokes...))
+	hear := hearing(t, append([]*lab.Node{c.Hub}, c.Spokes...), groups[0])
 	for try := range tries {
 		hub, spoke := fmt.Sprintf("the hub's %d", try), fmt.Sprintf("spoke1's %d", try)
 		until(t, c, patience, func() error { return saved(c, "hub", cloud.TunnelAddress(1), cloud.TunnelAddress(2)) })
