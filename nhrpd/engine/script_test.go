@@ -72,6 +72,8 @@ var seedScripts = [][]byte{
 	{33, 3, 1, 2, 0, 0, 50, 5, 1, 1, 0, 9, 5, 2, 1, 1, 5, 3, 1, 5, 0, 8, 1, 5, 0, 0, 200},
 	{100, 3, 1, 2, 0, 0, 50, 12, 1, 0, 2, 2, 1, 0, 50, 12, 1, 0, 2, 2, 0, 3, 1, 2, 4, 0, 100, 9, 1, 1, 3, 0, 100},
 	{3, 13, 2, 0, 1, 2, 3, 4, 13, 1, 0, 2, 4, 3, 2, 5, 60, 6, 1, 2, 9, 1},
+	// Shortcuts are cleared while they are there, and while they are asked for.
+	{0, 3, 1, 2, 0, 1, 2, 14, 1, 13, 3, 1, 2, 0, 0, 50, 3, 1, 6, 14, 1, 6, 16, 0, 3, 1, 6, 0, 14, 2, 2, 24, 0, 100},
 	// With identities.
 	{128, 3, 1, 2, 0, 1, 2, 3, 1, 2, 0, 1, 60, 5, 1, 1, 0, 9, 5, 2, 1, 1, 5, 3, 1, 5, 0, 8, 1, 5, 0, 0, 200},
 	{225, 3, 1, 2, 0, 0, 50, 12, 1, 0, 2, 2, 1, 0, 50, 10, 0, 3, 0, 9, 1, 6, 9, 2, 1, 0, 13, 0, 2, 3, 0},
@@ -80,7 +82,7 @@ var seedScripts = [][]byte{
 // step does what the script says next.
 func (x *fuzzed) step() {
 	x.stimuli++
-	switch kind := x.octet() % 14; kind {
+	switch kind := x.octet() % 15; kind {
 	case 0:
 		x.run(time.Duration(x.octet()) * 10 * time.Millisecond)
 	case 1:
@@ -154,6 +156,12 @@ func (x *fuzzed) step() {
 			x.c.Run(10 * time.Millisecond)
 			x.deliver(pick(x.script, x.c.Nodes), netip.AddrFrom4([4]byte{198, 18, i, 1}), data)
 		}
+	case 14: // somebody clears shortcuts
+		n, c := pick(x.script, x.c.Nodes), engine.Clear{}
+		if a := pick(x.script, fuzzProtocol); a.IsValid() {
+			c.Within = []netip.Prefix{netip.PrefixFrom(a, 8+int(x.octet()%25)).Masked()}
+		}
+		n.Input(c)
 	}
 }
 
