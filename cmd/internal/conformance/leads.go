@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"net/netip"
+	"time"
 
 	"dmvpn/nhrpd/wire"
 )
@@ -20,7 +21,10 @@ func (t *trial) leads(asker *station, destination netip.Addr, others ...*station
 // target's answer.
 func (t *trial) way(asker *station, p *wire.Packet, others ...*station) (where *station, passed, answer *wire.Packet) {
 	b := asker.bytes(p)
-	for range tries {
+	for try := range tries {
+		if try > 0 && t.s.errors.Load() {
+			time.Sleep(errorPause)
+		}
 		asker.raw(b)
 		for _, patience := range []bool{false, true} {
 			if patience {

@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -26,6 +27,17 @@ func TestAServerWithAFaultIsFoundOut(t *testing.T) {
 	}
 }
 
+// TestARightServerPassesFromFewAddresses: cases come by the same ones soon again, and who has just been told of many
+// errors is told of one a second.
+func TestARightServerPassesFromFewAddresses(t *testing.T) {
+	for _, addresses := range []byte{4, 5, 8} {
+		t.Run(fmt.Sprint(addresses), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { tryWarpedFrom(t, addresses, bend{}, nil) })
+		})
+	}
+}
+
 // wrongServers are all of them.
 var wrongServers = slices.Concat(answeringWrongly, passingOnWrongly)
 
@@ -45,13 +57,15 @@ func TestEveryCaseOfAServerCanFail(t *testing.T) {
 }
 
 // tryWarped tries a server by the rows that have to fail, or by all, which a right one passes.
-func tryWarped(t *testing.T, b bend, want []string) {
+func tryWarped(t *testing.T, b bend, want []string) { tryWarpedFrom(t, 40, b, want) }
+
+func tryWarpedFrom(t *testing.T, addresses byte, b bend, want []string) {
 	ether := &ether{delay: 2 * time.Millisecond}
 	o := Options{
 		Role: NHS, Target: netip.MustParseAddr("192.0.2.1"), Server: netip.MustParsePrefix("10.0.0.1/16"), Key: -1, Auth: serverSecret,
 		Behind: netip.MustParsePrefix("10.10.0.0/24"), Wait: 300 * time.Millisecond, AtOnce: 12,
 	}
-	for i := range byte(40) {
+	for i := range addresses {
 		o.Local = append(o.Local, host(netip.AddrFrom4([4]byte{198, 51, 100, 1 + i})))
 	}
 	s := newWarped(o.Target, o.Server, o.Behind, b)
