@@ -9,7 +9,7 @@ ours spoke1
 attached spoke1
 within 60 "our spoke is registered with FRR" shows "10\.0\.0\.11 .*198\.51\.100\.11" vty hub show ip nhrp
 within 60 "spoke2 is registered" shows "10\.0\.0\.12 .*203\.0\.113\.22" vty hub show ip nhrp
-within 30 "our spoke says so" shows "192\.0\.2\.2 +10\.0\.0\.1 +up" cli spoke1 nhs
+within 30 "our spoke says so" shows "192\.0\.2\.2 +10\.0\.0\.1 +0 +up" cli spoke1 nhs
 check "the NHS's prefix is routed by the tunnel" shows "10\.10\.0\.0/16 via 10\.0\.0\.1 dev dmvpn0 proto 54" in_node spoke1 ip route
 
 within 20 "lan1 reaches the hub's site" reaches lan1 10.10.0.100
