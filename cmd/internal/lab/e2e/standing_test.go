@@ -127,8 +127,15 @@ var left = map[string]*regexp.Regexp{
 	"bird":   regexp.MustCompile(`(?m)\sFull/\S+\s+([0-9.]+)\s`),
 }
 
-// heard waits until a node's routing daemon, of which out is what it says of its neighbours, has heard all
-// of them say hello since a moment: less of the dead interval is gone than has passed.
+// whole is a neighbour that an adjacency stands with; of BIRD left has it.
+var whole = map[string]*regexp.Regexp{
+	"ospfd":  regexp.MustCompile(`"(nbrState|state)":\s*"Full[^"]*"[^}]*"deadTimeMsecs"`),
+	"ospf6d": regexp.MustCompile(`"state":\s*"Full`),
+	"bird":   left["bird"],
+}
+
+// heard waits until a node's routing daemon, of which out is what it says of its neighbours, has an adjacency
+// with all of them and has heard them say hello since a moment: less of the dead interval is gone than has passed.
 func heard(t *testing.T, c *cloud.Cloud, daemon string, n int, dead time.Duration, since time.Time, out func() string) {
 	t.Helper()
 	want := 1
@@ -146,6 +153,9 @@ func heard(t *testing.T, c *cloud.Cloud, daemon string, n int, dead time.Duratio
 			if err != nil || left < least.Seconds() {
 				return fmt.Errorf("%s of node %d: no hello for a while: %s", daemon, n, said)
 			}
+		}
+		if stand := len(whole[daemon].FindAllString(said, -1)); stand != want {
+			return fmt.Errorf("%s of node %d: adjacencies with %d neighbours, not %d: %s", daemon, n, stand, want, said)
 		}
 		if len(all) != want {
 			return fmt.Errorf("%s of node %d: %d neighbours, not %d: %s", daemon, n, len(all), want, said)
